@@ -1,0 +1,32 @@
+/** What `plan` promises before a row is read. */
+import type { Kind } from "../stages/nouns.ts";
+
+export interface LedgerLine {
+  /** `base`, or the name of the stage that holds it. */
+  readonly name: string;
+  readonly bytes: number;
+  readonly why: string;
+}
+
+export interface PlannedStage {
+  readonly name: string;
+  /** The stages as the user wrote them that run here as one. */
+  readonly from: readonly string[];
+  readonly takes: Kind;
+  readonly gives: Kind;
+  readonly holdsBytes: number;
+}
+
+export interface PlanReport {
+  readonly name: string;
+  readonly memoryBytes: number;
+  readonly leaseBytes: number;
+  readonly pageBytes: number;
+  readonly threads: number;
+  readonly stages: readonly PlannedStage[];
+  readonly ledger: readonly LedgerLine[];
+  /** What the planner did and why, in sentences. */
+  readonly notes: readonly string[];
+  /** SHA-256 (hex) of the stages as written, references unresolved: no secrets. */
+  readonly configDigest: string;
+}

@@ -1,0 +1,57 @@
+/**
+ * The plain spec: what YAML and code both say, before any reference is resolved. YAML → spec → YAML is the identity.
+ */
+import * as v from "valibot";
+import { size, text } from "../stages/atoms.ts";
+
+/** One stage as written: exactly one key, the stage's name (or a path to a custom stage), and its config. */
+export type StageSpec = Readonly<Record<string, unknown>>;
+
+export const telemetrySchema = v.strictObject({
+  otlp: v.pipe(
+    v.optional(text),
+    v.description("OTLP/HTTP endpoint; without it the OTEL_* environment decides"),
+  ),
+  sdk: v.pipe(
+    v.optional(v.picklist(["light", "node"], "expected light or node"), "light"),
+    v.description("`light` keeps the memory promise; `node` loads all of @opentelemetry/sdk-node"),
+  ),
+  prometheus: v.pipe(
+    v.optional(text),
+    v.description("host:port to serve metrics on, such as 127.0.0.1:9464"),
+  ),
+});
+
+export type TelemetryConfig = v.InferOutput<typeof telemetrySchema>;
+
+export const specSchema = v.strictObject({
+  name: v.pipe(
+    v.string("expected a name"),
+    v.regex(
+      /^[a-z0-9][a-z0-9._-]{0,62}$/,
+      "expected 1 to 63 of a-z 0-9 . _ - and a letter or digit first",
+    ),
+    v.description("names the pipeline, its folder at the destination and its spool"),
+  ),
+  memory: v.pipe(
+    v.optional(size, "96MiB"),
+    v.description("bytes for the whole process: heap, buffers, workers, telemetry"),
+  ),
+  stages: v.pipe(
+    v.array(v.record(v.string(), v.unknown()), "expected a list of stages"),
+    v.minLength(1, "expected at least one stage"),
+    v.description("the stages in the order data takes"),
+  ),
+  sign: v.pipe(
+    v.optional(text),
+    v.description(
+      "Ed25519 private key (PEM) that signs the manifest, as `${file:…}`; made on first use when absent",
+    ),
+  ),
+  telemetry: v.pipe(v.optional(telemetrySchema), v.description("where traces and metrics go")),
+});
+
+/** As written: sizes and durations may still be texts, references are still `${env:…}`. */
+export type PipelineSpec = Omit<v.InferInput<typeof specSchema>, "stages"> & {
+  readonly stages: readonly StageSpec[];
+};

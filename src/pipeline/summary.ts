@@ -1,0 +1,59 @@
+/** What a run says of itself: while it goes on, and at its end (`run --json` prints exactly this). */
+
+export interface StageSummary {
+  readonly name: string;
+  readonly rows: number;
+  readonly bytes: number;
+  /** Seconds of work, of waiting for the stage before, of waiting for the stage after. */
+  readonly busySeconds: number;
+  readonly starvedSeconds: number;
+  readonly blockedSeconds: number;
+  readonly peakHeldBytes: number;
+}
+
+export type RunState = "committed" | "stopped" | "failed";
+
+export interface RunSummary {
+  readonly runId: string;
+  readonly pipeline: string;
+  readonly state: RunState;
+  readonly rows: number;
+  readonly pages: number;
+  /** Serialized bytes. */
+  readonly bytesIn: number;
+  /** Sealed bytes. */
+  readonly bytesOut: number;
+  readonly seconds: number;
+  readonly peakRssBytes: number;
+  readonly memoryBudgetBytes: number;
+  /** URL of the run's folder. */
+  readonly destination: string;
+  /** URL of the manifest. */
+  readonly manifest: string;
+  /** Ed25519 public key that verifies the manifest, `ed25519:<base64>`. */
+  readonly signer: string;
+  readonly consistency: string;
+  /** Rows a policy turned away, by reason. */
+  readonly rejected: Readonly<Record<string, number>>;
+  /** Run id of the attempt this one went on with; null for a fresh run. */
+  readonly resumedFrom: string | null;
+  readonly stages: readonly StageSummary[];
+  readonly bottleneck: string | null;
+  /** The trace, when the run is traced. */
+  readonly traceId: string | null;
+}
+
+export interface Progress {
+  readonly phase: "starting" | "exporting" | "committing";
+  readonly rows: number;
+  readonly expectedRows: number | undefined;
+  readonly expectedExact: boolean;
+  readonly pages: number;
+  readonly pagesUploaded: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly rssBytes: number;
+  readonly memoryBudgetBytes: number;
+  readonly spoolBytes: number;
+  readonly elapsedMillis: number;
+}

@@ -1,0 +1,62 @@
+/**
+ * What a destination must be able to do: few verbs, each safe to repeat.
+ *
+ * Names are relative to the destination's URL and use `/` (`<pipeline>/<run id>/00000000.ndjson.zst.age`).
+ */
+
+/** An object to store: whole bytes, so that length and digest are known before the first byte leaves. */
+export interface StoredObject {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** SHA-256 of `bytes`. */
+  readonly sha256: Uint8Array;
+  /** W3C traceparent to keep beside the object where the destination can. */
+  readonly traceparent?: string;
+}
+
+export interface ListedObject {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+export interface Destination {
+  /** The URL without secrets, for people. */
+  readonly url: string;
+  /**
+   * Stores the object once and checks that it arrived whole. Repeating it with equal bytes succeeds and changes nothing.
+   * @throws PipelineError `foreign-object` when the name is taken by other bytes (never overwritten);
+   * `destination-unreachable` / `destination-failed` (try again) or `destination-refused` (fix the config).
+   */
+  put(object: StoredObject, signal: AbortSignal): Promise<void>;
+  /**
+   * Reads an object in pieces, in order, to its true end.
+   * @throws PipelineError `not-found`; `destination-failed` when it ends early.
+   */
+  get(name: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Names and sizes below a folder (`""` for all), in name order, never held whole. */
+  list(folder: string, signal: AbortSignal): AsyncIterable<ListedObject>;
+  /** Called once after the manifest is stored: a destination that builds one file gives it its final name here. */
+  finish(signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Settings of a destination that are not in its URL. */
+export interface DestinationOptions {
+  /** The S3 endpoint, region and addressing; empty for other schemes. */
+  readonly s3?: S3Options;
+  /** How long one request may take, in milliseconds. */
+  readonly timeoutMillis: number;
+}
+
+export interface S3Options {
+  readonly endpoint?: string;
+  readonly region?: string;
+  /** `https://endpoint/bucket/key` instead of `https://bucket.endpoint/key`. */
+  readonly pathStyle?: boolean;
+  readonly accessKeyId?: string;
+  readonly secretAccessKey?: string;
+  readonly sessionToken?: string;
+}
+
+/** Opens a destination; each scheme has one such function, listed in `schemes.ts`. */
+export type OpenDestination = (url: URL, options: DestinationOptions) => Promise<Destination>;

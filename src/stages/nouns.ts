@@ -1,0 +1,153 @@
+/**
+ * The nouns that travel between stages, in the order of the sentence:
+ * rows become records, records fill pages, pages are framed (compressed), sealed (encrypted),
+ * made durable and uploaded; a receipt comes back.
+ */
+
+/**
+ * How a column's text becomes JSON: `string` is quoted; `number` is printed as it stands when it is a JSON number
+ * and quoted otherwise (NaN, Infinity); `boolean` is PostgreSQL's `t`/`f`; `json` is JSON text as stored; `timestamp`
+ * and `timestamptz` are PostgreSQL's ISO text turned into ISO 8601; `value` holds JavaScript values, not texts.
+ */
+export type JsonForm =
+  "string" | "number" | "boolean" | "json" | "timestamp" | "timestamptz" | "value";
+
+/** A column as its source describes it. Names may repeat, as they may in SQL. */
+export interface Column {
+  readonly name: string;
+  /** The source's own name of the type: `int8`, `timestamptz`, `TEXT`. */
+  readonly type: string;
+  readonly json: JsonForm;
+}
+
+/** What a cell of a tuple may hold: a text (or null) as the source printed it, or a value where the form is `value`. */
+export type Cell = unknown;
+
+/** One row, cells in column order. */
+export type Tuple = readonly Cell[];
+
+/** One row as JavaScript functions see it: names to values. */
+export type Row = Record<string, unknown>;
+
+/** How consistent the exported rows are with each other; written to the manifest, never lowered silently. */
+export interface Consistency {
+  /** `snapshot`: one database snapshot · `unchanged-file`: a file proven unchanged · `stream`: whatever arrived. */
+  readonly class: "snapshot" | "unchanged-file" | "stream";
+  /** The facts that prove it: snapshot, LSN, fingerprints, times. No secrets. */
+  readonly proof: Readonly<Record<string, string | number | boolean | null>>;
+}
+
+/** The positive proof that a source has delivered everything; an empty batch never means the end. */
+export interface SourceEnd {
+  readonly rows: number;
+  readonly consistency: Consistency;
+  /** SHA-256 (hex) of the query text or of what names the input; no secrets. */
+  readonly queryDigest: string;
+}
+
+interface BatchOf<Shape extends string, Item> {
+  readonly shape: Shape;
+  /** Types by column: the layout of tuples, hints by name for documents (may be empty there). */
+  readonly columns: readonly Column[];
+  readonly rows: readonly Item[];
+  /** About how many bytes of memory the batch holds. */
+  readonly bytes: number;
+  /** On the first batch only: how many rows will come, where the source can tell cheaply. For progress, never for proof. */
+  readonly expects?: { readonly rows: number; readonly exact: boolean };
+  /** On the last batch only, which may have no rows. */
+  readonly end?: SourceEnd;
+}
+
+/** Rows in batches: `tuples` where no JavaScript needs names, `documents` where it does. */
+export type RowBatch = BatchOf<"tuples", Tuple> | BatchOf<"documents", Row>;
+
+/** Serialized rows: whole records, back to back. Valid until the next batch is asked for. */
+export interface RecordBatch {
+  readonly bytes: Uint8Array;
+  /** Where each record ends in `bytes`; the last equals `bytes.length`. */
+  readonly ends: ArrayLike<number> & { readonly length: number };
+  /** Framing (a CSV header, a closing bracket) belongs to the file but counts as no record. */
+  readonly framing: boolean;
+  readonly columns: readonly Column[];
+  /** File name extension of the format, without a dot. */
+  readonly extension: string;
+  readonly end?: SourceEnd;
+}
+
+/** Whether a page holds whole records or a fragment of one that is larger than a page. */
+export type Span = "whole" | "first" | "middle" | "last";
+
+/** What a page is, apart from its bytes: the same whatever process makes it again from the same rows. */
+export interface PageIdentity {
+  /** Counts from 0. */
+  readonly page: number;
+  /** Records that end in this page. */
+  readonly records: number;
+  /** Records that end in this page or before. */
+  readonly total: number;
+  readonly span: Span;
+  /** Bytes of serialized records in the page. */
+  readonly bytes: number;
+  /** Hex; SHA-256(previous page's chain ‖ SHA-256(this page's bytes)); the first page's previous is 32 zero bytes. */
+  readonly chain: string;
+  /** True on the last page of the run. */
+  readonly final: boolean;
+}
+
+/** What only the last page knows: the columns and the source's proof. */
+export interface FinalFacts {
+  readonly columns: readonly Column[];
+  readonly end: SourceEnd;
+}
+
+/** A page of serialized records in leased memory. Whoever takes it on must pass it on or release it. */
+export interface Page extends PageIdentity {
+  readonly content: Uint8Array;
+  /** SHA-256 of `content`. */
+  readonly digest: Uint8Array;
+  /** File name extensions so far: `ndjson`, then `ndjson.zst`, then `ndjson.zst.age`. */
+  readonly extension: string;
+  readonly facts?: FinalFacts;
+  /** When and how long a worker had it, in epoch milliseconds. */
+  readonly work?: { readonly startMillis: number; readonly endMillis: number };
+  /** Gives the page's memory back to the lease; a second call is an assertion failure. */
+  release(): void;
+}
+
+/** A page after `compress`: `content` is the compressed frame, `bytes` and `digest` still speak of the records. */
+export type FramedPage = Page;
+
+/** A page after `encrypt`: `content` is what the destination will store. */
+export interface SealedPage extends Page {
+  /** SHA-256 of the sealed `content`. */
+  readonly sealedDigest: Uint8Array;
+}
+
+/** A page that would survive a power cut: its bytes lie in the spool. */
+export interface DurablePage extends PageIdentity {
+  /** Object name: `00000000.ndjson.zst.age`. */
+  readonly name: string;
+  readonly sealedBytes: number;
+  readonly sealedDigest: Uint8Array;
+  /** W3C traceparent to store beside the object, when the run is traced. */
+  traceparent?: string;
+}
+
+/** The destination has the page, checked, and the spool knows it. */
+export interface Receipt extends PageIdentity {
+  readonly name: string;
+  readonly sealedBytes: number;
+}
+
+/** What can travel between two stages. */
+export interface Kinds {
+  nothing: never;
+  rows: RowBatch;
+  records: RecordBatch;
+  pages: Page;
+  frames: FramedPage;
+  sealed: SealedPage;
+  durable: DurablePage;
+  receipts: Receipt;
+}
+export type Kind = keyof Kinds;
