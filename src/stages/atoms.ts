@@ -19,7 +19,7 @@ const timeUnits: Record<string, number> = { ms: 1, s: 1e3, m: 6e4, h: 3.6e6, d: 
 
 function parseUnit(units: Record<string, number>, text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(text.trim());
-  const factor = match && units[match[2] ?? ""];
+  const factor = units[match?.[2] ?? ""];
   if (!match || factor === undefined) return undefined;
   return Math.round(Number(match[1]) * factor);
 }
