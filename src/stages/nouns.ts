@@ -124,7 +124,7 @@ export interface SealedPage extends Page {
 }
 
 /** A page that would survive a power cut: its bytes lie in the spool. */
-export interface DurablePage extends PageIdentity {
+export interface DurablePage extends Omit<PageIdentity, "chain"> {
   /** Object name: `00000000.ndjson.zst.age`. */
   readonly name: string;
   readonly sealedBytes: number;
@@ -134,9 +134,10 @@ export interface DurablePage extends PageIdentity {
 }
 
 /** The destination has the page, checked, and the spool knows it. */
-export interface Receipt extends PageIdentity {
+export interface Receipt extends Omit<PageIdentity, "chain"> {
   readonly name: string;
   readonly sealedBytes: number;
+  readonly sealedDigest: Uint8Array;
 }
 
 /** What can travel between two stages. */

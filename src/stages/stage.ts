@@ -5,6 +5,7 @@
  */
 import type { GenericSchema, InferInput, InferOutput } from "valibot";
 import type { Kind, Kinds } from "./nouns.ts";
+import type { Destination } from "./destinations/destination.ts";
 import type { Lease } from "./lease.ts";
 import type { Spool } from "./pages/spool-store.ts";
 import type { Pool } from "../workers/pool.ts";
@@ -25,6 +26,8 @@ export interface StageContext {
   readonly pool: Pool;
   /** The run's durable folder. */
   readonly spool: Spool;
+  /** Where the run's objects go. */
+  readonly destination: Destination;
   readonly run: { readonly id: string; readonly pipeline: string };
   readonly log: Log;
 }
@@ -50,8 +53,8 @@ export interface StageDefinition<
   readonly shorthand?: string;
   readonly takes: Takes;
   readonly gives: Gives;
-  /** Bytes at most that the stage keeps beside the lease, as a function of its config. */
-  holds(config: InferOutput<Schema>): HeldBytes;
+  /** Bytes at most that the stage keeps beside the lease, as a function of its config and the run's page size. */
+  holds(config: InferOutput<Schema>, pageBytes: number): HeldBytes;
   /**
    * Runs once, with complete and valid config. Owns what it opens and closes it when its generator is returned
    * or `ctx.signal` fires.

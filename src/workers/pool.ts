@@ -1,11 +1,91 @@
 /** Worker threads for work on bytes: the only file that knows piscina. */
+import { Piscina } from "piscina";
+import { PipelineError, isAbort } from "../stages/errors.ts";
 import type { SealedResult, SealTask } from "./seal.ts";
+import type { Failure } from "./seal-worker.ts";
 
 export interface Pool {
   readonly threads: number;
   /** Tasks handed to workers and not yet answered. */
   readonly inFlight: number;
-  /** Compresses, identifies, encrypts and checks one page in a worker. */
+  /**
+   * Compresses, identifies, encrypts and checks one page in a worker. The page stays where it lies, so a page
+   * whose worker dies is tried again.
+   * @throws PipelineError `internal` after three deaths on one page, or what the work itself found
+   */
   seal(task: SealTask, signal: AbortSignal): Promise<SealedResult>;
   close(): Promise<void>;
+}
+
+const attemptsMost = 3;
+/** A page takes milliseconds; a worker that needs this long is stuck. */
+const deadlineMillis = 120_000;
+
+/** Starts `threads` workers and keeps them until `close`. */
+export function createPool(threads: number): Pool {
+  // The build turns `.ts` into `.js`; the worker's file has whichever ending this one has.
+  const ending = import.meta.filename.endsWith(".ts") ? "ts" : "js";
+  const piscina = new Piscina({
+    filename: new URL(`./seal-worker.${ending}`, import.meta.url).href,
+    name: "seal",
+    minThreads: threads,
+    maxThreads: threads,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    recordTiming: false,
+  });
+  let inFlight = 0;
+  let closed = false;
+
+  const attempt = async (task: SealTask, signal: AbortSignal): Promise<SealedResult> => {
+    const deadline = AbortSignal.timeout(deadlineMillis);
+    const answer = (await piscina.run(task, {
+      signal: AbortSignal.any([signal, deadline]),
+    })) as SealedResult | Failure;
+    if ("failed" in answer) throw new PipelineError(answer.failed.code, answer.failed.message);
+    return answer;
+  };
+
+  return {
+    threads,
+    get inFlight() {
+      return inFlight;
+    },
+    async seal(task, signal) {
+      if (closed) throw new PipelineError("internal", "seal: the worker pool is closed");
+      inFlight += 1;
+      try {
+        return await withRetries(() => attempt(task, signal), signal, task.identity.page);
+      } finally {
+        inFlight -= 1;
+      }
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      await piscina.destroy();
+    },
+  };
+}
+
+async function withRetries(
+  attempt: () => Promise<SealedResult>,
+  signal: AbortSignal,
+  page: number,
+): Promise<SealedResult> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof PipelineError) throw error;
+      if (tries === attemptsMost) {
+        const what = isAbort(error) ? "did not answer in 2 minutes" : "died";
+        throw new PipelineError(
+          "internal",
+          `seal: a worker ${what} ${attemptsMost} times on page ${page}`,
+          { cause: error },
+        );
+      }
+    }
+  }
 }

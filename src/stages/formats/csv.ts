@@ -1,0 +1,79 @@
+/**
+ * CSV as `COPY … (FORMAT csv, HEADER)` prints it: RFC 4180 quoting, `\n` after each record, NULL as nothing at all
+ * and the empty text as `""`. Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
+ */
+import { PipelineError } from "../errors.ts";
+import type { Column, Row, RowBatch } from "../nouns.ts";
+import { valueToJson } from "./json-text.ts";
+import type { Format } from "./format.ts";
+
+const needsQuotes = /[",\r\n]/;
+
+export const csv: Format = {
+  extension: "csv",
+  writer() {
+    let names: readonly string[] = [];
+    return {
+      header(batch, out) {
+        names = headerNames(batch);
+        out.add(names.map(quote).join(",") + "\n");
+      },
+      write(batch, out) {
+        if (batch.shape === "tuples") {
+          const alone = batch.columns.length === 1;
+          for (const row of batch.rows)
+            out.add(row.map((cell) => print(cell, alone)).join(",") + "\n");
+        } else {
+          const hints = new Map(batch.columns.map((column) => [column.name, column]));
+          for (const row of batch.rows) out.add(documentRecord(row, names, hints));
+        }
+      },
+      footer() {},
+    };
+  },
+};
+
+function headerNames(batch: RowBatch): readonly string[] {
+  if (batch.shape === "tuples") return batch.columns.map((column) => column.name);
+  return batch.rows[0] ? Object.keys(batch.rows[0]) : batch.columns.map((column) => column.name);
+}
+
+function documentRecord(
+  row: Row,
+  names: readonly string[],
+  hints: ReadonlyMap<string, Column>,
+): string {
+  for (const key of Object.keys(row)) {
+    if (!names.includes(key)) {
+      throw new PipelineError(
+        "transform-failed",
+        `serialize: a row has the key ${JSON.stringify(key)}, which the first row, and so the CSV header, does not have; make all rows alike with \`map\` or \`select\``,
+      );
+    }
+  }
+  const alone = names.length === 1;
+  return names.map((name) => print(member(row[name], hints.get(name)), alone)).join(",") + "\n";
+}
+
+/** A boolean that came as PostgreSQL's `t` or `f` goes out as such. */
+function member(value: unknown, hint: Column | undefined): unknown {
+  return typeof value === "boolean" && hint?.json === "boolean" ? (value ? "t" : "f") : value;
+}
+
+function print(cell: unknown, alone: boolean): string {
+  if (cell === null || cell === undefined) return "";
+  const text = typeof cell === "string" ? cell : valueToJson(cell);
+  // A record of one cell `\.` would read as COPY's end-of-data mark.
+  if (text === "" || (alone && text === "\\.")) return `"${text}"`;
+  return quote(text);
+}
+
+function quote(text: string): string {
+  if (!text.isWellFormed()) {
+    throw new PipelineError(
+      "transform-failed",
+      "serialize: a text holds half a surrogate pair, which no CSV file can hold; NDJSON can",
+    );
+  }
+  return needsQuotes.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

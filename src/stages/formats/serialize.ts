@@ -1,0 +1,83 @@
+/**
+ * what    rows become records: the bytes of the file, cut where records end
+ * takes   rows · gives records
+ * holds   one batch of records
+ * order   kept
+ * ends    framing after the last record; no rows give only framing
+ * fails   transform-failed (rows that the format cannot hold)
+ */
+import * as v from "valibot";
+import { PipelineError, assert } from "../errors.ts";
+import type { RecordBatch, RowBatch } from "../nouns.ts";
+import { defineStage } from "../stage.ts";
+import { csv } from "./csv.ts";
+import { createRecordBuffer, type Format, type RecordBuffer } from "./format.ts";
+import { json } from "./json.ts";
+import { ndjson } from "./ndjson.ts";
+
+const formats: Record<string, Format> = { ndjson, csv, json };
+
+/** Records of one usual batch; a wider row is held on top, as its source already holds it. */
+const batchBytes = 2 * 1024 * 1024;
+
+export const serialize = defineStage({
+  name: "serialize",
+  summary: "Turns rows into records of a file format.",
+  config: v.strictObject({
+    format: v.pipe(
+      v.picklist(["ndjson", "csv", "json"], "expected ndjson, csv or json"),
+      v.description(
+        "`ndjson` one JSON object a line · `csv` as PostgreSQL's COPY prints it · `json` one array",
+      ),
+    ),
+  }),
+  shorthand: "format",
+  takes: "rows",
+  gives: "records",
+  holds: () => batchBytes,
+  async *open({ format }, _ctx, input) {
+    const { extension, writer } = formats[format]!;
+    const records = writer();
+    const out = createRecordBuffer();
+    let last: RowBatch | undefined;
+    for await (const batch of input) {
+      if (!last) {
+        records.header(batch, out);
+        yield* take(out, batch, extension, true);
+      }
+      last = batch;
+      if (batch.rows.length === 0) continue;
+      guarded(() => records.write(batch, out));
+      yield* take(out, batch, extension, false);
+    }
+    assert(last?.end, "a source ends with its proof");
+    records.footer(out);
+    yield { ...out.view(), framing: true, columns: last.columns, extension, end: last.end };
+  },
+});
+
+function* take(
+  out: RecordBuffer,
+  batch: RowBatch,
+  extension: string,
+  framing: boolean,
+): Generator<RecordBatch> {
+  const { bytes, ends } = out.view();
+  if (ends.length > 0) yield { bytes, ends, framing, columns: batch.columns, extension };
+  out.reset();
+}
+
+/** A row no string can hold is the row's fault, not ours. */
+function guarded(write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    if (error instanceof RangeError) {
+      throw new PipelineError(
+        "transform-failed",
+        "serialize: a record is longer than the 512 MiB a text can have; split it or leave the large column out",
+      );
+    }
+    throw error;
+  }
+}

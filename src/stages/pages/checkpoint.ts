@@ -1,0 +1,117 @@
+/**
+ * A page's checkpoint: what the run must know of it after a crash. It lies behind the sealed bytes in the same file,
+ * so that page and progress become durable at once; after the acknowledgement its line in the journal takes over.
+ *
+ * In a page file: sealed bytes ‖ checkpoint (JSON) ‖ HMAC-SHA256 (32 bytes) ‖ length of the JSON (u32 LE) ‖ `SPWYPAGE`.
+ * The HMAC's key is the run's own; it opens nothing but checkpoints.
+ */
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { PipelineError, assert } from "../errors.ts";
+import type { DurablePage, FinalFacts, PageIdentity, SealedPage } from "../nouns.ts";
+
+const magic = Buffer.from("SPWYPAGE", "latin1");
+const macBytes = 32;
+const footBytes = macBytes + 4 + magic.length;
+/** Facts of a query with 1664 long column names fit easily. */
+const jsonBytesMost = 4 * 1024 * 1024;
+
+export interface Checkpoint extends Omit<PageIdentity, "chain"> {
+  readonly name: string;
+  readonly sealedBytes: number;
+  /** Hex. */
+  readonly sealedDigest: string;
+  /** Keyed digest of the chain: equal exactly when this and all earlier pages hold the same records. Hex. */
+  readonly replay: string;
+  readonly facts?: FinalFacts;
+}
+
+export const pageName = (page: number, extension: string): string =>
+  `${String(page).padStart(8, "0")}.${extension}`;
+
+/** The digest that a page made again is compared by. */
+export function replayDigest(
+  key: Uint8Array,
+  { chain, total, bytes, final }: PageIdentity,
+): string {
+  return createHmac("sha256", key)
+    .update(`replay ${chain} ${total} ${bytes} ${final}`)
+    .digest("hex");
+}
+
+export function makeCheckpoint(key: Uint8Array, page: SealedPage): Checkpoint {
+  const { page: number, records, total, span, bytes, final, facts } = page;
+  return {
+    page: number,
+    name: pageName(number, page.extension),
+    records,
+    total,
+    span,
+    bytes,
+    final,
+    sealedBytes: page.content.length,
+    sealedDigest: Buffer.from(page.sealedDigest).toString("hex"),
+    replay: replayDigest(key, page),
+    ...(facts && { facts }),
+  };
+}
+
+export function toDurablePage(checkpoint: Checkpoint): DurablePage {
+  const { replay: _replay, facts: _facts, sealedDigest, ...page } = checkpoint;
+  return { ...page, sealedDigest: Buffer.from(sealedDigest, "hex") };
+}
+
+/** What follows the sealed bytes in a page file. */
+export function encodeTrailer(key: Uint8Array, checkpoint: Checkpoint): Uint8Array {
+  const json = Buffer.from(JSON.stringify(checkpoint));
+  assert(json.length <= jsonBytesMost, "a checkpoint is small");
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(json.length);
+  return Buffer.concat([json, mac(key, json), length, magic]);
+}
+
+/**
+ * Finds the checkpoint at the end of a page file, given the file's size and a way to read a range of it.
+ * @returns undefined when the file is torn, changed or not of this run
+ */
+export async function decodeTrailer(
+  key: Uint8Array,
+  fileBytes: number,
+  read: (position: number, length: number) => Promise<Buffer>,
+): Promise<Checkpoint | undefined> {
+  if (fileBytes < footBytes) return undefined;
+  const foot = await read(fileBytes - footBytes, footBytes);
+  const jsonBytes = foot.readUInt32LE(macBytes);
+  const start = fileBytes - footBytes - jsonBytes;
+  if (!foot.subarray(macBytes + 4).equals(magic) || jsonBytes > jsonBytesMost || start < 0)
+    return undefined;
+  const json = await read(start, jsonBytes);
+  if (!timingSafeEqual(mac(key, json), foot.subarray(0, macBytes))) return undefined;
+  const checkpoint = JSON.parse(json.toString()) as Checkpoint;
+  return checkpoint.sealedBytes === start ? checkpoint : undefined;
+}
+
+/** One line of the journal of acknowledgements. */
+export function encodeLine(key: Uint8Array, checkpoint: Checkpoint): string {
+  const json = JSON.stringify(checkpoint);
+  return `${mac(key, Buffer.from(json)).toString("hex")} ${json}\n`;
+}
+
+/** @returns undefined when the line is torn, changed or not of this run */
+export function decodeLine(key: Uint8Array, line: string): Checkpoint | undefined {
+  const json = line.slice(macBytes * 2 + 1);
+  const given = Buffer.from(line.slice(0, macBytes * 2), "hex");
+  if (given.length !== macBytes || !timingSafeEqual(given, mac(key, Buffer.from(json))))
+    return undefined;
+  return JSON.parse(json) as Checkpoint;
+}
+
+function mac(key: Uint8Array, json: Uint8Array): Buffer {
+  return createHmac("sha256", key).update("checkpoint ").update(json).digest();
+}
+
+export function spoolDamaged(what: string): PipelineError {
+  return new PipelineError(
+    "integrity-failed",
+    `spool: ${what}; nothing of it was uploaded, begin again with \`spillway run --restart\``,
+  );
+}

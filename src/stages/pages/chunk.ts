@@ -1,0 +1,184 @@
+/**
+ * what    records fill pages in leased memory; whole records only, unless one is larger than a page
+ * takes   records · gives pages
+ * holds   nothing of its own: pages are on the lease, each weighed with what sealing makes of it
+ * order   kept; boundaries depend on the records alone, so the same rows make the same pages
+ * ends    the last page is marked final, knows the columns and the source's proof; no records make one empty page
+ * fails   budget-too-small (one page does not fit the lease)
+ */
+import { createHash, hash } from "node:crypto";
+import * as v from "valibot";
+import { size } from "../atoms.ts";
+import { assert } from "../errors.ts";
+import type { FinalFacts, Page, RecordBatch, Span } from "../nouns.ts";
+import { defineStage, type StageContext } from "../stage.ts";
+import type { Leased } from "../lease.ts";
+
+/** A page needs at least this for the frame, the age header and a record worth the name. */
+const leastPageBytes = 4096;
+const mostPageBytes = 256 * 1024 * 1024;
+
+/** What sealing may add to a page that does not compress: identity, age header and tags. */
+const sealOverheadBytes = 64 * 1024;
+
+/** Bytes a page costs the lease: its records, and the sealed form that lives beside them until it is durable. */
+export const pageWeight = (pageBytes: number): number => 2 * pageBytes + sealOverheadBytes;
+
+export const chunk = defineStage({
+  name: "chunk",
+  summary: "Fills pages with whole records; a record larger than a page spans pages and is marked.",
+  config: v.strictObject({
+    size: v.pipe(
+      v.optional(size, "1MiB"),
+      v.minValue(leastPageBytes, "expected at least 4KiB"),
+      v.maxValue(mostPageBytes, "expected at most 256MiB"),
+      v.description("most bytes of records in a page, before compression"),
+      v.metadata({ unit: "bytes" }),
+    ),
+  }),
+  shorthand: "size",
+  takes: "records",
+  gives: "pages",
+  holds: () => 0,
+  async *open(config, ctx, input) {
+    const pages = createFiller(config.size, ctx);
+    try {
+      let last: RecordBatch | undefined;
+      for await (const batch of input) {
+        last = batch;
+        yield* pages.fill(batch);
+      }
+      assert(last?.end, "records end with the source's proof");
+      yield await pages.finish({ columns: last.columns, end: last.end }, last.extension);
+    } finally {
+      pages.drop();
+    }
+  },
+});
+
+interface Filler {
+  fill(batch: RecordBatch): AsyncGenerator<Page>;
+  finish(facts: FinalFacts, extension: string): Promise<Page>;
+  /** Gives back a page that will not be finished. */
+  drop(): void;
+}
+
+function createFiller(pageBytes: number, ctx: StageContext): Filler {
+  let open: Leased | undefined;
+  let filled = 0;
+  let records = 0;
+  let span: Span = "whole";
+  const identify = createIdentities();
+
+  const room = async (): Promise<Leased> =>
+    (open ??= await ctx.lease.take(pageBytes, pageWeight(pageBytes), ctx.signal));
+
+  const close = (extension: string, facts?: FinalFacts): Page => {
+    assert(open, "a page is open when it is closed");
+    const page = identify(open, { filled, records, span, extension }, facts);
+    open = undefined;
+    filled = 0;
+    records = 0;
+    span = "whole";
+    return page;
+  };
+
+  return {
+    async *fill({ bytes, ends, framing, extension }) {
+      let start = 0;
+      for (let next = 0; next < ends.length;) {
+        const end = ends[next]!;
+        if (end - start > pageBytes) {
+          if (filled > 0) yield close(extension);
+          for (let at = start; at < end; at += filled) {
+            if (filled > 0) yield close(extension);
+            const part = Math.min(pageBytes, end - at);
+            (await room()).bytes.set(bytes.subarray(at, at + part));
+            filled = part;
+            span = at === start ? "first" : at + part === end ? "last" : "middle";
+          }
+          records = framing ? 0 : 1;
+          start = end;
+          next += 1;
+          continue;
+        }
+        // A page that holds a part of a record holds nothing else.
+        if (filled > 0 && (span !== "whole" || filled + end - start > pageBytes))
+          yield close(extension);
+        const page = await room();
+        const after = lastThatFits(ends, next, start + pageBytes - filled);
+        const stop = ends[after - 1]!;
+        page.bytes.set(bytes.subarray(start, stop), filled);
+        filled += stop - start;
+        if (!framing) records += after - next;
+        start = stop;
+        next = after;
+      }
+    },
+    async finish(facts, extension) {
+      await room();
+      return close(extension, facts);
+    },
+    drop() {
+      open?.release();
+      open = undefined;
+    },
+  };
+}
+
+/** Index after the last record from `first` on that ends at or before `limit`; at least one fits. */
+function lastThatFits(ends: ArrayLike<number>, first: number, limit: number): number {
+  let low = first + 1;
+  let high = ends.length;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (ends[middle - 1]! <= limit) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+interface Filled {
+  readonly filled: number;
+  readonly records: number;
+  readonly span: Span;
+  readonly extension: string;
+}
+
+/** Numbers pages, sums records and carries the digest chain from page to page. */
+function createIdentities() {
+  let page = 0;
+  let total = 0;
+  let chain: Uint8Array = new Uint8Array(32);
+  return (
+    leased: Leased,
+    { filled, records, span, extension }: Filled,
+    facts?: FinalFacts,
+  ): Page => {
+    const content = leased.bytes.subarray(0, filled);
+    const digest = hash("sha256", content, "buffer");
+    chain = nextChain(chain, digest);
+    total += records;
+    const made: Page = {
+      page,
+      records,
+      total,
+      span,
+      bytes: filled,
+      chain: Buffer.from(chain).toString("hex"),
+      final: facts !== undefined,
+      content,
+      digest,
+      extension,
+      ...(facts && { facts }),
+      release: () => leased.release(),
+    };
+    page += 1;
+    return made;
+  };
+}
+
+/** SHA-256(chain before ‖ digest of the page's records). */
+export function nextChain(chain: Uint8Array, digest: Uint8Array): Uint8Array {
+  return createHash("sha256").update(chain).update(digest).digest();
+}

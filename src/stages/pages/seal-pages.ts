@@ -1,0 +1,67 @@
+/** Pages through the worker pool, in order: what `compress`, `encrypt` and the plan's fused `seal` have in common. */
+import { assert } from "../errors.ts";
+import { mapOrdered } from "../map-ordered.ts";
+import type { Page, SealedPage } from "../nouns.ts";
+import type { StageContext } from "../stage.ts";
+import type { SealTask } from "../../workers/seal.ts";
+
+/** What of the task is the same for every page. */
+export type SealWork = Pick<SealTask, "compress" | "encrypt">;
+
+const suffixes: Record<string, string> = { zstd: ".zst", gzip: ".gz", none: "" };
+
+/** File name suffix that a frame or a seal adds. */
+export function suffixOf({ compress, encrypt }: SealWork): string {
+  return (compress ? suffixes[compress.codec]! : "") + (encrypt ? ".age" : "");
+}
+
+/** One page more than there are threads, so that no thread waits for the next page. */
+export async function* sealPages(
+  work: SealWork,
+  ctx: StageContext,
+  input: AsyncIterable<Page>,
+): AsyncGenerator<SealedPage> {
+  const suffix = suffixOf(work);
+  yield* mapOrdered(
+    input,
+    ctx.pool.threads + 1,
+    (page) => sealPage(page, work, suffix, ctx),
+    (page) => page.release(),
+  );
+}
+
+async function sealPage(
+  page: Page,
+  work: SealWork,
+  suffix: string,
+  ctx: StageContext,
+): Promise<SealedPage> {
+  const { content, digest, release, extension, facts: _facts, work: _work, ...identity } = page;
+  try {
+    const sealed = await ctx.pool.seal(
+      { content, digest, identity: { run: ctx.run.id, ...identity }, ...work },
+      ctx.signal,
+    );
+    assert(sealed.sealedDigest.length === 32, "a seal comes with its SHA-256");
+    return {
+      ...page,
+      content: sealed.bytes,
+      sealedDigest: sealed.sealedDigest,
+      extension: extension + suffix,
+      work: { startMillis: sealed.startMillis, endMillis: sealed.endMillis },
+      release() {
+        free(sealed.bytes);
+        release();
+      },
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Gives a worker's buffer back at once, instead of when a collection happens to come by. */
+function free(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  if (buffer instanceof ArrayBuffer && bytes.byteLength === buffer.byteLength) buffer.transfer(0);
+}

@@ -1,0 +1,121 @@
+/**
+ * what    makes sealed pages durable on local disk, ahead of a slow destination up to a cap
+ * takes   sealed · gives durable (first those an earlier attempt left)
+ * holds   nothing of its own: a page gives its memory back once it is durable
+ * order   kept
+ * ends    with its input
+ * fails   spool-full, disk-full (past `fullTimeout`; resumable) · spool-failed (the disk refused) · integrity-failed
+ */
+import * as v from "valibot";
+import { duration, size, text } from "../atoms.ts";
+import type { DurablePage, SealedPage } from "../nouns.ts";
+import { defineStage, type StageContext } from "../stage.ts";
+
+export const spool = defineStage({
+  name: "spool",
+  summary:
+    "Makes sealed pages durable in a local folder, from which uploads are served, also after a crash.",
+  config: v.strictObject({
+    dir: v.pipe(
+      v.optional(text, "./spool"),
+      v.description(
+        "folder of the spool, relative to where spillway is started; made with mode 0700",
+      ),
+    ),
+    maxBytes: v.pipe(
+      v.optional(size, "10GiB"),
+      v.description("most bytes of pages that wait here for the destination"),
+      v.metadata({ unit: "bytes" }),
+    ),
+    fullTimeout: v.pipe(
+      v.optional(duration, "5m"),
+      v.description(
+        "how long to wait for room in the spool or on the disk before the run stops, resumable (exit 75)",
+      ),
+      v.metadata({ unit: "milliseconds" }),
+    ),
+  }),
+  shorthand: "dir",
+  takes: "sealed",
+  gives: "durable",
+  holds: () => 0,
+  async *open(_config, ctx, input) {
+    yield* ctx.spool.backlog();
+    const queue = createQueue();
+    const pump = storeAll(input, queue, ctx);
+    try {
+      yield* queue.drain();
+    } finally {
+      queue.stop();
+      await pump;
+    }
+  },
+});
+
+/** Runs ahead of the stage after it; the spool's cap is what bounds it. */
+async function storeAll(
+  input: AsyncIterable<SealedPage>,
+  queue: Queue,
+  ctx: StageContext,
+): Promise<void> {
+  try {
+    for await (const page of input) {
+      try {
+        queue.push(await ctx.spool.store(page, ctx.signal));
+      } finally {
+        page.release();
+      }
+      if (queue.stopped) return;
+    }
+    queue.end();
+  } catch (error) {
+    queue.fail(error);
+  }
+}
+
+interface Queue {
+  push(page: DurablePage): void;
+  end(): void;
+  fail(error: unknown): void;
+  stop(): void;
+  readonly stopped: boolean;
+  drain(): AsyncGenerator<DurablePage>;
+}
+
+/** Names of durable pages on their way to the upload; their bytes lie on disk. */
+function createQueue(): Queue {
+  const pages: DurablePage[] = [];
+  let outcome: { error?: unknown } | undefined;
+  let stopped = false;
+  let wake = () => {};
+  return {
+    push(page) {
+      pages.push(page);
+      wake();
+    },
+    end() {
+      outcome = {};
+      wake();
+    },
+    fail(error) {
+      outcome = { error };
+      wake();
+    },
+    stop() {
+      stopped = true;
+    },
+    get stopped() {
+      return stopped;
+    },
+    async *drain() {
+      for (;;) {
+        for (let page = pages.shift(); page; page = pages.shift()) yield page;
+        if (outcome) {
+          if ("error" in outcome) throw outcome.error;
+          return;
+        }
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    },
+  };
+}

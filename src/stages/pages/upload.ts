@@ -1,0 +1,91 @@
+/**
+ * what    stores each durable page at the destination, and records durably that it is there
+ * takes   durable · gives receipts
+ * holds   `concurrency` sealed pages, read back from the spool
+ * order   kept, though several are under way at once
+ * ends    with its input
+ * fails   destination-unreachable, destination-failed (spool kept, try again) · destination-refused · foreign-object
+ */
+import * as v from "valibot";
+import { count, duration, secret, text } from "../atoms.ts";
+import { mapOrdered } from "../map-ordered.ts";
+import type { DurablePage } from "../nouns.ts";
+import { defineStage, type StageContext } from "../stage.ts";
+import type { DestinationOptions } from "../destinations/destination.ts";
+import { pageWeight } from "./chunk.ts";
+
+const config = v.strictObject({
+  to: v.pipe(
+    text,
+    v.description(
+      "destination URL: `s3://bucket/prefix`, `file:///folder` or a path, `tar:///file.tar`",
+    ),
+  ),
+  concurrency: v.pipe(
+    v.optional(v.pipe(count(1), v.maxValue(64, "expected at most 64")), 2),
+    v.description("pages uploaded at the same time"),
+    v.metadata({ unit: "pages" }),
+  ),
+  timeout: v.pipe(
+    v.optional(duration, "60s"),
+    v.description("how long one request may take before it is tried again"),
+    v.metadata({ unit: "milliseconds" }),
+  ),
+  endpoint: v.pipe(
+    v.optional(text),
+    v.description("S3: endpoint URL; AWS_ENDPOINT_URL when absent, then AWS itself"),
+  ),
+  region: v.pipe(v.optional(text), v.description("S3: region; AWS_REGION when absent")),
+  pathStyle: v.pipe(
+    v.optional(v.boolean("expected true or false")),
+    v.description("S3: `endpoint/bucket/key` addresses; true when an endpoint is given"),
+  ),
+  accessKeyId: v.pipe(v.optional(secret), v.description("S3: AWS_ACCESS_KEY_ID when absent")),
+  secretAccessKey: v.pipe(
+    v.optional(secret),
+    v.description("S3: AWS_SECRET_ACCESS_KEY when absent; by reference only"),
+  ),
+  sessionToken: v.pipe(
+    v.optional(secret),
+    v.description("S3: AWS_SESSION_TOKEN when absent; by reference only"),
+  ),
+});
+
+export type UploadConfig = v.InferOutput<typeof config>;
+
+export const upload = defineStage({
+  name: "upload",
+  summary:
+    "Stores each page at the destination with one checked PUT, and remembers durably that it is there.",
+  config,
+  shorthand: "to",
+  takes: "durable",
+  gives: "receipts",
+  holds: ({ concurrency }, pageBytes) => concurrency * (pageWeight(pageBytes) - pageBytes),
+  async *open({ concurrency }, ctx, input) {
+    for await (const page of mapOrdered(input, concurrency, (page) => store(page, ctx))) {
+      yield await ctx.spool.acknowledge(page);
+    }
+  },
+});
+
+async function store(page: DurablePage, ctx: StageContext): Promise<DurablePage> {
+  const bytes = await ctx.spool.read(page);
+  await ctx.destination.put(
+    {
+      name: `${ctx.run.pipeline}/${ctx.run.id}/${page.name}`,
+      bytes,
+      sha256: page.sealedDigest,
+      ...(page.traceparent !== undefined && { traceparent: page.traceparent }),
+    },
+    ctx.signal,
+  );
+  return page;
+}
+
+/** What of the upload's config the destination needs. */
+export function destinationOptions(config: UploadConfig): DestinationOptions {
+  const { to: _to, concurrency: _concurrency, timeout, ...s3 } = config;
+  const given = Object.entries(s3).filter(([, value]) => value !== undefined);
+  return { timeoutMillis: timeout, s3: Object.fromEntries(given) };
+}

@@ -1,0 +1,27 @@
+/** Every stage there is, by name: the one list a new stage is added to. */
+import { chunk } from "./pages/chunk.ts";
+import { compress } from "./pages/compress.ts";
+import { encrypt } from "./pages/encrypt.ts";
+import { spool } from "./pages/spool.ts";
+import { upload } from "./pages/upload.ts";
+import { serialize } from "./formats/serialize.ts";
+import type { AnyStage } from "./stage.ts";
+import { filter } from "./transforms/filter.ts";
+import { map } from "./transforms/map.ts";
+import { select } from "./transforms/select.ts";
+
+const stages: readonly AnyStage[] = [
+  select,
+  filter,
+  map,
+  serialize,
+  chunk,
+  compress,
+  encrypt,
+  spool,
+  upload,
+];
+
+export const registry: ReadonlyMap<string, AnyStage> = new Map(
+  stages.map((stage) => [stage.name, stage]),
+);

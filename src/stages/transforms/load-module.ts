@@ -1,0 +1,35 @@
+/** Row work from a user's own module. */
+import { pathToFileURL } from "node:url";
+import { PipelineError } from "../errors.ts";
+import { isRowWork, type RowWork } from "./row-work.ts";
+
+/**
+ * Loads the default export (or the only export) of a module as row work.
+ * @param module absolute path, or the work itself when the pipeline is made in code
+ * @throws PipelineError `config-invalid` when it cannot be loaded or is no row work
+ */
+export async function loadRowWork(module: string | RowWork, stage: string): Promise<RowWork> {
+  if (typeof module !== "string") return module;
+  const exported = await importModule(module, stage);
+  const names = Object.keys(exported);
+  const work = exported["default"] ?? (names.length === 1 ? exported[names[0]!] : undefined);
+  if (!isRowWork(work)) {
+    throw new PipelineError(
+      "config-invalid",
+      `${stage}: ${module} must export a function, a generator function, a Transform or a stream-chain chain as its default`,
+    );
+  }
+  return work;
+}
+
+/** Imports a module of the user's; a failure names the file, not a stack. */
+export async function importModule(path: string, stage: string): Promise<Record<string, unknown>> {
+  try {
+    return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    throw new PipelineError("config-invalid", `${stage}: cannot load ${path}: ${reason}`, {
+      cause: error,
+    });
+  }
+}
