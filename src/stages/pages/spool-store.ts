@@ -1,16 +1,13 @@
 /**
- * The run's durable folder: pages with their checkpoints, the journal of acknowledgements, the run record, the lock.
+ * The run's durable folder: pages with their checkpoints, and the journal of acknowledgements.
  *
  * A page is DURABLE when `store` returns, ACKED when `acknowledge` returns; only then are its bytes removed.
  * There is no second ledger: a page's progress lies in the page's own file until its journal line is durable.
  */
-import type { FileHandle } from "node:fs/promises";
-import { open, unlink } from "node:fs/promises";
-import { join } from "node:path";
 import { hash } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
-import { PipelineError, assert, isAbort, systemCode } from "../errors.ts";
-import { formatBytes } from "../atoms.ts";
+import { open, unlink, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { assert } from "../errors.ts";
 import type { DurablePage, FinalFacts, Page, Receipt, SealedPage } from "../nouns.ts";
 import {
   encodeLine,
@@ -23,6 +20,7 @@ import {
 } from "./checkpoint.ts";
 import { writeAll, writeDurably } from "./durable-file.ts";
 import { readJournal, readPageFile, recoverPages, type Recovered } from "./spool-recovery.ts";
+import { createRoom } from "./spool-room.ts";
 
 export interface Spool {
   readonly maxBytes: number;
@@ -54,7 +52,7 @@ export interface Spool {
 }
 
 export interface SpoolOptions {
-  /** The run's folder, with `pages/` and `incoming/` in it. */
+  /** The run's folder; `pages/` and `incoming/` are made in it. */
   readonly folder: string;
   readonly maxBytes: number;
   /** How long to wait for room before the run stops, resumable. */
@@ -62,8 +60,6 @@ export interface SpoolOptions {
   /** The run's own key for checkpoints. */
   readonly key: Uint8Array;
 }
-
-const retryMillis = 500;
 
 /** Opens the folder, repairs what a crash left, and knows what is durable and acknowledged. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
@@ -73,19 +69,124 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const journal = await open(journalPath, "a", 0o600);
   const room = createRoom(maxBytes, options.fullTimeoutMillis, recovered.usedBytes);
   const digests = replayDigests(journalPath, key, recovered);
+  const pathOf = (name: string) => join(folder, "pages", name);
+  let { acknowledged, durable, facts } = recovered;
+  let flushes = 0;
+  let flushMillis = 0;
+
+  const write = async (page: SealedPage, checkpoint: Checkpoint) => {
+    const started = performance.now();
+    await writeDurably(join(folder, "incoming", checkpoint.name), pathOf(checkpoint.name), [
+      page.content,
+      encodeTrailer(key, checkpoint),
+    ]);
+    flushes += 1;
+    flushMillis += performance.now() - started;
+  };
+
+  const checkpointOf = async (name: string) =>
+    (await readPageFile(pathOf(name), key)) ?? torn(name);
+
+  return {
+    maxBytes,
+    get usedBytes() {
+      return room.usedBytes;
+    },
+    get peakBytes() {
+      return room.peakBytes;
+    },
+    get flushes() {
+      return flushes;
+    },
+    get flushMillis() {
+      return flushMillis;
+    },
+    get acknowledged() {
+      return acknowledged;
+    },
+    get durable() {
+      return durable;
+    },
+    get facts() {
+      return facts;
+    },
+    async replay(page) {
+      if (page.page >= recovered.durable) return "new";
+      const { value } = await digests.next();
+      return value === replayDigest(key, page) ? "equal" : "different";
+    },
+    async *backlog() {
+      for (const { name } of recovered.pages) yield toDurablePage(await checkpointOf(name));
+    },
+    async store(page, signal) {
+      assert(page.page === durable, "pages become durable in order");
+      const checkpoint = makeCheckpoint(key, page);
+      await room.take(checkpoint.sealedBytes, signal);
+      await room.whenDiskHasRoom(() => write(page, checkpoint), signal);
+      durable += 1;
+      facts = page.facts;
+      return toDurablePage(checkpoint);
+    },
+    read: (page) => readSealed(pathOf(page.name), page),
+    async acknowledge(page) {
+      assert(page.page === acknowledged, "pages are acknowledged in order");
+      const line = encodeLine(key, await checkpointOf(page.name));
+      await room.whenDiskHasRoom(() => appendLine(journal, line), new AbortController().signal);
+      acknowledged += 1;
+      await unlink(pathOf(page.name));
+      room.give(page.sealedBytes);
+      return page;
+    },
+    checkpoints: () => readJournal(journalPath, key),
+    close: () => journal.close(),
+  };
 }
 
-function diskFull(cause: unknown): PipelineError {
-  return new PipelineError("disk-full", "spool: the disk is full; make room and run again", {
-    cause,
-  });
+function torn(name: string): never {
+  throw spoolDamaged(`page ${name} does not hold what was written to it`);
 }
 
-function spoolFailed(cause: unknown): PipelineError {
-  if (cause instanceof PipelineError) return cause;
-  return new PipelineError(
-    "spool-failed",
-    `spool: the disk refused a write (${systemCode(cause) ?? "unknown error"}); what was durable stays so, run again`,
-    { cause },
-  );
+/** Replay digests of the pages that were durable when the run was taken up, in page order. */
+async function* replayDigests(
+  journalPath: string,
+  key: Uint8Array,
+  recovered: Recovered,
+): AsyncGenerator<string> {
+  let left = recovered.acknowledged;
+  if (left > 0) {
+    for await (const { replay } of readJournal(journalPath, key)) {
+      yield replay;
+      left -= 1;
+      if (left === 0) break;
+    }
+  }
+  for (const { replay } of recovered.pages) yield replay;
+}
+
+/** A torn line would make the next one unreadable, so a failed append is cut off again before it is tried again. */
+async function appendLine(journal: FileHandle, line: string): Promise<void> {
+  const { size } = await journal.stat();
+  try {
+    await writeAll(journal, Buffer.from(line));
+    await journal.datasync();
+  } catch (error) {
+    await journal.truncate(size);
+    throw error;
+  }
+}
+
+async function readSealed(path: string, page: DurablePage): Promise<Uint8Array> {
+  const file = await open(path, "r");
+  try {
+    const bytes = Buffer.allocUnsafeSlow(page.sealedBytes);
+    for (let at = 0; at < bytes.length;) {
+      const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);
+      if (bytesRead === 0) torn(page.name);
+      at += bytesRead;
+    }
+    if (!hash("sha256", bytes, "buffer").equals(page.sealedDigest)) torn(page.name);
+    return bytes;
+  } finally {
+    await file.close();
+  }
 }

@@ -1,0 +1,85 @@
+/** Room in the spool and on its disk: both are waited for, both waits have a deadline. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { formatBytes } from "../atoms.ts";
+import { PipelineError, systemCode } from "../errors.ts";
+
+/** A release wakes the waiter; this is only how often a disk that was full is tried again. */
+const retryMillis = 250;
+
+export interface Room {
+  readonly usedBytes: number;
+  readonly peakBytes: number;
+  /** Waits until `bytes` more fit under the cap; a page alone always does. */
+  take(bytes: number, signal: AbortSignal): Promise<void>;
+  give(bytes: number): void;
+  /** Does the work again and again while the disk is full. */
+  whenDiskHasRoom(work: () => Promise<void>, signal: AbortSignal): Promise<void>;
+}
+
+export function createRoom(maxBytes: number, fullTimeoutMillis: number, heldBytes: number): Room {
+  let usedBytes = heldBytes;
+  let peakBytes = heldBytes;
+  let released = Promise.withResolvers<void>();
+
+  return {
+    get usedBytes() {
+      return usedBytes;
+    },
+    get peakBytes() {
+      return peakBytes;
+    },
+    async take(bytes, signal) {
+      const deadline = performance.now() + fullTimeoutMillis;
+      while (usedBytes > 0 && usedBytes + bytes > maxBytes) {
+        if (performance.now() > deadline) throw spoolFull(maxBytes);
+        await Promise.race([released.promise, pause(signal)]);
+      }
+      usedBytes += bytes;
+      peakBytes = Math.max(peakBytes, usedBytes);
+    },
+    give(bytes) {
+      usedBytes -= bytes;
+      released.resolve();
+      released = Promise.withResolvers();
+    },
+    async whenDiskHasRoom(work, signal) {
+      const deadline = performance.now() + fullTimeoutMillis;
+      for (;;) {
+        try {
+          await work();
+          return;
+        } catch (error) {
+          if (!["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "")) throw spoolFailed(error);
+          if (performance.now() > deadline) throw diskFull(error);
+          await pause(signal);
+        }
+      }
+    },
+  };
+}
+
+async function pause(signal: AbortSignal): Promise<void> {
+  await sleep(retryMillis, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
+function spoolFull(maxBytes: number): PipelineError {
+  return new PipelineError(
+    "spool-full",
+    `spool: full at ${formatBytes(maxBytes)} and the destination takes nothing; run again when it does, or raise \`spool.maxBytes\``,
+  );
+}
+
+function diskFull(cause: unknown): PipelineError {
+  return new PipelineError("disk-full", "spool: the disk is full; make room and run again", {
+    cause,
+  });
+}
+
+function spoolFailed(cause: unknown): PipelineError {
+  if (cause instanceof PipelineError) return cause;
+  return new PipelineError(
+    "spool-failed",
+    `spool: the disk refused a write (${systemCode(cause) ?? "unknown error"}); what was durable stays so, run again`,
+    { cause },
+  );
+}
