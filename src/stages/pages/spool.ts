@@ -40,14 +40,14 @@ export const spool = defineStage({
   gives: "durable",
   holds: () => 0,
   async *open(_config, ctx, input) {
-    yield* ctx.spool.backlog();
     const queue = createQueue();
-    const pump = storeAll(input, queue, ctx);
+    void storeAll(input, queue, ctx);
     try {
+      yield* ctx.spool.backlog();
       yield* queue.drain();
     } finally {
+      // The pump ends with the run's signal; waiting for it here would wait for a silent source.
       queue.stop();
-      await pump;
     }
   },
 });

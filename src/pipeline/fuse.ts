@@ -1,0 +1,102 @@
+/** Makes one physical stage of neighbours that need not be apart; what it did is said in the plan. */
+import type { AnyStage, StageContext } from "../stages/stage.ts";
+import type { Kind, Page } from "../stages/nouns.ts";
+import { compressWork } from "../stages/pages/compress.ts";
+import { encryptWork } from "../stages/pages/encrypt.ts";
+import { sealPages } from "../stages/pages/seal-pages.ts";
+import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
+import { applyRowWork } from "../stages/transforms/row-work.ts";
+import type { RowBatch } from "../stages/nouns.ts";
+
+/** A stage with its complete config, as validation gives it. */
+export interface ConfiguredStage {
+  readonly name: string;
+  readonly definition: AnyStage;
+  readonly config: unknown;
+}
+
+/** A stage that will run. */
+export interface PhysicalStage {
+  readonly name: string;
+  readonly from: readonly string[];
+  readonly takes: Kind;
+  readonly gives: Kind;
+  holds(pageBytes: number): number;
+  open(ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown>;
+}
+
+export interface Fused {
+  readonly stages: readonly PhysicalStage[];
+  readonly notes: readonly string[];
+}
+
+/**
+ * Adjacent row functions become one stage, `compress` and `encrypt` one worker task.
+ * @param apart true leaves every stage alone; results are the same, only slower (a property test holds it so)
+ */
+export function fuseStages(stages: readonly ConfiguredStage[], apart = false): Fused {
+  const fused: PhysicalStage[] = [];
+  const notes: string[] = [];
+  for (let i = 0; i < stages.length;) {
+    const group = apart ? [stages[i]!] : groupAt(stages, i);
+    i += group.length;
+    const stage = group.length === 1 ? single(group[0]!) : together(group);
+    if (group.length > 1)
+      notes.push(`${stage.from.join(" + ")} run as one stage, \`${stage.name}\``);
+    fused.push(stage);
+  }
+  return { stages: fused, notes };
+}
+
+function groupAt(stages: readonly ConfiguredStage[], start: number): readonly ConfiguredStage[] {
+  const first = stages[start]!;
+  if (first.name === "compress" && stages[start + 1]?.name === "encrypt")
+    return stages.slice(start, start + 2);
+  let end = start;
+  while (end < stages.length && isRowStage(stages[end]!.definition)) end += 1;
+  return stages.slice(start, Math.max(end, start + 1));
+}
+
+function single({ name, definition, config }: ConfiguredStage): PhysicalStage {
+  return {
+    name,
+    from: [name],
+    takes: definition.takes,
+    gives: definition.gives,
+    holds: (pageBytes) => definition.holds(config, pageBytes),
+    open: (ctx, input) => definition.open(config, ctx, input),
+  };
+}
+
+function together(group: readonly ConfiguredStage[]): PhysicalStage {
+  const from = group.map(({ name }) => name);
+  const holds = (pageBytes: number) =>
+    group.reduce((sum, { definition, config }) => sum + definition.holds(config, pageBytes), 0);
+  if (group[0]!.name === "compress") {
+    const [compress, encrypt] = group as [ConfiguredStage, ConfiguredStage];
+    const work = {
+      compress: compressWork(compress.config as never),
+      ...encryptWork(encrypt.config as never),
+    };
+    const open = (ctx: StageContext, input: AsyncIterable<unknown>) =>
+      sealPages(work, ctx, input as AsyncIterable<Page>);
+    return { name: "seal", from, takes: "pages", gives: "sealed", holds, open };
+  }
+  return {
+    name: "transform",
+    from,
+    takes: "rows",
+    gives: "rows",
+    holds,
+    open: openRows(group, from),
+  };
+}
+
+function openRows(group: readonly ConfiguredStage[], from: readonly string[]) {
+  return async function* (ctx: StageContext, input: AsyncIterable<unknown>) {
+    const work = [];
+    for (const { definition, config } of group)
+      work.push(await (definition as RowStage).work(config));
+    yield* applyRowWork(work, from.join("+"), input as AsyncIterable<RowBatch>, ctx.signal);
+  };
+}

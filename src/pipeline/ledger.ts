@@ -1,0 +1,90 @@
+/** The memory ledger: what every part of a run holds at most, added up before a row is read. */
+import { availableParallelism } from "node:os";
+import { formatBytes } from "../stages/atoms.ts";
+import { PipelineError } from "../stages/errors.ts";
+import { pageWeight } from "../stages/pages/chunk.ts";
+import type { PhysicalStage } from "./fuse.ts";
+import type { LedgerLine } from "./plan-types.ts";
+
+const MiB = 1024 * 1024;
+
+/** What the process weighs before it holds data; measured by `bench/memory`, which prints ledger against reality. */
+const base = {
+  node: 46 * MiB,
+  thread: 12 * MiB,
+  telemetry: { off: 0, light: 6 * MiB, node: 45 * MiB },
+};
+
+export type TelemetryWeight = keyof typeof base.telemetry;
+
+export interface Ledger {
+  readonly lines: readonly LedgerLine[];
+  readonly threads: number;
+  readonly leaseBytes: number;
+}
+
+/** One core is left to the main thread and the server; past four threads a single connection cannot feed more. */
+export const sealThreads = (): number => Math.min(4, Math.max(1, availableParallelism() - 1));
+
+/** Pages that can be of use at once: one that fills, one a thread and one ahead of it, two being stored. */
+const usefulPages = (threads: number): number => threads + 4;
+const leastPages = 2;
+
+/**
+ * Adds up the run's memory and gives what is left to the lease.
+ * @throws PipelineError `budget-too-small`, naming the stage that holds most and the knobs that help
+ */
+export function drawLedger(
+  memoryBytes: number,
+  pageBytes: number,
+  stages: readonly PhysicalStage[],
+  telemetry: TelemetryWeight,
+): Ledger {
+  const threads = sealThreads();
+  const lines: LedgerLine[] = [
+    { name: "runtime", bytes: base.node, why: "Node.js, drivers, schemas, heap" },
+    {
+      name: "workers",
+      bytes: threads * base.thread,
+      why: `${threads} seal thread${threads > 1 ? "s" : ""}`,
+    },
+  ];
+  if (telemetry !== "off") {
+    lines.push({
+      name: "telemetry",
+      bytes: base.telemetry[telemetry],
+      why: `OpenTelemetry, sdk: ${telemetry}`,
+    });
+  }
+  for (const stage of stages) {
+    const bytes = stage.holds(pageBytes);
+    if (bytes > 0) lines.push({ name: stage.name, bytes, why: "held by the stage" });
+  }
+  const fixed = lines.reduce((sum, { bytes }) => sum + bytes, 0);
+  const weight = pageWeight(pageBytes);
+  const room = memoryBytes - fixed;
+  if (room < leastPages * weight)
+    throw tooSmall(memoryBytes, fixed + leastPages * weight, pageBytes, lines);
+  const pages = Math.min(usefulPages(threads), Math.floor(room / weight));
+  const leaseBytes = pages * weight;
+  lines.push({
+    name: "lease",
+    bytes: leaseBytes,
+    why: `${pages} pages of ${formatBytes(pageBytes)}, each with its sealed form`,
+  });
+  return { lines, threads, leaseBytes };
+}
+
+function tooSmall(
+  memoryBytes: number,
+  neededBytes: number,
+  pageBytes: number,
+  lines: readonly LedgerLine[],
+): PipelineError {
+  const fattest = lines.toSorted((a, b) => b.bytes - a.bytes)[0]!;
+  return new PipelineError(
+    "budget-too-small",
+    `memory: ${formatBytes(memoryBytes)} is too little: this pipeline needs ${formatBytes(neededBytes)} at least ` +
+      `(most of it: ${fattest.name}, ${formatBytes(fattest.bytes)}); raise \`memory\`, or lower \`chunk.size\` (now ${formatBytes(pageBytes)})`,
+  );
+}
