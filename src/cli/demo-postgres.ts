@@ -11,7 +11,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chown, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { createServer } from "node:net";
+import { Socket, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -45,6 +45,20 @@ interface Launch {
 
 const startMillis = 30_000;
 const stopMillis = 10_000;
+
+/** A server whose data nobody will miss. */
+const throwaway = {
+  listen_addresses: "127.0.0.1",
+  unix_socket_directories: "",
+  fsync: "off",
+  full_page_writes: "off",
+  synchronous_commit: "off",
+  wal_level: "minimal",
+  max_wal_senders: "0",
+  max_wal_size: "1GB",
+  shared_buffers: "64MB",
+  timezone: "UTC",
+};
 
 const guard = `
 "$@" </dev/null & server=$!
@@ -122,7 +136,7 @@ async function prepareLaunch(
  */
 async function linkLibraries(native: string, folder: string): Promise<Record<string, string>> {
   const list = await readFile(join(native, "pg-symlinks.json"), "utf8").catch(() => "[]");
-  const links = JSON.parse(list) as { source: string; target: string }[];
+  const links: { source: string; target: string }[] = JSON.parse(list);
   const packageFolder = dirname(native);
   if (links.every(({ target }) => existsSync(join(packageFolder, target)))) return {};
   const libraries = join(folder, "lib");
@@ -134,8 +148,19 @@ async function linkLibraries(native: string, folder: string): Promise<Record<str
 }
 
 function canRun(native: string, launch: Launch): boolean {
-  const [command = "", ...args] = [...launch.prefix, join(native, "bin", "postgres"), "--version"];
+  const [command, args] = commandLine(native, launch, "postgres", ["--version"]);
   return spawnSync(command, args, { ...launch.spawn, stdio: "ignore" }).status === 0;
+}
+
+function commandLine(
+  native: string,
+  launch: Launch,
+  program: string,
+  args: readonly string[],
+): [command: string, args: string[]] {
+  const executable = join(native, "bin", program);
+  const [first, ...prefix] = launch.prefix;
+  return first === undefined ? [executable, [...args]] : [first, [...prefix, executable, ...args]];
 }
 
 async function findAccount(): Promise<{ uid: number; gid: number }> {
@@ -157,13 +182,16 @@ async function createCluster(
   await writeFile(passwordFile, `${login.password}\n`, { mode: 0o600 });
   const { uid, gid } = launch.spawn;
   if (uid !== undefined && gid !== undefined) await chown(passwordFile, uid, gid);
-  const [command = "", ...args] = [
-    ...launch.prefix,
-    join(native, "bin", "initdb"),
-    ...["-D", join(folder, "data"), "-U", "postgres", `--pwfile=${passwordFile}`],
-    ...["-A", login.auth === "scram" ? "scram-sha-256" : "trust"],
-    ...["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"],
-  ];
+  const [command, args] = commandLine(native, launch, "initdb", [
+    `--pgdata=${join(folder, "data")}`,
+    "--username=postgres",
+    `--pwfile=${passwordFile}`,
+    `--auth=${login.auth === "scram" ? "scram-sha-256" : "trust"}`,
+    "--encoding=UTF8",
+    "--locale=C",
+    "--no-sync",
+    "--no-instructions",
+  ]);
   const child = spawn(command, args, { ...launch.spawn, stdio: ["ignore", "ignore", "pipe"] });
   let complaint = "";
   child.stderr?.on("data", (text: Buffer) => (complaint += text.toString()));
@@ -183,12 +211,7 @@ async function startServer(
   // Another process may take the port between our asking for a free one and the server's listening on it.
   for (let attempt = 0; attempt < 5; attempt += 1) {
     const port = await findFreePort();
-    const settings = {
-      ...{ listen_addresses: "127.0.0.1", port: String(port), unix_socket_directories: "" },
-      ...{ fsync: "off", full_page_writes: "off", synchronous_commit: "off", wal_level: "minimal" },
-      ...{ max_wal_senders: "0", max_wal_size: "1GB", shared_buffers: "64MB", timezone: "UTC" },
-      ...run.settings,
-    };
+    const settings = { ...throwaway, port: String(port), ...run.settings };
     const child = spawnGuarded(native, dataDir, launch, settings);
     const ready = await waitForReady(child);
     if (ready.ok) {
@@ -209,10 +232,10 @@ function spawnGuarded(
   launch: Launch,
   settings: Readonly<Record<string, string>>,
 ): ChildProcess {
-  const server = [...launch.prefix, join(native, "bin", "postgres"), "-D", dataDir];
-  for (const [name, value] of Object.entries(settings)) server.push("-c", `${name}=${value}`);
+  const set = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  const [command, args] = commandLine(native, launch, "postgres", ["-D", dataDir, ...set]);
   // Detached: an interrupt typed at the terminal reaches us, and we end the server.
-  return spawn("sh", ["-c", guard, "sh", ...server], {
+  return spawn("sh", ["-c", guard, "sh", command, ...args], {
     ...launch.spawn,
     detached: true,
     stdio: ["pipe", "ignore", "pipe"],
@@ -230,8 +253,7 @@ function waitForReady(
       child.stderr?.removeAllListeners().resume();
       // The guard and its pipes must not keep a process alive that has nothing else to do.
       child.unref();
-      for (const pipe of [child.stdin, child.stderr])
-        (pipe as { unref?(): void } | null)?.unref?.();
+      for (const pipe of [child.stdin, child.stderr]) if (pipe instanceof Socket) pipe.unref();
       resolve(ok ? { ok } : { ok, complaint });
     };
     child.stderr?.on("data", (text: Buffer) => {
