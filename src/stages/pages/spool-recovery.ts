@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { systemCode } from "../errors.ts";
 import type { FinalFacts } from "../nouns.ts";
 import { decodeLine, decodeTrailer, spoolDamaged, type Checkpoint } from "./checkpoint.ts";
-import { syncFolder } from "./durable-file.ts";
+import { syncFolder } from "../durable-file.ts";
 
 export interface Recovered {
   readonly acknowledged: number;

@@ -18,7 +18,7 @@ import {
   toDurablePage,
   type Checkpoint,
 } from "./checkpoint.ts";
-import { writeAll, writeDurably } from "./durable-file.ts";
+import { writeAll, writeDurably } from "../durable-file.ts";
 import { readJournal, readPageFile, recoverPages, type Recovered } from "./spool-recovery.ts";
 import { createRoom } from "./spool-room.ts";
 
