@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 
-const sizeUnits: Record<string, number> = {
+export const sizeUnits: Readonly<Record<string, number>> = {
   B: 1,
   KB: 1e3,
   MB: 1e6,
@@ -15,7 +15,13 @@ const sizeUnits: Record<string, number> = {
   GiB: 2 ** 30,
   TiB: 2 ** 40,
 };
-const timeUnits: Record<string, number> = { ms: 1, s: 1e3, m: 6e4, h: 3.6e6, d: 8.64e7 };
+export const timeUnits: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1e3,
+  m: 6e4,
+  h: 3.6e6,
+  d: 8.64e7,
+};
 
 function parseUnit(units: Record<string, number>, text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(text.trim());

@@ -1,0 +1,90 @@
+/**
+ * A pipeline file: YAML → spec, spec → YAML. Both ways are the identity on specs.
+ *
+ * The spec is as the user wrote it: defaults not filled in, references (`${env:…}`) not resolved. `validateSpec` says
+ * whether it makes sense, and `locate` where in the file something stands.
+ */
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { PipelineError, systemCode } from "../stages/errors.ts";
+import { problemsError, printPlace, refusal, type Locate, type Place } from "./problems.ts";
+import type { PipelineSpec } from "./spec.ts";
+import { limits, tooLarge } from "./yaml/scan.ts";
+import { printYaml, readYaml } from "./yaml/tree.ts";
+
+export interface LoadedPipeline {
+  /** Untouched but for one thing: a bare `- name` in `stages` reads as `- name:`. */
+  readonly spec: PipelineSpec;
+  /** The file's folder, absolute: what relative paths in the file start from. */
+  readonly baseDir: string;
+  readonly locate: Locate;
+}
+
+/**
+ * Reads a pipeline file: UTF-8, at most 1 MiB.
+ * @throws PipelineError `input-missing` when there is no such file; `config-invalid` otherwise.
+ */
+export async function loadPipeline(path: string): Promise<LoadedPipeline> {
+  return parsePipeline(decode(await readBounded(path), path), path);
+}
+
+/**
+ * Reads the text of a pipeline; `fileName` is for messages and for `baseDir`.
+ * @throws PipelineError `config-invalid`, each line beginning with `file:line:column: `.
+ */
+export function parsePipeline(text: string, fileName: string): LoadedPipeline {
+  const { value, locate } = readYaml(text, fileName);
+  if (!isMapping(value)) {
+    const message = "expected a mapping with the keys `name` and `stages`";
+    throw problemsError([{ path: [], message }], locate);
+  }
+  const { stages } = value;
+  const spec = Array.isArray(stages) ? { ...value, stages: stages.map(readStage) } : value;
+  // Its form is checked by `validateSpec`, together with what the stages say of their config.
+  return { spec: spec as unknown as PipelineSpec, baseDir: dirname(resolve(fileName)), locate };
+}
+
+/** The YAML of a spec; reading it gives an equal spec. */
+export function printPipeline(spec: PipelineSpec): string {
+  return printYaml(spec);
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function readStage(entry: unknown): unknown {
+  return typeof entry === "string" ? { [entry]: null } : entry;
+}
+
+async function readBounded(path: string): Promise<Buffer> {
+  try {
+    // A named pipe without a writer must not hang the open.
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stat = await file.stat();
+    if (!stat.isFile()) throw new PipelineError("config-invalid", `${path}: expected a file`);
+    return Buffer.concat(await Array.fromAsync(file.createReadStream({ end: limits.characters })));
+  } catch (error) {
+    if (error instanceof PipelineError) throw error;
+    const reason = systemCode(error);
+    const message =
+      reason === "ENOENT" ? "no such file" : `cannot be read (${reason ?? "unknown reason"})`;
+    throw new PipelineError("input-missing", `${path}: ${message}; expected a pipeline in YAML`);
+  }
+}
+
+const refuseAt = (place: Place, message: string) =>
+  refusal([`${printPlace(place)}: ${message}`], place);
+
+function decode(bytes: Buffer, file: string): string {
+  if (bytes.length > limits.characters) throw refuseAt({ file, line: 1, column: 1 }, tooLarge);
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    const before = bytes.toString("utf8").split("\uFFFD", 1)[0] ?? "";
+    const line = before.split("\n").length;
+    const column = before.length - before.lastIndexOf("\n");
+    throw refuseAt({ file, line, column }, "expected UTF-8 text");
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * A spec against the schema of pipelines and the schema of each of its stages: every problem at once, each at its place.
+ */
+import type { GenericSchema } from "valibot";
+import type { AnyStage } from "../stages/stage.ts";
+import { checkConfig, isMapping, type Resolved } from "./check-config.ts";
+import { printPath, problemsError, quote, type Locate, type Path, type Problem } from "./problems.ts";
+import { findReferenceProblems, resolveReferences, type ResolveOptions } from "./references.ts";
+import { describeField } from "./schema-walk.ts";
+import { specSchema, type PipelineSpec, type TelemetryConfig } from "./spec.ts";
+import { suggestion } from "./suggest.ts";
+
+export type Registry = ReadonlyMap<string, AnyStage>;
+
+export interface ValidStage {
+  /** As written: a stage's name, or the path of a module. */
+  readonly name: string;
+  /** Absent for a custom stage by path that the registry does not know yet. */
+  readonly definition: AnyStage | undefined;
+  /** What the stage's schema made of it, defaults filled in; as written where there is no definition. */
+  readonly config: unknown;
+  /** As written. */
+  readonly input: unknown;
+  /** Where the config stands in the spec. */
+  readonly path: Path;
+}
+
+export interface ValidSpec {
+  readonly name: string;
+  readonly memoryBytes: number;
+  readonly sign?: string;
+  readonly telemetry?: TelemetryConfig;
+  readonly stages: readonly ValidStage[];
+  /** Places whose reference hides a number or another checked value; empty once references are resolved. */
+  readonly unresolved: readonly Path[];
+}
+
+export interface ValidateOptions {
+  /** `none` leaves secrets alone: for `plan` and `check`. `full` is for specs of `resolveSpec`. */
+  readonly resolve: Resolved;
+  readonly locate?: Locate | undefined;
+}
+
+/** True for the key of a custom stage: the path of its module, relative to the pipeline's file. */
+export const isModulePath = (name: string): boolean => /^(?:\.{0,2}\/)/.test(name);
+
+/**
+ * Checks a spec. A custom stage by path is taken as it is, unless the registry knows its path.
+ * @throws PipelineError `config-invalid` with every problem, one a line.
+ */
+export function validateSpec(
+  spec: PipelineSpec,
+  registry: Registry,
+  { resolve, locate }: ValidateOptions,
+): ValidSpec {
+  const top = checkConfig(specSchema, spec, [], resolve);
+  const stages = listStages(spec).map((entry, index) =>
+    checkStage(entry, index, registry, resolve),
+  );
+  // What looks like a reference and is none is said once, not again as a text that does not fit its field.
+  const wrong = resolve === "none" ? findReferenceProblems(spec) : [];
+  const places = new Set(wrong.map(({ path }) => printPath(path)));
+  const others = [top, ...stages].flatMap((checked) => checked.problems);
+  const problems = [...wrong, ...others.filter(({ path }) => !places.has(printPath(path)))];
+  if (problems.length > 0) throw problemsError(problems, locate);
+  const { name, memory, sign, telemetry } = top.output as {
+    name: string;
+    memory: number;
+    sign?: string;
+    telemetry?: TelemetryConfig;
+  };
+  return {
+    name,
+    memoryBytes: memory,
+    ...(sign !== undefined && { sign }),
+    ...(telemetry !== undefined && { telemetry }),
+    stages: stages.flatMap(({ stage }) => stage ?? []),
+    unresolved: [top, ...stages].flatMap((checked) => checked.unresolved),
+  };
+}
+
+/**
+ * A copy of the spec with its references resolved, each as its field wants it: secrets only from files of their
+ * owner alone, numbers as numbers.
+ * @throws PipelineError `config-invalid` naming each variable or file that is missing; never a value.
+ */
+export function resolveSpec(
+  spec: PipelineSpec,
+  registry: Registry,
+  options: Omit<ResolveOptions, "field">,
+): Promise<PipelineSpec> {
+  return resolveReferences(spec, { ...options, field: (path) => describeField(registry, path) });
+}
+
+interface CheckedStage {
+  readonly stage?: ValidStage;
+  readonly problems: readonly Problem[];
+  readonly unresolved: readonly Path[];
+}
+
+const refuse = (path: Path, message: string, at?: "key"): CheckedStage => ({
+  problems: [{ path, message, ...(at && { at }) }],
+  unresolved: [],
+});
+
+function listStages(spec: PipelineSpec): readonly unknown[] {
+  return Array.isArray(spec.stages) ? spec.stages : [];
+}
+
+function checkStage(
+  entry: unknown,
+  index: number,
+  registry: Registry,
+  mode: Resolved,
+): CheckedStage {
+  // What is no mapping has been refused with the rest of the spec.
+  if (!isMapping(entry)) return { problems: [], unresolved: [] };
+  const [name, second] = Object.keys(entry);
+  if (name === undefined) return refuse(["stages", index], "expected the name of a stage");
+  const path = ["stages", index, name];
+  if (second !== undefined)
+    return refuse(["stages", index, second], explainSecond(name, second), "key");
+  const definition = registry.get(name);
+  const input = entry[name];
+  if (definition) return checkInput(definition, input, path, mode);
+  if (isModulePath(name)) {
+    const stage = { name, definition, config: input, input, path };
+    return { stage, problems: [], unresolved: [] };
+  }
+  const names = [...registry.keys()];
+  const hint = suggestion(name, names) || `; known stages are ${names.join(", ")}`;
+  return refuse(path, `unknown stage ${quote(name)}${hint}`, "key");
+}
+
+function explainSecond(name: string, second: string): string {
+  return (
+    `expected one stage, found ${quote(name)} and ${quote(second)}; ` +
+    `indent what belongs to ${quote(name)} below it, begin another stage with a dash`
+  );
+}
+
+function checkInput(
+  definition: AnyStage,
+  input: unknown,
+  path: Path,
+  mode: Resolved,
+): CheckedStage {
+  const { name, shorthand } = definition;
+  const isBare = input !== null && input !== undefined && !isMapping(input);
+  if (isBare && shorthand === undefined) {
+    return refuse(path, `expected the settings of ${name} as a mapping, one \`key: value\` a line`);
+  }
+  const config = isBare ? { [shorthand!]: input } : (input ?? {});
+  const checked = checkConfig(definition.config as GenericSchema, config, path, mode);
+  const stage = { name, definition, config: checked.output, input, path };
+  return { stage, problems: checked.problems, unresolved: checked.unresolved };
+}
