@@ -84,16 +84,16 @@ const spans: readonly unknown[] = ["whole", "first", "middle", "last"] satisfies
 
 function isIdentity(value: unknown): value is FrameIdentity {
   if (typeof value !== "object" || value === null) return false;
-  const it = value as Record<string, unknown>;
-  const counts = [it["page"], it["records"], it["total"], it["bytes"]];
+  const it: Partial<Record<keyof FrameIdentity | "spillway", unknown>> = value;
+  const counts = [it.page, it.records, it.total, it.bytes];
   return (
-    it["spillway"] === 1 &&
-    typeof it["run"] === "string" &&
+    it.spillway === 1 &&
+    typeof it.run === "string" &&
     counts.every(isCount) &&
-    spans.includes(it["span"]) &&
-    typeof it["chain"] === "string" &&
-    /^[0-9a-f]{64}$/.test(it["chain"]) &&
-    typeof it["final"] === "boolean"
+    spans.includes(it.span) &&
+    typeof it.chain === "string" &&
+    /^[0-9a-f]{64}$/.test(it.chain) &&
+    typeof it.final === "boolean"
   );
 }
 

@@ -67,7 +67,8 @@ export function decodeGzip(rest: Uint8Array, contentBytes: number): Uint8Array {
 
 function inflate(body: Uint8Array, contentBytes: number) {
   try {
-    // With `info` zlib also gives its engine, the only way to learn how much of the input it used.
+    // With `info` zlib also gives its engine, the only way to learn how much of the input it used; the types do not say so.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     const inflated = inflateRawSync(body, {
       info: true,
       maxOutputLength: Math.max(1, contentBytes),

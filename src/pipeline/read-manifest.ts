@@ -1,0 +1,186 @@
+/**
+ * Reads a manifest strictly: one spelling, every field checked, pages parsed one at a time as they are asked for.
+ *
+ * What was understood is written again and compared with the bytes read, so spaces, other orders, further keys,
+ * repeated keys and other number formats are all refused by the same comparison.
+ */
+import * as v from "valibot";
+import { PipelineError } from "../stages/errors.ts";
+import {
+  entryText,
+  headText,
+  manifestFormat,
+  maxPages,
+  pageExtension,
+  pageName,
+  tailText,
+  type ManifestHead,
+  type ManifestTail,
+  type PageEntry,
+} from "./manifest.ts";
+
+/** A manifest whose head and tail are checked; its pages are checked while they are walked. */
+export interface Manifest {
+  readonly head: ManifestHead;
+  readonly tail: ManifestTail;
+  /**
+   * The pages in order; may be walked more than once.
+   * @throws PipelineError `integrity-failed` at the first entry that is wrong, or at the end when totals differ.
+   */
+  pages(): Generator<PageEntry>;
+}
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const hex = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+const time = v.pipe(v.string(), v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/));
+// A safe folder name: the run id becomes part of paths.
+const runId = v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/));
+const pipelineName = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,62}$/));
+// Begins with a letter: JavaScript would move keys that look like numbers to the front.
+const factName = v.pipe(v.string(), v.regex(/^[A-Za-z][\w .:/-]{0,63}$/));
+const fact = v.union([v.string(), v.pipe(v.number(), v.finite()), v.boolean(), v.null()]);
+
+const headSchema = v.strictObject({
+  format: v.literal(manifestFormat),
+  run: runId,
+  pipeline: pipelineName,
+  generation: v.pipe(count, v.minValue(1)),
+  previous: v.nullable(hex),
+  tool: v.strictObject({ name: v.string(), version: v.string() }),
+  started: time,
+  finished: time,
+  configDigest: hex,
+  queryDigest: hex,
+  consistency: v.strictObject({
+    class: v.picklist(["snapshot", "unchanged-file", "stream"]),
+    proof: v.record(factName, fact),
+  }),
+  schema: v.strictObject({
+    columns: v.array(v.strictObject({ name: v.string(), type: v.string() })),
+  }),
+  layers: v.strictObject({
+    extension: v.pipe(v.string(), v.regex(/^[a-z0-9]{1,16}$/)),
+    compress: v.picklist(["zstd", "gzip", "none"]),
+    encrypt: v.picklist(["age", "none"]),
+  }),
+  signer: v.pipe(v.string(), v.regex(/^ed25519:[A-Za-z0-9+/]{43}=$/)),
+  pages: v.tuple([]),
+});
+
+const tailSchema = v.strictObject({
+  totals: v.strictObject({
+    pages: v.pipe(count, v.minValue(1), v.maxValue(maxPages)),
+    records: count,
+    bytes: count,
+    plainBytes: count,
+  }),
+  rejected: v.record(factName, count),
+  resumedFrom: v.nullable(runId),
+});
+
+const entrySchema = v.strictObject({
+  name: v.string(),
+  records: count,
+  bytes: count,
+  sha256: hex,
+  span: v.exactOptional(v.picklist(["first", "middle", "last"])),
+});
+
+const pagesOpen = '\n"pages":[\n';
+const pagesClose = "\n],\n";
+
+/**
+ * Reads a manifest from its bytes, which are kept (not copied) while the result is used.
+ * @throws PipelineError `integrity-failed` for anything but a manifest in its one spelling, `config-invalid` for a
+ * format version this reader does not know.
+ */
+export function readManifest(bytes: Uint8Array): Manifest {
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  checkVersion(all);
+  // No string of JSON holds a raw newline, so these marks are where they seem to be.
+  const opens = all.indexOf(pagesOpen);
+  const closes = all.lastIndexOf(pagesClose);
+  if (opens < 0 || closes < opens) throw notCanonical("its layout");
+  const start = opens + pagesOpen.length;
+  const head = readHead(all.toString("utf8", 0, start));
+  const tail = readTail(all.toString("utf8", closes));
+  return {
+    head,
+    tail,
+    pages: () => readPages(all.subarray(start, closes), head, tail),
+  };
+}
+
+function checkVersion(all: Buffer): void {
+  const start = all.toString("latin1", 0, 64);
+  const version = /^\{"format":"spillway\/(\d{1,9})",\n/.exec(start)?.[1];
+  if (version === undefined) throw notCanonical("its first line");
+  if (version === "1") return;
+  throw new PipelineError(
+    "config-invalid",
+    `the export is written in format spillway/${version}; this reader knows ${manifestFormat}: use a newer spillway`,
+  );
+}
+
+function readHead(text: string): ManifestHead {
+  const { format: _format, pages: _pages, ...head } = understand(headSchema, `${text}]}`, "head");
+  if (headText(head) !== text) throw notCanonical("its head");
+  return head;
+}
+
+function readTail(text: string): ManifestTail {
+  const tail = understand(tailSchema, `{${text.slice(pagesClose.length)}`, "totals");
+  if (tailText(tail) !== text) throw notCanonical("its totals");
+  return tail;
+}
+
+function* readPages(lines: Buffer, head: ManifestHead, tail: ManifestTail): Generator<PageEntry> {
+  const extension = pageExtension(head.layers);
+  const sum = { pages: 0, records: 0, bytes: 0 };
+  for (let at = 0; at <= lines.length; sum.pages += 1) {
+    const newline = lines.indexOf(10, at);
+    const end = newline < 0 ? lines.length : newline;
+    const line = lines.toString("utf8", at, end);
+    const text = newline < 0 ? line : line.slice(0, -1);
+    const entry = understand(entrySchema, text, "pages");
+    const expected = entryText(entry) + (newline < 0 ? "" : ",");
+    if (line !== expected || entry.name !== pageName(sum.pages, extension)) {
+      throw notCanonical(`page ${sum.pages}`);
+    }
+    sum.records += entry.records;
+    sum.bytes += entry.bytes;
+    yield entry;
+    at = end + 1;
+  }
+  const { pages, records, bytes } = tail.totals;
+  if (sum.pages !== pages || sum.records !== records || sum.bytes !== bytes) {
+    throw new PipelineError("integrity-failed", "manifest: its totals are not those of its pages");
+  }
+}
+
+function understand<Schema extends v.GenericSchema>(
+  schema: Schema,
+  text: string,
+  where: string,
+): v.InferOutput<Schema> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw notCanonical(`its ${where}`);
+  }
+  const result = v.safeParse(schema, parsed, { abortEarly: true });
+  if (result.success) return result.output;
+  const path = v.getDotPath(result.issues[0]) ?? where;
+  throw new PipelineError(
+    "integrity-failed",
+    `manifest: ${path} is not what format 1 allows; it is damaged or was not written by spillway`,
+  );
+}
+
+function notCanonical(what: string): PipelineError {
+  return new PipelineError(
+    "integrity-failed",
+    `manifest: ${what} is not spelled as format 1 spells it; it is damaged or was not written by spillway`,
+  );
+}
