@@ -1,0 +1,290 @@
+/**
+ * The row cursor: batches of rows, measured in bytes, from one query.
+ *
+ * `pg-query-stream` asks for rows in counted fetches. Here the count follows the measured width of rows (shrinks at
+ * once, grows slowly), and when rows widen in the middle of a fetch the socket is left unread after every full
+ * batch: the server then waits. The end is what the server says: every fetch must bring exactly the rows asked for, and
+ * the last one the number its command tag states (the tag counts the rows of the last fetch alone).
+ */
+import QueryStream from "pg-query-stream";
+import { constants } from "node:buffer";
+import type { Socket } from "node:net";
+import { formatBytes } from "../atoms.ts";
+import { PipelineError } from "../errors.ts";
+import type { Column, Tuple } from "../nouns.ts";
+import { explain } from "./postgres-errors.ts";
+import { type Session, rawTexts, silence } from "./postgres-session.ts";
+
+/** What one read gives. */
+export interface RowsOfBatch {
+  readonly rows: readonly Tuple[];
+  /** Memory the rows take, estimated from their bytes on the wire. */
+  readonly bytes: number;
+}
+
+/** A row may be so many batches wide; wider ones are refused before they are read. */
+export const widestRowBatches = 4;
+
+const firstFetchRows = 64;
+/** What V8 adds to a row and to each text: array, header, pointer, rounding. */
+const rowOverheadBytes = 48;
+const textOverheadBytes = 28;
+const headerBytes = 5;
+const dataRowCode = 0x44;
+
+interface DataRow {
+  readonly length: number;
+  readonly fields: Tuple;
+}
+
+/**
+ * Yields `RowsOfBatch`. Destroyed by the session's first failure and never waits for a dead server; whoever made it
+ * closes the session.
+ */
+export class RowCursor extends QueryStream {
+  /** Rows received. After the end: the rows the server states. */
+  received = 0;
+  readonly #session: Session;
+  readonly #batchBytes: number;
+  readonly #widestBytes: number;
+  readonly #columns: readonly Column[];
+  #socket: Socket | undefined;
+  #settle = () => {};
+  #silence: NodeJS.Timeout | undefined;
+  #rows: Tuple[] = [];
+  #bytes = 0;
+  #wanted = false;
+  #ended = false;
+  #fetch: { readonly asked: number; rows: number; bytes: number } | undefined;
+  #nextRows = firstFetchRows;
+
+  constructor(
+    session: Session,
+    query: { sql: string; values: readonly (string | null)[]; columns: readonly Column[] },
+    batchBytes: number,
+  ) {
+    super(query.sql, [...query.values], { highWaterMark: 1, rowMode: "array", types: rawTexts });
+    this.#session = session;
+    this.#batchBytes = batchBytes;
+    this.#widestBytes = Math.min(widestRowBatches * batchBytes, constants.MAX_STRING_LENGTH);
+    this.#columns = query.columns;
+    const suspend = this.handlePortalSuspended;
+    const complete = this.handleCommandComplete;
+    this.handleDataRow = (row: DataRow) => this.#take(row);
+    this.handlePortalSuspended = () => {
+      this.#check(this.#fetch?.asked);
+      suspend();
+    };
+    this.handleCommandComplete = (message: { text: string }) => {
+      this.#check(countOf(message.text));
+      this.#ended = true;
+      complete(message);
+    };
+    this.handleError = (error: unknown) => session.fail(explain(error, "query", this.received));
+    session.life.addEventListener("abort", () => this.destroy(session.life.reason as Error), {
+      once: true,
+    });
+  }
+
+  /** Sends the query; rows flow as the stream is read. */
+  start(): this {
+    const running = this.#session.start(this);
+    this.#socket = running.socket;
+    this.#settle = () => running.settle();
+    readFrames(running.socket, {
+      heard: () => this.#silence?.refresh(),
+      fits: (bytes) => bytes <= this.#widestBytes,
+      refuse: (bytes, head) => this.#session.fail(this.#tooWide(bytes, head)),
+      fail: (error) => this.#session.fail(explain(error, "query", this.received)),
+    });
+    return this;
+  }
+
+  override _read(): void {
+    this.#wanted = true;
+    if (this.#fetch) this.#listen();
+    else this.#ask();
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    // Never the cursor's own close: it waits for a server that may be gone. The session ends the connection.
+    this.#rest();
+    done(error);
+  }
+
+  #ask(): void {
+    this.#fetch = { asked: this.#nextRows, rows: 0, bytes: 0 };
+    this.#listen();
+    const answered = (error: unknown) => {
+      if (!error) this.#answered();
+    };
+    (this.cursor as { read(rows: number, done: typeof answered): void }).read(
+      this.#nextRows,
+      answered,
+    );
+  }
+
+  #listen(): void {
+    const millis = this.#session.options.answerMillis;
+    this.#rest();
+    this.#silence = setTimeout(() => this.#session.fail(silence(millis, this.received)), millis);
+    this.#socket?.resume();
+  }
+
+  #rest(): void {
+    clearTimeout(this.#silence);
+    this.#silence = undefined;
+  }
+
+  #take({ length, fields }: DataRow): void {
+    const bytes = length + rowOverheadBytes + fields.length * textOverheadBytes;
+    this.#rows.push(fields);
+    this.#bytes += bytes;
+    this.received += 1;
+    if (this.#fetch) {
+      this.#fetch.rows += 1;
+      this.#fetch.bytes += bytes;
+    }
+    if (this.#bytes < this.#batchBytes) return;
+    // Until the consumer takes this batch, the rest of the fetch stays with the server.
+    this.#rest();
+    this.#socket?.pause();
+    this.#give();
+  }
+
+  #give(): void {
+    if (this.#rows.length === 0) return;
+    const batch: RowsOfBatch = { rows: this.#rows, bytes: this.#bytes };
+    this.#rows = [];
+    this.#bytes = 0;
+    this.#wanted = false;
+    this.push(batch);
+  }
+
+  /** A fetch has come to its end. */
+  #answered(): void {
+    this.#rest();
+    const fetch = this.#fetch;
+    this.#fetch = undefined;
+    if (fetch && fetch.rows > 0) {
+      const fitting = Math.max(1, Math.floor((this.#batchBytes * fetch.rows) / fetch.bytes));
+      this.#nextRows = Math.min(fitting, fetch.asked * 2);
+    }
+    this.#give();
+    if (this.#ended) {
+      this.#settle();
+      this.#socket?.resume();
+      this.push(null);
+    } else if (this.#wanted) this.#ask();
+  }
+
+  #check(stated: number | undefined): void {
+    const rows = this.#fetch?.rows;
+    if (stated !== undefined && stated === rows) return;
+    this.#session.fail(
+      stated === undefined
+        ? new PipelineError(
+            "source-refused",
+            "the server states no row count for this kind of query, so its end cannot be proven; expected a select",
+          )
+        : new PipelineError(
+            "source-failed",
+            `the server states ${stated} rows for a fetch that brought ${rows}; expected them to be equal`,
+            { details: { rows: this.received } },
+          ),
+    );
+  }
+
+  #tooWide(bytes: number, head: Buffer): PipelineError {
+    const row = this.received + 1;
+    const column = this.#columns[findWideField(head, this.#widestBytes / 2)]?.name;
+    return new PipelineError(
+      "source-bad-data",
+      `row ${row} is ${formatBytes(bytes)} wide${column === undefined ? "" : ` (column ${JSON.stringify(column)})`}; ` +
+        `expected at most ${formatBytes(this.#widestBytes)}, ${widestRowBatches} times \`batch\`, since rows are held whole` +
+        " (raise `batch`, and `memory` with it)",
+      { details: { row, bytes, ...(column === undefined ? {} : { column }) } },
+    );
+  }
+}
+
+/** The row count of a command tag such as `SELECT 12`; none for `SHOW`. */
+function countOf(tag: string): number | undefined {
+  const match = /^[A-Z]+ (\d+)$/.exec(tag);
+  return match ? Number(match[1]) : undefined;
+}
+
+interface FrameReader {
+  heard(): void;
+  fits(bytes: number): boolean;
+  /** A row is too wide; `head` is what has arrived of it. */
+  refuse(bytes: number, head: Buffer): void;
+  fail(error: unknown): void;
+}
+
+/**
+ * Hands `pg`'s parser whole messages only, so that a wide row is copied once into memory of its size instead of a
+ * buffer that doubles, is refused by its announced length before it is read, and an exception of the parser becomes
+ * our error instead of an uncaught one.
+ * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
+function readFrames(socket: Socket, reader: FrameReader): void {
+  const [parse] = socket.listeners("data") as ((bytes: Buffer) => void)[];
+  if (!parse) return;
+  let waiting: { readonly bytes: Buffer; filled: number } | undefined;
+  let dead = false;
+
+  const split = (chunk: Buffer): void => {
+    let at = 0;
+    if (waiting) {
+      at = chunk.copy(waiting.bytes, waiting.filled);
+      waiting.filled += at;
+      if (waiting.filled < waiting.bytes.length) return;
+      const { bytes } = waiting;
+      waiting = undefined;
+      // Four bytes or fewer cannot tell how long their message is.
+      if (bytes.length === headerBytes) return split(Buffer.concat([bytes, chunk.subarray(at)]));
+      parse(bytes);
+    }
+    const start = at;
+    let missing = headerBytes;
+    while (chunk.length - at >= headerBytes) {
+      missing = 1 + chunk.readUInt32BE(at + 1);
+      if (chunk.length - at < missing) break;
+      at += missing;
+      missing = headerBytes;
+    }
+    if (at > start) parse(chunk.subarray(start, at));
+    const head = chunk.subarray(at);
+    if (head[0] === dataRowCode && !reader.fits(missing)) {
+      dead = true;
+      reader.refuse(missing, head);
+    } else if (head.length > 0) {
+      const bytes = Buffer.allocUnsafeSlow(missing);
+      waiting = { bytes, filled: head.copy(bytes) };
+    }
+  };
+
+  socket.off("data", parse);
+  socket.on("data", (chunk: Buffer) => {
+    if (dead) return;
+    reader.heard();
+    try {
+      split(chunk);
+    } catch (error) {
+      dead = true;
+      reader.fail(error);
+    }
+  });
+}
+
+/** The field of a row that begins in `head`, goes on beyond it and is wider than `bytes`; or -1. */
+function findWideField(head: Buffer, bytes: number): number {
+  let at = headerBytes + 2;
+  for (let field = 0; at + 4 <= head.length; field += 1) {
+    const length = head.readInt32BE(at);
+    if (length > bytes) return field;
+    at += 4 + Math.max(0, length);
+  }
+  return -1;
+}

@@ -1,0 +1,241 @@
+/**
+ * One guarded connection to PostgreSQL: the only file that makes `pg` clients.
+ *
+ * `pg` can hang when a connection dies and can mistake an error for the end of data. Here the first failure of any
+ * kind (server, socket, deadline, abort) is latched in `life` for ever, every wait races against it, and a server
+ * that is still busy is told to stop before we leave.
+ */
+import { Client, Connection, type ConnectionConfig, type Submittable } from "pg";
+import type { Socket } from "node:net";
+import { formatDuration } from "../atoms.ts";
+import { PipelineError } from "../errors.ts";
+import { explain } from "./postgres-errors.ts";
+
+export interface SessionOptions {
+  readonly url: string;
+  /** Longest wait for the connection to be usable. */
+  readonly connectMillis: number;
+  /** Longest silence of the server while an answer is awaited. */
+  readonly answerMillis: number;
+}
+
+/** A result column as the protocol describes it. */
+export interface Field {
+  readonly name: string;
+  readonly dataTypeID: number;
+}
+
+export interface Answer {
+  readonly command: string;
+  readonly rows: readonly (readonly (string | null)[])[];
+}
+
+export interface Session {
+  readonly options: SessionOptions;
+  /** Fires once, with the first failure as its reason. */
+  readonly life: AbortSignal;
+  /** Latches the first failure and ends the connection. */
+  fail(reason: unknown): void;
+  /** Runs a statement whose answer is small; every value is the server's text. */
+  ask(sql: string, values?: readonly (string | null)[]): Promise<Answer>;
+  /** Asks for the result columns of a statement without running it; none for one that gives no rows. */
+  describe(sql: string): Promise<readonly Field[] | undefined>;
+  /** Starts a query that answers in pieces. Until `settle` the connection counts as busy. */
+  start(query: Submittable): { readonly socket: Socket; settle(): void };
+  /** Ends the connection within a second or two; a busy server is cancelled first. */
+  close(): Promise<void>;
+}
+
+/** What `pg` has but its types leave out. */
+interface ClientParts {
+  readonly host: string;
+  readonly port: number;
+  readonly ssl: boolean | object;
+  readonly sslNegotiation: string;
+  readonly processID: number | null;
+  readonly secretKey: number | null;
+  readonly connection: { readonly stream: Socket };
+}
+interface Messenger extends Connection {
+  connect(portOrPath: number | string, host?: string): void;
+  requestSsl(): void;
+  cancel(processID: number, secretKey: number): void;
+}
+
+const goodbyeMillis = 1000;
+const cancelMillis = 500;
+const keepAliveMillis = 10_000;
+
+/** Column texts as the server sent them: no digit, microsecond or name is lost in a parser. */
+export const rawTexts = { getTypeParser: () => (text: string) => text };
+
+/**
+ * Connects and logs in.
+ * @throws PipelineError `source-unreachable`, `source-refused`, `config-invalid`; the signal's reason when it fires.
+ */
+export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<Session> {
+  signal.throwIfAborted();
+  const client = createClient(options);
+  const parts = client as unknown as ClientParts;
+  const life = new AbortController();
+  const work = { open: 0, gone: false, closing: undefined as Promise<void> | undefined };
+  const close = () => (work.closing ??= leave(client, work));
+  const fail = (reason: unknown) => {
+    if (!work.closing) life.abort(reason);
+    void close();
+  };
+  const stop = () => fail(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  client.on("error", (error) => fail(explain(error, "query")));
+  client.on("end", () => {
+    work.gone = true;
+    signal.removeEventListener("abort", stop);
+    fail(explain(undefined, "query"));
+  });
+  await until(connect(client, fail), life.signal);
+
+  const answer = async <T>(question: () => Promise<T>): Promise<T> => {
+    life.signal.throwIfAborted();
+    const timer = setTimeout(() => fail(silence(options.answerMillis)), options.answerMillis);
+    work.open += 1;
+    try {
+      return await until(question(), life.signal);
+    } catch (error) {
+      throw explain(error, "query");
+    } finally {
+      work.open -= 1;
+      clearTimeout(timer);
+    }
+  };
+  return {
+    options,
+    life: life.signal,
+    fail,
+    close,
+    ask: (text, values = []) =>
+      answer(() => client.query({ text, values: [...values], rowMode: "array", types: rawTexts })),
+    describe: (sql) => answer(() => describeStatement(client, sql)),
+    start(query) {
+      life.signal.throwIfAborted();
+      work.open += 1;
+      client.query(query);
+      return { socket: parts.connection.stream, settle: () => (work.open -= 1) };
+    },
+  };
+}
+
+function createClient(options: SessionOptions): Client {
+  try {
+    return new Client({
+      connectionString: options.url,
+      fallback_application_name: "spillway",
+      connectionTimeoutMillis: options.connectMillis,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: keepAliveMillis,
+    });
+  } catch {
+    // The cause may quote the URL, which may hold a password.
+    throw new PipelineError(
+      "config-invalid",
+      "`url` cannot be read; expected postgres://user:password@host:port/database (its certificate files must exist)",
+    );
+  }
+}
+
+function connect(client: Client, fail: (reason: unknown) => void): Promise<void> {
+  return new Promise((resolve) => {
+    // A callback, since `pg` announces the end of the connection before a promise could tell the reason.
+    client.connect((error: Error | null) => {
+      if (error) fail(explain(error, "connect"));
+      else resolve();
+    });
+  });
+}
+
+/** A promise that ends no later than the session does. */
+function until<T>(promise: Promise<T>, life: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = () => reject(life.reason as Error);
+    life.addEventListener("abort", leave, { once: true });
+    if (life.aborted) leave();
+    promise
+      .then(resolve, reject)
+      .finally(() => life.removeEventListener("abort", leave))
+      .catch(() => {});
+  });
+}
+
+/** Parse and Describe without Execute: https://www.postgresql.org/docs/current/protocol-flow.html */
+function describeStatement(client: Client, sql: string): Promise<readonly Field[] | undefined> {
+  return new Promise((resolve, reject) => {
+    let fields: readonly Field[] | undefined;
+    client.query({
+      submit(connection: Connection) {
+        connection.parse({ name: "", text: sql, types: [] }, true);
+        connection.describe({ type: "S", name: "" }, true);
+        connection.sync();
+      },
+      handleRowDescription: (message: { fields: Field[] }) => (fields = message.fields),
+      handleReadyForQuery: () => resolve(fields),
+      handleError: reject,
+    } as Submittable);
+  });
+}
+
+async function leave(
+  client: Client,
+  work: { readonly open: number; readonly gone: boolean },
+): Promise<void> {
+  if (work.gone) return;
+  const { stream } = (client as unknown as ClientParts).connection;
+  if (work.open > 0) {
+    await cancelBackend(client as unknown as ClientParts);
+    stream.destroy();
+    return;
+  }
+  const timer = setTimeout(() => stream.destroy(), goodbyeMillis);
+  await client.end().catch(() => {});
+  clearTimeout(timer);
+}
+
+/**
+ * Sends a CancelRequest over a connection of its own, so that a server deep in a sort does not go on without us. A
+ * server that waits for us ignores it and ends when our socket closes.
+ */
+function cancelBackend(parts: ClientParts): Promise<void> {
+  const { processID, secretKey, host, port, ssl, sslNegotiation } = parts;
+  if (processID === null || secretKey === null) return Promise.resolve();
+  return new Promise((resolve) => {
+    const messenger = new Connection({
+      ssl,
+      sslNegotiation,
+    } as ConnectionConfig) as Messenger;
+    const finish = () => {
+      clearTimeout(timer);
+      messenger.stream.destroy();
+      resolve();
+    };
+    const timer = setTimeout(finish, cancelMillis);
+    const send = () => messenger.cancel(processID, secretKey);
+    messenger.on("error", finish);
+    messenger.once("end", finish);
+    messenger.once("sslconnect", send);
+    messenger.once("connect", () => {
+      if (!ssl) send();
+      else if (sslNegotiation !== "direct") messenger.requestSsl();
+    });
+    if (host.startsWith("/")) messenger.connect(`${host}/.s.PGSQL.${port}`);
+    else messenger.connect(port, host);
+  });
+}
+
+/** The error of a deadline: the server said nothing for too long. */
+export function silence(millis: number, rows?: number): PipelineError {
+  const when = rows === undefined ? "" : ` after ${rows} rows`;
+  return new PipelineError(
+    "source-failed",
+    `the server was silent for ${formatDuration(millis)}${when}; expected an answer within \`timeout\`` +
+      " (raise it for queries that compute long before their first row)",
+    { details: { waitedMillis: millis, ...(rows === undefined ? {} : { rows }) } },
+  );
+}

@@ -1,0 +1,183 @@
+/**
+ * Rows of one query from PostgreSQL, through a cursor, in one read-only snapshot.
+ *
+ * takes / gives  nothing / rows: tuples of the server's texts, batches of about `batch` bytes
+ * holds          16 × `batch`: the batch being used, the next one, one row of 4 × `batch` as bytes and as text
+ * order          the query's own
+ * ends           only when the server stated the count of every fetch, the counts agree and COMMIT succeeded; then an
+ *                empty batch carries the proof. Arrays, composites and unknown types are JSON, made by the server (CSV too).
+ * fails          source-unreachable and source-failed (again may help); source-refused, source-bad-data (it will not).
+ *                TLS is what `sslmode` in `url` says; `verify-full` checks certificate and host name, absence means none.
+ */
+import { createHash } from "node:crypto";
+import * as v from "valibot";
+import { duration, secret, size, text } from "../atoms.ts";
+import { PipelineError } from "../errors.ts";
+import type { Column, Consistency, RowBatch } from "../nouns.ts";
+import { defineStage } from "../stage.ts";
+import { RowCursor, type RowsOfBatch } from "./postgres-cursor.ts";
+import { type Session, openSession } from "./postgres-session.ts";
+import { describeQuery } from "./postgres-types.ts";
+
+const param = v.union(
+  [v.string(), v.number(), v.boolean(), v.null()],
+  "expected a text, a number, true, false or null",
+);
+
+const config = v.strictObject({
+  url: v.pipe(
+    secret,
+    v.regex(/^postgres(ql)?:\/\//, "expected postgres://user@host:port/database"),
+    v.description("connection URL, best as `${env:…}`; TLS by its `sslmode` (use verify-full)"),
+  ),
+  query: v.pipe(text, v.description("one SQL statement that gives rows")),
+  params: v.pipe(
+    v.optional(v.array(param, "expected a list"), []),
+    v.description("values of $1, $2, …; bound, never pasted into the query"),
+  ),
+  key: v.pipe(
+    v.optional(v.array(text, "expected a list of column names")),
+    v.description("columns that are unique and not null together"),
+  ),
+  batch: v.pipe(
+    v.optional(size, "1MiB"),
+    v.description("bytes of rows read at a time; a row may be 4 times as wide"),
+  ),
+  timeout: v.pipe(
+    v.optional(duration, "60s"),
+    v.description("longest silence of the server while rows are awaited, the first one included"),
+  ),
+  connectTimeout: v.pipe(
+    v.optional(duration, "10s"),
+    v.description("longest wait for connection and login"),
+  ),
+  statementTimeout: v.pipe(
+    v.optional(duration),
+    v.description("longest run of the whole query on the server, pauses included; none by default"),
+  ),
+});
+
+type Config = v.InferOutput<typeof config>;
+
+const heldBatches = 16;
+const estimateMillis = 2000;
+
+export const postgres = defineStage({
+  name: "postgres",
+  summary:
+    "Reads the rows of one query from PostgreSQL in one snapshot, as exact as the server prints them.",
+  config,
+  takes: "nothing",
+  gives: "rows",
+  holds: ({ batch }) => heldBatches * batch,
+  async *open(config, ctx) {
+    const session = await openSession(
+      {
+        url: config.url,
+        connectMillis: config.connectTimeout,
+        answerMillis: config.timeout,
+      },
+      ctx.signal,
+    );
+    try {
+      yield* readQuery(session, config);
+    } finally {
+      await session.close();
+    }
+  },
+});
+
+async function* readQuery(session: Session, config: Config): AsyncGenerator<RowBatch> {
+  const values = config.params.map((value) => (value === null ? null : String(value)));
+  await beginSnapshot(session, config);
+  const consistency = await readConsistency(session);
+  const { columns, sql } = await describeQuery(session, config.query);
+  const rows = await estimateRows(session, config.query, values);
+  const cursor = new RowCursor(session, { sql, values, columns }, config.batch).start();
+  let first: Pick<RowBatch, "expects"> =
+    rows === undefined ? {} : { expects: { rows, exact: false } };
+  for await (const batch of cursor as AsyncIterable<RowsOfBatch>) {
+    yield { shape: "tuples", columns, ...batch, ...first };
+    first = {};
+  }
+  await commit(session);
+  await session.close();
+  const queryDigest = createHash("sha256").update(config.query).digest("hex");
+  const end = { rows: cursor.received, consistency, queryDigest };
+  yield { ...emptyBatch(columns), ...first, end };
+}
+
+const emptyBatch = (columns: readonly Column[]): RowBatch => ({
+  shape: "tuples",
+  columns,
+  rows: [],
+  bytes: 0,
+});
+
+/** Settings that decide how values are printed and how long the server waits; only for this transaction. */
+async function beginSnapshot(session: Session, config: Config): Promise<void> {
+  const settings: Record<string, string> = {
+    timezone: "UTC",
+    datestyle: "ISO, YMD",
+    intervalstyle: "postgres",
+    extra_float_digits: "1",
+    client_encoding: "UTF8",
+    bytea_output: "hex",
+    statement_timeout: String(config.statementTimeout ?? 0),
+    idle_in_transaction_session_timeout: "0",
+    transaction_timeout: "0",
+    // A little before our own deadline, so that the reason we hear is the lock.
+    lock_timeout: String(Math.ceil(config.timeout * 0.8)),
+  };
+  await session.ask("begin transaction isolation level repeatable read read only");
+  // Through pg_settings: servers before 17 have no transaction_timeout.
+  await session.ask(
+    "select pg_catalog.set_config(name, $1::json ->> lower(name), true) from pg_catalog.pg_settings " +
+      "where lower(name) in (select json_object_keys($1::json))",
+    [JSON.stringify(settings)],
+  );
+}
+
+/** The transaction's first look at data: from here on its snapshot stands. */
+async function readConsistency(session: Session): Promise<Consistency> {
+  const { rows } = await session.ask(
+    "select pg_current_snapshot(), case when pg_is_in_recovery() then pg_last_wal_replay_lsn() " +
+      "else pg_current_wal_lsn() end, current_setting('server_version'), current_database(), now()",
+  );
+  const [snapshot = null, lsn = null, serverVersion = null, database = null, time = null] =
+    rows[0] ?? [];
+  return {
+    class: "snapshot",
+    proof: { snapshot, lsn, serverVersion, database, transactionTime: time },
+  };
+}
+
+/** The planner's guess, for progress alone: any refusal or slowness means none. */
+async function estimateRows(
+  session: Session,
+  query: string,
+  values: readonly (string | null)[],
+): Promise<number | undefined> {
+  await session.ask("savepoint estimate");
+  try {
+    await session.ask(`set local statement_timeout = ${estimateMillis}`);
+    const { rows } = await session.ask(`explain (format json) ${query}`, values);
+    const plan = JSON.parse(rows[0]?.[0] ?? "[]") as [{ Plan?: { "Plan Rows"?: number } }?];
+    return plan[0]?.Plan?.["Plan Rows"];
+  } catch {
+    // A dead connection says so again in the next statement.
+    return undefined;
+  } finally {
+    await session.ask("rollback to savepoint estimate");
+  }
+}
+
+/** A failed transaction answers COMMIT with ROLLBACK and no error. */
+async function commit(session: Session): Promise<void> {
+  const { command } = await session.ask("commit");
+  if (command === "COMMIT") return;
+  throw new PipelineError(
+    "source-failed",
+    `the server ended the transaction with ${command}; expected COMMIT`,
+  );
+}
