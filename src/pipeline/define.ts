@@ -3,6 +3,7 @@ import type { Kind } from "../stages/nouns.ts";
 import type { AnyStage, StageUse } from "../stages/stage.ts";
 import { map } from "../stages/transforms/map.ts";
 import type { RowWork } from "../stages/transforms/row-work.ts";
+import type { Locate } from "./problems.ts";
 import type { PipelineSpec } from "./spec.ts";
 
 /** A stage in its place, or row work (a function, generator function, Transform or chain) standing for `map`. */
@@ -37,11 +38,7 @@ export interface Pipeline {
   /** Folder that module paths and `${file:…}` are relative to. */
   readonly baseDir: string;
   /** Where in the file a part of the spec stands, for error messages. */
-  readonly locate?: (path: readonly (string | number)[]) => {
-    readonly file: string;
-    readonly line: number;
-    readonly column: number;
-  };
+  readonly locate?: Locate;
 }
 
 /**

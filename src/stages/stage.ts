@@ -89,7 +89,7 @@ export type Stage<
   Takes extends Kind,
   Gives extends Kind,
 > = StageDefinition<Name, Schema, Takes, Gives> &
-  ((input: InferInput<Schema> | string | number) => StageUse<Takes, Gives>);
+  ((input: InferInput<Schema> | string | number | readonly unknown[]) => StageUse<Takes, Gives>);
 
 /** Turns a definition into a stage: callable in code to place it in a pipeline. */
 export function defineStage<

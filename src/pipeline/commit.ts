@@ -1,0 +1,175 @@
+/**
+ * The end of a run: SHA256SUMS, the signature and, last of all, the manifest; then proof that the manifest is there.
+ * Every step may be repeated after a crash: the manifest is made once, durably, and the same bytes are stored again.
+ */
+import { hash } from "node:crypto";
+import { access, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { PipelineError, assert, systemCode } from "../stages/errors.ts";
+import type { Destination } from "../stages/destinations/destination.ts";
+import { syncFolder, writeDurably } from "../stages/durable-file.ts";
+import type { FinalFacts } from "../stages/nouns.ts";
+import type { Checkpoint } from "../stages/pages/checkpoint.ts";
+import type { Spool } from "../stages/pages/spool-store.ts";
+import { signManifestFile } from "./manifest-signature.ts";
+import {
+  manifestName,
+  signatureName,
+  sumsName,
+  writeManifest,
+  writeSums,
+  type ManifestHead,
+  type PageEntry,
+} from "./manifest.ts";
+import type { Plan } from "./plan.ts";
+import type { LastCommit, RunFolder } from "./run-folder.ts";
+import type { SigningKey } from "./signing-key.ts";
+import { toolVersion } from "./version.ts";
+
+export interface CommitInit {
+  readonly plan: Plan;
+  readonly folder: RunFolder;
+  readonly spool: Spool;
+  readonly destination: Destination;
+  readonly key: SigningKey;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes the run visible: COMMITTED when it returns, and everything of it released from the spool.
+ * @throws PipelineError `integrity-failed` when the destination gives back another manifest
+ */
+export async function commitRun(init: CommitInit): Promise<LastCommit> {
+  const { folder, destination, signal } = init;
+  const { extension, ...totals } = await countPages(init);
+  if (!(await exists(join(folder.path, manifestName)))) await writeOnce(init, totals, extension);
+  const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
+  const put = async (name: string) => {
+    const bytes = await readFile(join(folder.path, name));
+    const sha256 = hash("sha256", bytes, "buffer");
+    await destination.put({ name: prefix + name, bytes, sha256 }, signal);
+    return sha256;
+  };
+  await put(sumsName);
+  await put(signatureName);
+  const sha256 = await put(manifestName);
+  await proveStored(destination, prefix + manifestName, sha256, signal);
+  await destination.finish(signal);
+  const last: LastCommit = {
+    runId: folder.record.runId,
+    generation: generationOf(folder),
+    manifestDigest: sha256.toString("hex"),
+    signer: init.key.publicText,
+    ...totals,
+  };
+  await init.spool.close();
+  await folder.commit(last);
+  return last;
+}
+
+const generationOf = ({ last }: RunFolder): number => (last?.generation ?? 0) + 1;
+
+type Totals = Pick<LastCommit, "rows" | "pages" | "bytesIn" | "bytesOut" | "consistency">;
+
+const factsOf = ({ facts }: Spool): FinalFacts => {
+  assert(facts, "a run is committed after its final page is durable");
+  return facts;
+};
+
+async function countPages({ plan, spool }: CommitInit): Promise<Totals & { extension: string }> {
+  const { end } = factsOf(spool);
+  const totals = { rows: 0, pages: 0, bytesIn: 0, bytesOut: 0, extension: "" };
+  for await (const page of spool.checkpoints()) {
+    totals.rows += page.records;
+    totals.pages += 1;
+    totals.bytesIn += page.bytes;
+    totals.bytesOut += page.sealedBytes;
+    totals.extension = page.name.split(".")[1] ?? "";
+  }
+  assert(totals.pages === spool.durable, "every durable page is acknowledged before the commit");
+  if (plan.keepsRows && totals.rows !== end.rows) {
+    throw new PipelineError(
+      "integrity-failed",
+      `commit: the source proved ${end.rows} rows but the pages hold ${totals.rows} records; nothing was committed`,
+    );
+  }
+  return { ...totals, consistency: end.consistency.class };
+}
+
+/** A manifest holds the time it was made, so it is made once: a later attempt stores the first one's bytes. */
+async function writeOnce(init: CommitInit, totals: Totals, extension: string): Promise<void> {
+  const { folder, spool, key } = init;
+  const { path, record } = folder;
+  const write = (name: string, parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) =>
+    writeDurably(join(path, "incoming", name), join(path, name), parts);
+  const tail = () => ({
+    rejected: {},
+    resumedFrom: folder.resumed ? record.runId : null,
+    plainBytes: totals.bytesIn,
+  });
+  const draft = `${manifestName}.draft`;
+  await write(sumsName, writeSums(entries(spool.checkpoints())));
+  await write(draft, writeManifest(headOf(init, extension), entries(spool.checkpoints()), tail));
+  await write(signatureName, [
+    (await signManifestFile(join(path, draft), key.privateKey)).signature,
+  ]);
+  await rename(join(path, draft), join(path, manifestName));
+  await syncFolder(path);
+}
+
+function headOf({ plan, folder, spool, key }: CommitInit, extension: string): ManifestHead {
+  const { record, last } = folder;
+  const { columns, end } = factsOf(spool);
+  return {
+    run: record.runId,
+    pipeline: record.pipeline,
+    generation: generationOf(folder),
+    previous: last?.manifestDigest ?? null,
+    tool: { name: "spillway", version: toolVersion },
+    started: record.started,
+    finished: new Date().toISOString(),
+    configDigest: record.configDigest,
+    queryDigest: end.queryDigest,
+    consistency: end.consistency,
+    schema: { columns: columns.map(({ name, type }) => ({ name, type })) },
+    layers: { extension, ...plan.layers },
+    signer: key.publicText,
+  };
+}
+
+async function* entries(checkpoints: AsyncIterable<Checkpoint>): AsyncGenerator<PageEntry> {
+  for await (const { name, records, sealedBytes, sealedDigest, span } of checkpoints) {
+    yield {
+      name,
+      records,
+      bytes: sealedBytes,
+      sha256: sealedDigest,
+      ...(span !== "whole" && { span }),
+    };
+  }
+}
+
+async function proveStored(
+  destination: Destination,
+  name: string,
+  sha256: Uint8Array,
+  signal: AbortSignal,
+): Promise<void> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of destination.get(name, signal)) pieces.push(piece);
+  if (hash("sha256", Buffer.concat(pieces), "buffer").equals(sha256)) return;
+  throw new PipelineError(
+    "integrity-failed",
+    "commit: the destination gives back another manifest than was stored; do not trust it",
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return false;
+    throw error;
+  }
+}

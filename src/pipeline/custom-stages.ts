@@ -1,0 +1,45 @@
+/** Stages of the user's own, by the path of their module. */
+import { resolve } from "node:path";
+import { PipelineError } from "../stages/errors.ts";
+import type { AnyStage } from "../stages/stage.ts";
+import { importModule } from "../stages/transforms/load-module.ts";
+import { map } from "../stages/transforms/map.ts";
+import { isRowWork } from "../stages/transforms/row-work.ts";
+import type { PipelineSpec } from "./spec.ts";
+import { isModulePath } from "./validate.ts";
+
+/**
+ * Loads every stage that stands in the spec by path. A module's default export is a stage (of `defineStage`) or row
+ * work, which then is a `map` of that name without config.
+ * @throws PipelineError `config-invalid` when a module cannot be loaded or exports neither
+ */
+export async function loadCustomStages(
+  spec: PipelineSpec,
+  baseDir: string,
+): Promise<ReadonlyMap<string, AnyStage>> {
+  const stages = new Map<string, AnyStage>();
+  for (const name of spec.stages.flatMap((stage) => Object.keys(stage ?? {}))) {
+    if (!isModulePath(name) || stages.has(name)) continue;
+    const exported = (await importModule(resolve(baseDir, name), name))["default"];
+    stages.set(name, asStage(name, exported));
+  }
+  return stages;
+}
+
+function asStage(name: string, exported: unknown): AnyStage {
+  if (isStage(exported)) return { ...exported, name };
+  if (isRowWork(exported)) return { ...map, name, work: () => exported } as AnyStage;
+  throw new PipelineError(
+    "config-invalid",
+    `${name}: the module's default export must be a stage (defineStage) or row work (a function, generator, Transform or chain)`,
+  );
+}
+
+function isStage(value: unknown): value is AnyStage {
+  const stage = value as Partial<AnyStage> | null | undefined;
+  return (
+    typeof stage?.open === "function" &&
+    typeof stage.takes === "string" &&
+    typeof stage.gives === "string"
+  );
+}

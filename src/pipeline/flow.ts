@@ -1,0 +1,153 @@
+/**
+ * The stages of a plan, each pulling from the one before, from first row to last receipt.
+ *
+ * Nothing lies between two stages: a stage works when the next one asks, so a full spool stops the cursor by itself.
+ * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { PipelineError, isAbort } from "../stages/errors.ts";
+import type { Destination } from "../stages/destinations/destination.ts";
+import type { Lease } from "../stages/lease.ts";
+import type { Page, RowBatch } from "../stages/nouns.ts";
+import type { Spool } from "../stages/pages/spool-store.ts";
+import type { Log, StageContext } from "../stages/stage.ts";
+import type { RunWatch } from "../telemetry/watch.ts";
+import type { Pool } from "../workers/pool.ts";
+import type { Plan } from "./plan.ts";
+import type { RunFolder } from "./run-folder.ts";
+import type { Expected } from "./watched-run.ts";
+
+export interface FlowInit {
+  readonly plan: Plan;
+  readonly folder: RunFolder;
+  readonly spool: Spool;
+  readonly lease: Lease;
+  readonly pool: Pool;
+  readonly destination: Destination;
+  readonly watch: RunWatch;
+  readonly signal: AbortSignal | undefined;
+  readonly log: Log;
+  /** Hears how many rows the source expects to give. */
+  readonly onExpected: (expected: Expected) => void;
+}
+
+/** How long stages may take to close after a failure; longer than any of their own deadlines for closing. */
+const closeMillis = 8000;
+
+/**
+ * Runs the stages until every page is acknowledged.
+ * @throws PipelineError the first failure, or `stopped` when the caller's signal fired
+ */
+export async function flow(init: FlowInit): Promise<void> {
+  const { plan, folder, spool, lease, pool, destination, watch, log } = init;
+  const failure = new AbortController();
+  const signal = init.signal ? AbortSignal.any([init.signal, failure.signal]) : failure.signal;
+  const run = { id: folder.record.runId, pipeline: folder.record.pipeline };
+  const ctx: StageContext = { signal, lease, pool, spool, destination, run, log };
+  const owned = new Set<Promise<void>>();
+  // Once the last page is durable the source is needed no more.
+  const stages = spool.facts
+    ? plan.stages.slice(plan.stages.findIndex(({ takes }) => takes === "sealed"))
+    : plan.stages;
+
+  let items: AsyncIterable<unknown> = nothing();
+  for (const stage of stages) {
+    const makesPages = stage.takes === "records" && stage.gives === "pages";
+    const opened = watch.wrap(stage, items, (input) =>
+      makesPages
+        ? skipReplayed(stage.open(ctx, input) as AsyncIterable<Page>, spool)
+        : stage.open(ctx, input),
+    );
+    items = own(opened, owned, (error) => failure.abort(error));
+    if (stage.takes === "nothing") items = tellExpected(items, init.onExpected);
+  }
+  try {
+    for await (const receipt of items) void receipt;
+  } catch (error) {
+    failure.abort(error);
+    await Promise.race([Promise.allSettled(owned), sleep(closeMillis, undefined, { ref: false })]);
+    throw named(firstCause(error, init.signal, failure.signal));
+  }
+}
+
+async function* nothing(): AsyncGenerator<never> {}
+
+async function* tellExpected(
+  batches: AsyncIterable<unknown>,
+  onExpected: (expected: Expected) => void,
+): AsyncGenerator<unknown> {
+  for await (const batch of batches) {
+    const { expects } = batch as RowBatch;
+    if (expects) onExpected(expects);
+    yield batch;
+  }
+}
+
+/** Notes when a stage is open, so that the run can wait for it to close, and tells of its failure at once. */
+async function* own(
+  items: AsyncIterable<unknown>,
+  owned: Set<Promise<void>>,
+  onFailure: (error: unknown) => void,
+): AsyncGenerator<unknown> {
+  const closed = Promise.withResolvers<void>();
+  owned.add(closed.promise);
+  try {
+    yield* items;
+  } catch (error) {
+    onFailure(error);
+    throw error;
+  } finally {
+    closed.resolve();
+    owned.delete(closed.promise);
+  }
+}
+
+/**
+ * Pages that are durable from an earlier attempt go no further; each is proven equal first.
+ * @throws PipelineError `source-changed` at the first page that differs
+ */
+async function* skipReplayed(pages: AsyncIterable<Page>, spool: Spool): AsyncGenerator<Page> {
+  for await (const page of pages) {
+    const verdict = await spool.replay(page);
+    if (verdict === "new") {
+      yield page;
+      continue;
+    }
+    page.release();
+    if (verdict === "different") {
+      throw new PipelineError(
+        "source-changed",
+        `the source gives other rows than in the first attempt (first difference in page ${page.page}); ` +
+          "restore what it was and run again, or discard the unfinished run with --restart",
+      );
+    }
+  }
+}
+
+/** The reason the caller gave for stopping, or the first failure: what followed from it is noise. */
+function firstCause(error: unknown, caller: AbortSignal | undefined, failed: AbortSignal): unknown {
+  if (caller?.aborted && (isAbort(error) || error === caller.reason))
+    return stopReason(caller.reason);
+  return isAbort(error) ? (failed.reason ?? error) : error;
+}
+
+function stopReason(reason: unknown): PipelineError {
+  if (reason instanceof PipelineError) return reason;
+  return new PipelineError(
+    "stopped",
+    "stopped before the end; what is durable stays so, run again to go on",
+  );
+}
+
+/** Anything that is not ours is a defect of ours; it is told as such, with its stack kept as the cause. */
+function named(error: unknown): PipelineError {
+  if (error instanceof PipelineError) return error;
+  const kind = error instanceof Error ? error.constructor.name : typeof error;
+  return new PipelineError(
+    "internal",
+    `an unexpected ${kind} stopped the run; run with --debug for its stack`,
+    {
+      cause: error,
+    },
+  );
+}

@@ -1,0 +1,175 @@
+/**
+ * Spec → frozen plan that fits its budget: stages checked and wired, fused, their memory added up.
+ * Nothing is opened and nobody is asked: a plan does not touch source, spool or destination.
+ */
+import { createHash } from "node:crypto";
+import { resolve } from "node:path";
+import { PipelineError } from "../stages/errors.ts";
+import { checkDestinationUrl } from "../stages/destinations/schemes.ts";
+import type { UploadConfig } from "../stages/pages/upload.ts";
+import { registry } from "../stages/registry.ts";
+import type { AnyStage } from "../stages/stage.ts";
+import { loadCustomStages } from "./custom-stages.ts";
+import type { Pipeline } from "./define.ts";
+import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
+import { drawLedger, type TelemetryWeight } from "./ledger.ts";
+import type { PlanReport } from "./plan-types.ts";
+import { printPlace } from "./problems.ts";
+import { measureReference } from "./references.ts";
+import type { TelemetryConfig } from "./spec.ts";
+import { resolveSpec, validateSpec, type ValidSpec, type ValidStage } from "./validate.ts";
+import { findMisfit } from "./wiring.ts";
+
+export interface Plan {
+  readonly report: PlanReport;
+  readonly stages: readonly PhysicalStage[];
+  readonly spool: SpoolConfig;
+  readonly upload: UploadConfig;
+  readonly layers: {
+    readonly compress: "zstd" | "gzip" | "none";
+    readonly encrypt: "age" | "none";
+  };
+  readonly sign: string | undefined;
+  readonly telemetry: TelemetryConfig | undefined;
+  /** True when every row of the source becomes a record, so that the two counts must agree. */
+  readonly keepsRows: boolean;
+}
+
+interface SpoolConfig {
+  readonly dir: string;
+  readonly maxBytes: number;
+  readonly fullTimeout: number;
+}
+
+export interface PlanOptions {
+  /**
+   * `full` resolves references, for a run; `none` leaves secrets alone, for reading a plan. Either gives the same plan
+   * where no reference hides a size.
+   */
+  readonly resolve: "full" | "none";
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Leaves every stage by itself; for comparing fused with plain. */
+  readonly apart?: boolean;
+}
+
+/**
+ * Plans a pipeline.
+ * @throws PipelineError `config-invalid` with the place in the file; `budget-too-small` with the knob that helps
+ */
+export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Promise<Plan> {
+  const stages = await knownStages(pipeline);
+  const { baseDir, locate } = pipeline;
+  const env = options.env ?? process.env;
+  const spec =
+    options.resolve === "full"
+      ? await resolveSpec(pipeline.spec, stages, { env, baseDir, ...(locate && { locate }) })
+      : pipeline.spec;
+  const valid = validateSpec(spec, stages, { resolve: options.resolve, locate });
+  const configured = configure(valid, baseDir);
+  refuseMisfits(configured, valid, pipeline);
+  const { stages: physical, notes } = fuseStages(configured, options.apart);
+  const configOf = <T>(name: string) =>
+    configured.find((stage) => stage.name === name)?.config as T;
+  const upload = configOf<UploadConfig>("upload");
+  if (measureReference(upload.to) === "none") checkDestinationUrl(upload.to);
+  const pageBytes = sizeOr(configOf<{ size: unknown }>("chunk").size);
+  const ledger = drawLedger(valid.memoryBytes, pageBytes, physical, weighTelemetry(valid, env));
+  return {
+    report: {
+      name: valid.name,
+      memoryBytes: valid.memoryBytes,
+      leaseBytes: ledger.leaseBytes,
+      pageBytes,
+      threads: ledger.threads,
+      stages: physical.map(({ holds, open: _open, ...stage }) => ({
+        ...stage,
+        holdsBytes: holds(pageBytes),
+      })),
+      ledger: ledger.lines,
+      notes: [...notes, ...explainPath(configured)],
+      configDigest: digestStages(pipeline),
+    },
+    stages: physical,
+    spool: configOf<SpoolConfig>("spool"),
+    upload,
+    layers: {
+      compress: configOf<{ codec: Plan["layers"]["compress"] }>("compress").codec,
+      encrypt: "mode" in configOf<object>("encrypt") ? "none" : "age",
+    },
+    sign: valid.sign,
+    telemetry: valid.telemetry,
+    keepsRows: configured.every(
+      ({ definition }) => definition.takes !== "rows" || definition.gives !== "rows",
+    ),
+  };
+}
+
+async function knownStages(pipeline: Pipeline): Promise<ReadonlyMap<string, AnyStage>> {
+  const byPath = await loadCustomStages(pipeline.spec, pipeline.baseDir);
+  return new Map([...registry, ...byPath, ...pipeline.customStages]);
+}
+
+/** Stages with their config; module paths become absolute, from the folder of the file they stand in. */
+function configure(valid: ValidSpec, baseDir: string): ConfiguredStage[] {
+  return valid.stages.map(({ name, definition, config }: ValidStage) => {
+    const module = (config as { module?: unknown } | null)?.module;
+    const placed =
+      typeof module === "string"
+        ? { ...(config as object), module: resolve(baseDir, module) }
+        : config;
+    return { name, definition: definition!, config: placed };
+  });
+}
+
+function refuseMisfits(
+  stages: readonly ConfiguredStage[],
+  valid: ValidSpec,
+  pipeline: Pipeline,
+): void {
+  const links = stages.map(({ name, definition }) => ({
+    name,
+    takes: definition.takes,
+    gives: definition.gives,
+  }));
+  const misfit = findMisfit(links);
+  if (!misfit) return;
+  const path = valid.stages[Math.min(misfit.index, valid.stages.length - 1)]!.path;
+  const place = pipeline.locate ? `${printPlace(pipeline.locate(path, "key"))}: ` : "";
+  throw new PipelineError("config-invalid", `${place}stages: ${misfit.problem}`);
+}
+
+function sizeOr(size: unknown): number {
+  // A size behind a reference is only known to a run; the plan draws its ledger with the default.
+  return typeof size === "number" ? size : 1024 * 1024;
+}
+
+function weighTelemetry(
+  { telemetry }: ValidSpec,
+  env: Readonly<Record<string, string | undefined>>,
+): TelemetryWeight {
+  const named = Object.keys(env).some((name) =>
+    /^OTEL_(EXPORTER_OTLP.*ENDPOINT|.*_EXPORTER)$/.test(name),
+  );
+  const asked = telemetry?.otlp !== undefined || telemetry?.prometheus !== undefined || named;
+  return asked ? (telemetry?.sdk ?? "light") : "off";
+}
+
+function explainPath(stages: readonly ConfiguredStage[]): string[] {
+  const source = stages[0]?.name;
+  const rowStages = stages.filter(
+    ({ definition }) => definition.takes === "rows" && definition.gives === "rows",
+  );
+  if (rowStages.length === 0)
+    return [`rows of ${source} go to records as they are, no JavaScript object is made`];
+  return [
+    `rows of ${source} become JavaScript objects for ${rowStages.map(({ name }) => name).join(", ")}`,
+  ];
+}
+
+/** SHA-256 over the stages as written: references stay references, so no secret is in it. */
+function digestStages({ spec }: Pipeline): string {
+  const text = JSON.stringify(spec.stages, (_key, value: unknown) =>
+    typeof value === "function" ? String(value) : value,
+  );
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,166 @@
+/** Plan → running stages → committed export. The same call takes up what a crash left. */
+import { openDestination } from "../stages/destinations/schemes.ts";
+import type { Destination } from "../stages/destinations/destination.ts";
+import { createLease } from "../stages/lease.ts";
+import { openSpool, type Spool } from "../stages/pages/spool-store.ts";
+import { destinationOptions } from "../stages/pages/upload.ts";
+import type { Log } from "../stages/stage.ts";
+import type { RunWatch } from "../telemetry/watch.ts";
+import { createPool } from "../workers/pool.ts";
+import { commitRun } from "./commit.ts";
+import type { Pipeline } from "./define.ts";
+import { flow } from "./flow.ts";
+import { planPipeline, type Plan } from "./plan.ts";
+import { openRunFolder, type LastCommit, type RunFolder } from "./run-folder.ts";
+import { loadSigningKey, type SigningKey } from "./signing-key.ts";
+import type { Progress, RunSummary } from "./summary.ts";
+import { watchPlannedRun, type PlannedWatch } from "./watched-run.ts";
+
+export interface RunOptions {
+  /** Stops the run cleanly, resumable; a second reason is not waited for. */
+  readonly signal?: AbortSignal;
+  /** Discards an unfinished run and begins anew. */
+  readonly restart?: boolean;
+  readonly log?: Log;
+  /** Called a few times a second while the run goes on. */
+  readonly onProgress?: (progress: Progress) => void;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+const silent: Log = { info() {}, warn() {} };
+
+/**
+ * Runs a pipeline to its committed end.
+ * @returns the summary of the committed run
+ * @throws PipelineError whose `exitCode` says what became of it; what was durable stays so, and the same call goes on
+ */
+export async function run(pipeline: Pipeline, options: RunOptions = {}): Promise<RunSummary> {
+  const started = performance.now();
+  const env = options.env ?? process.env;
+  const plan = await planPipeline(pipeline, { resolve: "full", env });
+  const { upload, spool: spoolConfig, report } = plan;
+  const key = await loadSigningKey(plan.sign);
+  if (key.made)
+    options.log?.info(`made a signing key; pin its public half when verifying: ${key.publicText}`);
+  const destination = await openDestination(upload.to, destinationOptions(upload));
+  try {
+    const folder = await openRunFolder({
+      dir: spoolConfig.dir,
+      pipeline: report.name,
+      configDigest: report.configDigest,
+      destination: destination.url,
+      restart: options.restart ?? false,
+    });
+    try {
+      return await runInFolder({ plan, key, destination, folder, options, env, started });
+    } finally {
+      folder.release();
+    }
+  } finally {
+    await destination.close();
+  }
+}
+
+interface Opened {
+  readonly plan: Plan;
+  readonly key: SigningKey;
+  readonly destination: Destination;
+  readonly folder: RunFolder;
+  readonly options: RunOptions;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly started: number;
+}
+
+async function runInFolder(opened: Opened): Promise<RunSummary> {
+  const { plan, folder, options, destination, started } = opened;
+  if (folder.committed) {
+    await folder.commit(folder.last!);
+    return summarize(opened, folder.last!, undefined);
+  }
+  const spool = await openSpool({
+    folder: folder.path,
+    maxBytes: plan.spool.maxBytes,
+    fullTimeoutMillis: plan.spool.fullTimeout,
+    key: Buffer.from(folder.record.key, "hex"),
+  });
+  const lease = createLease(plan.report.leaseBytes);
+  const pool = createPool(plan.report.threads);
+  const watched = await watchPlannedRun({
+    ...opened,
+    lease,
+    pool,
+    spool,
+    log: options.log ?? silent,
+  });
+  try {
+    if (watched.watch.traceparent) {
+      await folder.save({ ...folder.record, traceparent: watched.watch.traceparent });
+    }
+    const stop = watched.reportProgress(options.onProgress, started);
+    try {
+      await flow({
+        plan,
+        folder,
+        spool,
+        lease: watched.lease,
+        pool,
+        destination,
+        watch: watched.watch,
+        signal: options.signal,
+        log: options.log ?? silent,
+        onExpected: watched.expect,
+      });
+      watched.committing();
+      const last = await commitRun({
+        ...opened,
+        spool,
+        signal: options.signal ?? new AbortController().signal,
+      });
+      watched.watch.end();
+      return summarize(opened, last, watched.watch);
+    } finally {
+      stop();
+    }
+  } catch (error) {
+    watched.watch.end(error);
+    throw error;
+  } finally {
+    await finishAll(spool, pool, watched);
+  }
+}
+
+async function finishAll(
+  spool: Spool,
+  pool: { close(): Promise<void> },
+  watched: PlannedWatch,
+): Promise<void> {
+  await pool.close();
+  await spool.close().catch(() => {});
+  await watched.shutdown();
+}
+
+function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined): RunSummary {
+  const { plan, folder, destination, started } = opened;
+  const runUrl = `${destination.url.replace(/\/$/, "")}/${folder.record.pipeline}/${last.runId}`;
+  return {
+    runId: last.runId,
+    pipeline: folder.record.pipeline,
+    state: "committed",
+    rows: last.rows,
+    pages: last.pages,
+    bytesIn: last.bytesIn,
+    bytesOut: last.bytesOut,
+    seconds: (performance.now() - started) / 1000,
+    peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    memoryBudgetBytes: plan.report.memoryBytes,
+    destination: runUrl,
+    manifest: `${runUrl}/manifest.json`,
+    signer: last.signer,
+    consistency: last.consistency,
+    rejected: {},
+    resumedFrom: folder.resumed ? folder.record.runId : null,
+    stages: watch?.stats() ?? [],
+    bottleneck: watch?.bottleneck() ?? null,
+    traceId: watch?.traceId ?? null,
+  };
+}

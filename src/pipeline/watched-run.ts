@@ -1,0 +1,105 @@
+/** A run under watch: telemetry started, stages clocked, gauges observed, progress told. */
+import type { Destination } from "../stages/destinations/destination.ts";
+import type { Lease } from "../stages/lease.ts";
+import type { RowBatch } from "../stages/nouns.ts";
+import type { Spool } from "../stages/pages/spool-store.ts";
+import type { Log } from "../stages/stage.ts";
+import { registerGauges } from "../telemetry/gauges.ts";
+import { startTelemetry } from "../telemetry/sdk.ts";
+import { watchRun, type RunWatch } from "../telemetry/watch.ts";
+import type { Pool } from "../workers/pool.ts";
+import type { Plan } from "./plan.ts";
+import type { RunFolder } from "./run-folder.ts";
+import type { Progress } from "./summary.ts";
+import { toolVersion } from "./version.ts";
+
+export interface WatchedInit {
+  readonly plan: Plan;
+  readonly folder: RunFolder;
+  readonly destination: Destination;
+  readonly lease: Lease;
+  readonly pool: Pool;
+  readonly spool: Spool;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Log;
+}
+
+export type Expected = NonNullable<RowBatch["expects"]>;
+
+export interface PlannedWatch {
+  readonly watch: RunWatch;
+  readonly lease: Lease;
+  /** Calls back a few times a second; gives what ends it, with one last call. */
+  reportProgress(
+    onProgress: ((progress: Progress) => void) | undefined,
+    started: number,
+  ): () => void;
+  /** Tells the progress how many rows will come. */
+  expect(rows: Expected): void;
+  committing(): void;
+  /** Sends what telemetry is left, up to a deadline. */
+  shutdown(): Promise<void>;
+}
+
+const progressMillis = 250;
+/** A collector that is down must not keep a finished run from ending. */
+const flushMillis = 5000;
+
+export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> {
+  const { plan, folder, lease, pool, spool } = init;
+  const telemetry = await startTelemetry(plan.telemetry, init.env, {
+    service: { version: toolVersion },
+  });
+  const watch = watchRun({
+    telemetry,
+    pipeline: plan.report.name,
+    runId: folder.record.runId,
+    ...(folder.resumed && { resumedFrom: { traceparent: folder.record.traceparent } }),
+  });
+  const sources = { lease, spool, pool, memoryBudgetBytes: plan.report.memoryBytes };
+  const removeGauges = telemetry.enabled
+    ? registerGauges(telemetry.meter, { ...sources, stats: watch.stats, counters: watch.counters })
+    : () => {};
+  let phase: Progress["phase"] = "exporting";
+  let expected: Expected | undefined;
+
+  const progress = (started: number): Progress => ({
+    phase,
+    ...watch.counters(),
+    expectedRows: expected?.rows,
+    expectedExact: expected?.exact ?? false,
+    rssBytes: process.memoryUsage.rss(),
+    memoryBudgetBytes: plan.report.memoryBytes,
+    spoolBytes: spool.usedBytes,
+    elapsedMillis: performance.now() - started,
+  });
+
+  return {
+    watch,
+    lease: watch.watchLease(lease),
+    reportProgress(onProgress, started) {
+      if (!onProgress) return () => {};
+      const timer = setInterval(() => onProgress(progress(started)), progressMillis);
+      return () => {
+        clearInterval(timer);
+        onProgress(progress(started));
+      };
+    },
+    expect(rows) {
+      expected = rows;
+    },
+    committing() {
+      phase = "committing";
+    },
+    async shutdown() {
+      const { droppedSpans, exportErrors } = await telemetry.shutdown(flushMillis);
+      removeGauges();
+      if (droppedSpans > 0)
+        init.log.warn(`telemetry: ${droppedSpans} spans were dropped; the collector was too slow`);
+      if (exportErrors > 0)
+        init.log.warn(
+          `telemetry: ${exportErrors} exports failed; the export itself does not depend on them`,
+        );
+    },
+  };
+}
