@@ -4,7 +4,14 @@
 import type { GenericSchema } from "valibot";
 import type { AnyStage } from "../stages/stage.ts";
 import { checkConfig, isMapping, type Resolved } from "./check-config.ts";
-import { printPath, problemsError, quote, type Locate, type Path, type Problem } from "./problems.ts";
+import {
+  printPath,
+  problemsError,
+  quote,
+  type Locate,
+  type Path,
+  type Problem,
+} from "./problems.ts";
 import { findReferenceProblems, resolveReferences, type ResolveOptions } from "./references.ts";
 import { describeField } from "./schema-walk.ts";
 import { specSchema, type PipelineSpec, type TelemetryConfig } from "./spec.ts";
