@@ -10,8 +10,7 @@ const require = createRequire(import.meta.url);
 
 const api: typeof import("@opentelemetry/api") = require("@opentelemetry/api");
 export const { context, diag, metrics, propagation, trace } = api;
-export const { DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags } = api;
-export const { createTraceState } = api;
+export const { createTraceState, DiagLogLevel, ROOT_CONTEXT, SpanKind, SpanStatusCode } = api;
 
 export const loadCore = (): typeof import("@opentelemetry/core") => require("@opentelemetry/core");
 

@@ -1,0 +1,159 @@
+/** Every metric of a run, observed when somebody reads them and never pushed: between two reads they cost nothing. */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { getHeapSpaceStatistics } from "node:v8";
+import type {
+  Attributes,
+  BatchObservableCallback,
+  BatchObservableResult,
+  Meter,
+  Observable,
+} from "@opentelemetry/api";
+import type { Lease } from "../stages/lease.ts";
+import type { Spool } from "../stages/pages/spool-store.ts";
+import type { Pool } from "../workers/pool.ts";
+import { attributes, metrics, type MetricEntry } from "./names.ts";
+import type { StageStats } from "./stage-watch.ts";
+import type { RunCounters } from "./watch.ts";
+
+/** What is watched; objects of the run itself, read at each observation. */
+export interface GaugeSources {
+  readonly lease: Pick<Lease, "capacityBytes" | "inUseBytes" | "peakBytes" | "waiting">;
+  readonly spool: Pick<Spool, "maxBytes" | "usedBytes" | "peakBytes" | "flushes" | "flushMillis">;
+  readonly pool: Pick<Pool, "threads" | "inFlight">;
+  readonly memoryBudgetBytes: number;
+  readonly stats: () => readonly StageStats[];
+  readonly counters: () => RunCounters;
+  /** Caches of lookups, where a pipeline has some. */
+  readonly caches?: () => Iterable<CacheCounters>;
+}
+
+export interface CacheCounters {
+  readonly name: string;
+  readonly hits: number;
+  readonly loads: number;
+  readonly evictions: number;
+}
+
+type Observe = (entry: MetricEntry, value: number, attributes?: Attributes) => void;
+
+/** Registers every metric of names.ts on `meter`; returns what takes them away again. */
+export function registerGauges(meter: Meter, sources: GaugeSources): () => void {
+  const delay = monitorEventLoopDelay({ resolution: 20 });
+  delay.enable();
+  const remove = observe(meter, ourMetrics, (observe) => {
+    observeRun(observe, sources.counters());
+    observeStages(observe, sources.stats());
+    observeRoom(observe, sources);
+    observeMemory(observe, sources.memoryBudgetBytes);
+    observeLoop(observe, delay);
+    for (const cache of sources.caches?.() ?? []) observeCache(observe, cache);
+  });
+  return () => {
+    remove();
+    delay.disable();
+  };
+}
+
+/** Registers the two metrics telemetry has of itself. */
+export function registerExportGauges(
+  meter: Meter,
+  losses: { readonly droppedSpans: number; readonly exportErrors: number },
+): () => void {
+  return observe(meter, exportMetrics, (observe) => {
+    observe(metrics.spansDropped, losses.droppedSpans);
+    observe(metrics.exportsFailed, losses.exportErrors);
+  });
+}
+
+const exportMetrics: readonly MetricEntry[] = [metrics.spansDropped, metrics.exportsFailed];
+const ourMetrics = Object.values<MetricEntry>(metrics).filter(
+  (entry) => !exportMetrics.includes(entry),
+);
+
+/** One callback over many instruments, so that a reading is one moment. */
+function observe(
+  meter: Meter,
+  entries: readonly MetricEntry[],
+  read: (observe: Observe) => void,
+): () => void {
+  const instruments = new Map(entries.map((entry) => [entry, instrumentOf(meter, entry)]));
+  const callback: BatchObservableCallback = (result: BatchObservableResult) =>
+    read((entry, value, attributes) => {
+      const instrument = instruments.get(entry);
+      if (instrument) result.observe(instrument, value, attributes);
+    });
+  const observables = [...instruments.values()];
+  meter.addBatchObservableCallback(callback, observables);
+  return () => meter.removeBatchObservableCallback(callback, observables);
+}
+
+function instrumentOf(meter: Meter, entry: MetricEntry): Observable {
+  const options = { unit: entry.unit, description: entry.sentence };
+  if (entry.instrument === "counter") return meter.createObservableCounter(entry.name, options);
+  if (entry.instrument === "gauge") return meter.createObservableGauge(entry.name, options);
+  return meter.createObservableUpDownCounter(entry.name, options);
+}
+
+function observeRun(observe: Observe, run: RunCounters): void {
+  observe(metrics.runRows, run.rows);
+  observe(metrics.runPages, run.pages);
+  observe(metrics.runUploaded, run.pagesUploaded);
+  observe(metrics.runSerialized, run.bytesIn);
+  observe(metrics.runSealed, run.bytesOut);
+}
+
+function observeStages(observe: Observe, stages: readonly StageStats[]): void {
+  for (const stage of stages) {
+    const named = { [attributes.stage.name]: stage.name };
+    const inState = (state: string) => ({ ...named, [attributes.state.name]: state });
+    observe(metrics.stageRows, stage.rows, named);
+    observe(metrics.stageBytes, stage.bytes, named);
+    observe(metrics.stageHeld, stage.peakHeldBytes, named);
+    observe(metrics.stageTime, stage.busySeconds, inState("busy"));
+    observe(metrics.stageTime, stage.starvedSeconds, inState("starved"));
+    observe(metrics.stageTime, stage.blockedSeconds, inState("blocked"));
+  }
+}
+
+function observeRoom(observe: Observe, { lease, spool, pool }: GaugeSources): void {
+  observe(metrics.leaseCapacity, lease.capacityBytes);
+  observe(metrics.leaseInUse, lease.inUseBytes);
+  observe(metrics.leasePeak, lease.peakBytes);
+  observe(metrics.leaseWaiting, lease.waiting);
+  observe(metrics.spoolLimit, spool.maxBytes);
+  observe(metrics.spoolUsed, spool.usedBytes);
+  observe(metrics.spoolPeak, spool.peakBytes);
+  observe(metrics.spoolFlushes, spool.flushes);
+  observe(metrics.spoolFlushTime, spool.flushMillis / 1000);
+  observe(metrics.workerThreads, pool.threads);
+  observe(metrics.workerTasks, pool.inFlight);
+}
+
+function observeMemory(observe: Observe, budgetBytes: number): void {
+  const { rss, external, arrayBuffers } = process.memoryUsage();
+  observe(metrics.memoryBudget, budgetBytes);
+  observe(metrics.memoryUsage, rss);
+  // Linux and macOS agree on what this is; Node gives it in KiB on both.
+  observe(metrics.memoryPeak, Math.max(rss, process.resourceUsage().maxRSS * 1024));
+  observe(metrics.memoryExternal, external);
+  observe(metrics.memoryBuffers, arrayBuffers);
+  for (const space of getHeapSpaceStatistics()) {
+    const named = { [attributes.heapSpace.name]: space.space_name };
+    observe(metrics.heapUsed, space.space_used_size, named);
+  }
+}
+
+/** The delays since the last reading, in seconds: a percentile over a whole run would hide what happens now. */
+function observeLoop(observe: Observe, delay: ReturnType<typeof monitorEventLoopDelay>): void {
+  observe(metrics.loopDelayP50, delay.percentile(50) / 1e9);
+  observe(metrics.loopDelayP99, delay.percentile(99) / 1e9);
+  observe(metrics.loopDelayMax, delay.max / 1e9);
+  delay.reset();
+}
+
+function observeCache(observe: Observe, { name, hits, loads, evictions }: CacheCounters): void {
+  const named = { [attributes.cache.name]: name };
+  observe(metrics.cacheHits, hits, named);
+  observe(metrics.cacheLoads, loads, named);
+  observe(metrics.cacheEvictions, evictions, named);
+}

@@ -1,0 +1,29 @@
+/** OTEL_TRACES_SAMPLER and its argument as a sampler of the SDK. */
+import type { Sampler } from "@opentelemetry/sdk-trace";
+import type { Env } from "./otel-env.ts";
+import { loadSdkTrace } from "./packages.ts";
+
+const on = (): Sampler => new (loadSdkTrace().AlwaysOnSampler)();
+const off = (): Sampler => new (loadSdkTrace().AlwaysOffSampler)();
+const ratio = (share: number): Sampler => new (loadSdkTrace().TraceIdRatioBasedSampler)(share);
+const parentBased = (root: Sampler): Sampler => new (loadSdkTrace().ParentBasedSampler)({ root });
+
+const samplers: Readonly<Record<string, (share: number) => Sampler>> = {
+  always_on: on,
+  always_off: off,
+  traceidratio: ratio,
+  parentbased_always_on: () => parentBased(on()),
+  parentbased_always_off: () => parentBased(off()),
+  parentbased_traceidratio: (share) => parentBased(ratio(share)),
+};
+
+export const neverSample = off;
+
+/** The sampler `env` names; every trace without one, and with a warning for an unknown name. */
+export function samplerOf(env: Env, warn: (message: string) => void): Sampler {
+  const name = env["OTEL_TRACES_SAMPLER"] || "parentbased_always_on";
+  const share = Number(env["OTEL_TRACES_SAMPLER_ARG"] || 1);
+  const make = Object.hasOwn(samplers, name) ? samplers[name] : undefined;
+  if (!make) warn(`OTEL_TRACES_SAMPLER: \`${name}\` is not known; every trace is sampled`);
+  return make ? make(share >= 0 && share <= 1 ? share : 1) : parentBased(on());
+}

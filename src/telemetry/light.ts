@@ -1,0 +1,112 @@
+/**
+ * `sdk: light`: the SDK's core packages and a thin OTLP/HTTP-JSON exporter. Same API, names and `OTEL_*` variables as the
+ * full SDK at a third of its memory. Providers are ours alone: nothing global is registered.
+ */
+import type { SpanProcessor } from "@opentelemetry/sdk-trace";
+import { settlesWithin } from "./deadline.ts";
+import { registerExportGauges } from "./gauges.ts";
+import { createSpanExporter } from "./light-exporters.ts";
+import { startReaders } from "./light-readers.ts";
+import { neverSample, samplerOf } from "./light-sampler.ts";
+import { scope } from "./names.ts";
+import {
+  countSetting,
+  exporters,
+  otlpSetting,
+  serviceAttributes,
+  type Env,
+  type Signal,
+} from "./otel-env.ts";
+import { endpointOf } from "./otlp-endpoint.ts";
+import { createOtlpClient, type OtlpClient } from "./otlp-http.ts";
+import { loadResources, loadSdkMetrics, loadSdkTrace } from "./packages.ts";
+import type { Providers, StartOptions } from "./sdk.ts";
+import { createSpanLedger, type SpanLedger } from "./span-ledger.ts";
+
+/**
+ * Starts tracing and metrics as `env` says.
+ * @throws PipelineError `config-invalid` when an endpoint is not an http(s) URL.
+ */
+export async function startLight(env: Env, options: StartOptions): Promise<Providers> {
+  warnOfUnknown(env, options.warn);
+  const ledger = createSpanLedger(options.queueSpans);
+  const clients: OtlpClient[] = [];
+  const clientOf = (signal: Signal) => {
+    const client = createOtlpClient(endpointOf(env, signal));
+    clients.push(client);
+    return client;
+  };
+  const { defaultResource, resourceFromAttributes } = loadResources();
+  const resource = defaultResource().merge(
+    resourceFromAttributes(serviceAttributes(env, options.version)),
+  );
+  const spanProcessors = exporters(env, "TRACES").includes("otlp")
+    ? [batchSpans(env, clientOf("TRACES"), ledger, options.queueSpans)]
+    : [];
+  const sampler = spanProcessors.length > 0 ? samplerOf(env, options.warn) : neverSample();
+  const readers = await startReaders(env, () => clientOf("METRICS"), ledger, options.warn);
+  const tracers = new (loadSdkTrace().TracerProvider)({ resource, sampler, spanProcessors });
+  const meters = new (loadSdkMetrics().MeterProvider)({ resource, readers });
+  const meter = meters.getMeter(scope, options.version);
+  registerExportGauges(meter, ledger);
+
+  return {
+    tracer: tracers.getTracer(scope, options.version),
+    meter,
+    async shutdown(deadlineMillis) {
+      for (const client of clients) client.hurry();
+      const flushed = Promise.allSettled([tracers.shutdown(), meters.shutdown()]);
+      const inTime = await settlesWithin(deadlineMillis, flushed);
+      for (const client of clients) client.close();
+      // Requests that were just given up settle at once and are booked as lost.
+      if (!inTime) await settlesWithin(lastWordMillis, flushed);
+      return ledger.close();
+    },
+  };
+}
+
+const lastWordMillis = 100;
+
+/** The SDK's batching queue; what it takes and what it turns away is booked. */
+function batchSpans(
+  env: Env,
+  client: OtlpClient,
+  ledger: SpanLedger,
+  queueSpans: number,
+): SpanProcessor {
+  const batch = new (loadSdkTrace().BatchSpanProcessor)({
+    exporter: createSpanExporter(client, ledger),
+    maxQueueSize: queueSpans,
+    maxExportBatchSize: Math.min(
+      queueSpans,
+      countSetting(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+    ),
+    scheduledDelayMillis: countSetting(env, "OTEL_BSP_SCHEDULE_DELAY", 5000),
+    exportTimeoutMillis: countSetting(env, "OTEL_BSP_EXPORT_TIMEOUT", 30_000),
+  });
+  return {
+    onStart: (span, context) => batch.onStart(span, context),
+    onEnd(span) {
+      if (span.spanContext().traceFlags & 1) ledger.ended();
+      batch.onEnd(span);
+    },
+    forceFlush: () => batch.forceFlush(),
+    shutdown: () => batch.shutdown(),
+  };
+}
+
+function warnOfUnknown(env: Env, warn: StartOptions["warn"]): void {
+  for (const signal of ["TRACES", "METRICS"] as const) {
+    const protocol = otlpSetting(env, signal, "PROTOCOL") ?? "http/json";
+    if (protocol !== "http/json" && exporters(env, signal).includes("otlp")) {
+      warn(
+        `OTLP ${signal.toLowerCase()}: \`sdk: light\` speaks http/json, not ${protocol}; ` +
+          "use `sdk: node` for it",
+      );
+    }
+    const known = signal === "TRACES" ? ["otlp"] : ["otlp", "prometheus"];
+    for (const name of exporters(env, signal).filter((name) => !known.includes(name))) {
+      warn(`OTEL_${signal}_EXPORTER: \`sdk: light\` has no \`${name}\`; use \`sdk: node\` for it`);
+    }
+  }
+}
