@@ -7,14 +7,7 @@
 import type { Context, Meter, ProxyTracerProvider, Tracer } from "@opentelemetry/api";
 import { scope } from "./names.ts";
 import { countSetting, telemetryEnv, type Env, type TelemetryConfig } from "./otel-env.ts";
-import {
-  context,
-  createTraceState,
-  metrics,
-  ProxyTracerProvider,
-  ROOT_CONTEXT,
-  trace,
-} from "./packages.ts";
+import { context, createTraceState, metrics, ROOT_CONTEXT, trace } from "./packages.ts";
 import type { Losses } from "./span-ledger.ts";
 import { parseTraceparent } from "./traceparent.ts";
 

@@ -2,8 +2,8 @@
  * A real OTLP/HTTP receiver: decodes http/json and http/protobuf, plain or gzip, and keeps what arrived in one shape.
  * It can be told to be slow, mute or unwilling.
  */
+import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { gunzipSync } from "node:zlib";
 import { metricsRequest, readMessage, traceRequest } from "./otlp-protobuf.ts";
 
@@ -81,13 +81,14 @@ export async function startOtlpReceiver(behaviour: ReceiverBehaviour = {}): Prom
     response.end(rejected ? `{"partialSuccess":{"rejectedSpans":"${rejected}"}}` : "");
   };
   const server = createServer((request, response) => {
-    answer(request, response).catch((error: unknown) => response.destroy(error as Error));
+    answer(request, response).catch(() => response.writeHead(400).end());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
+  const address = server.address();
+  assert(typeof address === "object" && address !== null);
 
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${address.port}`,
     spans,
     metrics,
     requests,
@@ -101,7 +102,7 @@ export async function startOtlpReceiver(behaviour: ReceiverBehaviour = {}): Prom
 
 async function readBody(request: IncomingMessage): Promise<Buffer> {
   const pieces: Buffer[] = [];
-  for await (const piece of request) pieces.push(piece as Buffer);
+  for await (const piece of request) pieces.push(Buffer.from(piece));
   const body = Buffer.concat(pieces);
   return request.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
 }
@@ -113,13 +114,17 @@ function decode(request: IncomingMessage, body: Buffer): unknown {
 
 // Both encodings are read through the same three functions: protobuf fields are always lists, JSON's only where they repeat.
 function list(message: unknown, name: string): unknown[] {
-  const value: unknown = (message as Record<string, unknown> | undefined)?.[name];
+  if (typeof message !== "object" || message === null) return [];
+  const value: unknown = Reflect.get(message, name);
   return value === undefined ? [] : Array.isArray(value) ? value : [value];
 }
 
 const one = (message: unknown, name: string): unknown => list(message, name)[0];
 
-const text = (message: unknown, name: string): string => String(one(message, name) ?? "");
+function text(message: unknown, name: string): string {
+  const value = one(message, name);
+  return typeof value === "string" || typeof value === "bigint" ? value.toString() : "";
+}
 
 function* spansOf(request: unknown): Generator<ReceivedSpan> {
   for (const group of list(request, "resourceSpans")) {
