@@ -5,12 +5,24 @@ import { encrypt } from "./pages/encrypt.ts";
 import { spool } from "./pages/spool.ts";
 import { upload } from "./pages/upload.ts";
 import { serialize } from "./formats/serialize.ts";
+import { csv } from "./sources/csv.ts";
+import { json } from "./sources/json.ts";
+import { ndjson } from "./sources/ndjson.ts";
+import { postgres } from "./sources/postgres.ts";
+import { sqlite } from "./sources/sqlite.ts";
+import { tar } from "./sources/tar.ts";
 import type { AnyStage } from "./stage.ts";
 import { filter } from "./transforms/filter.ts";
 import { map } from "./transforms/map.ts";
 import { select } from "./transforms/select.ts";
 
 const stages: readonly AnyStage[] = [
+  postgres,
+  sqlite,
+  json,
+  ndjson,
+  csv,
+  tar,
   select,
   filter,
   map,
