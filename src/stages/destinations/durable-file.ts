@@ -1,0 +1,181 @@
+/**
+ * Files that would survive a power cut, for destinations that are files: whole writes, folders made and synced,
+ * links that never overwrite, reads that notice a short file, and system errors in the words of our codes.
+ */
+import { createHash } from "node:crypto";
+import { type FileHandle, link, lstat, mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { PipelineError, systemCode } from "../errors.ts";
+
+const pieceBytes = 2 ** 20;
+
+/** Writes all of `bytes` at `position`; any single write may be short. */
+export async function writeAll(
+  file: FileHandle,
+  bytes: Uint8Array,
+  position: number,
+): Promise<void> {
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/** Makes what is named in a folder as durable as what is in its files. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Makes a folder (0700) and its missing parents, each durable in its own parent. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (systemCode(error) === "EEXIST") return;
+    if (systemCode(error) !== "ENOENT") throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
+  }
+  await syncFolder(dirname(path));
+}
+
+function ignoreExisting(error: unknown): void {
+  if (systemCode(error) !== "EEXIST") throw error;
+}
+
+const withoutLinks = new Set(["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"]);
+
+/**
+ * Gives a finished file its name; false when the name is taken. A hard link is the one portable call that cannot
+ * overwrite, so a file system without them is refused rather than trusted.
+ */
+export async function linkOnce(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (error) {
+    const code = systemCode(error) ?? "";
+    if (code === "EEXIST") return false;
+    if (!withoutLinks.has(code)) throw error;
+    throw new PipelineError(
+      "destination-refused",
+      "the file system of the destination has no hard links, so nothing there is safe from being " +
+        "overwritten; choose a folder on another file system",
+      { cause: error },
+    );
+  }
+}
+
+/** What lies at a path, itself and not what it points to; undefined when nothing does. */
+export async function statOf(path: string) {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Reads `length` bytes from `start` in pieces of at most 1 MiB, each in memory of its own.
+ * @throws PipelineError `destination-failed` when the file ends early.
+ */
+export async function* readPieces(
+  file: FileHandle,
+  start: number,
+  length: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  let done = 0;
+  while (done < length) {
+    signal.throwIfAborted();
+    const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, length - done));
+    const { bytesRead } = await file.read(piece, 0, piece.length, start + done);
+    if (bytesRead === 0) {
+      throw new PipelineError(
+        "destination-failed",
+        `an object ends after ${done} bytes; expected ${length}`,
+      );
+    }
+    done += bytesRead;
+    yield piece.subarray(0, bytesRead);
+  }
+}
+
+/** SHA-256 of `length` bytes of a file from `start`. */
+export async function digestOf(
+  file: FileHandle,
+  start: number,
+  length: number,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const hash = createHash("sha256");
+  for await (const piece of readPieces(file, start, length, signal)) hash.update(piece);
+  return hash.digest();
+}
+
+const full = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+const refused = new Set([
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "ENOTDIR",
+  "EISDIR",
+  "ELOOP",
+  "ENAMETOOLONG",
+  "EINVAL",
+]);
+
+/** True when the error says that the destination is full. */
+export function isFull(error: unknown): boolean {
+  return full.has(systemCode(error) ?? "");
+}
+
+/**
+ * Runs file work and turns system errors into ours; the signal's own reason wins over what it caused.
+ * @throws PipelineError `destination-refused` (rights, read-only, not a folder), `destination-failed` (all else).
+ */
+export async function guard<Result>(
+  doing: string,
+  signal: AbortSignal,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    signal.throwIfAborted();
+    return await work();
+  } catch (error) {
+    throw failureOf(doing, signal, error);
+  }
+}
+
+/** The error to throw in place of one that file work threw. */
+export function failureOf(doing: string, signal: AbortSignal, error: unknown): unknown {
+  if (signal.aborted) return signal.reason;
+  if (error instanceof PipelineError) return error;
+  const code = systemCode(error);
+  if (code === undefined) return error;
+  if (isFull(error)) {
+    return new PipelineError(
+      "destination-failed",
+      `no space left at the destination while ${doing}; free some, then run again`,
+      { cause: error, details: { code } },
+    );
+  }
+  if (refused.has(code)) {
+    return new PipelineError(
+      "destination-refused",
+      `the destination refused ${doing} (${code}); check its path and its permissions`,
+      { cause: error, details: { code } },
+    );
+  }
+  return new PipelineError("destination-failed", `${doing} failed at the destination (${code})`, {
+    cause: error,
+    details: { code },
+  });
+}

@@ -1,0 +1,60 @@
+/**
+ * Which object names are safe to use as a path, a key and a tar entry alike. Names may come from a manifest somebody
+ * else wrote, so every destination asks here before it touches anything.
+ */
+import { PipelineError } from "../errors.ts";
+
+/** Prefix of files that are still being written; never listed, never a name. */
+export const incomingPrefix = ".incoming-";
+
+// S3 keys end at 1024 bytes; a file name in a folder ends at 255.
+const longestNameBytes = 900;
+const longestSegmentBytes = 255;
+
+/**
+ * Splits a name into its segments.
+ * @throws PipelineError `config-invalid` for a name that is absolute, empty, climbs (`..`), holds control characters
+ * or is too long for one of the destinations.
+ */
+export function segmentsOf(name: string): string[] {
+  const segments = name.split("/");
+  const safe =
+    name.isWellFormed() &&
+    Buffer.byteLength(name) <= longestNameBytes &&
+    !hasControls(name) &&
+    segments.every(isSafeSegment);
+  if (!safe) {
+    throw new PipelineError(
+      "config-invalid",
+      `object name ${JSON.stringify(name.slice(0, 100))} is not safe; expected relative segments ` +
+        "joined by `/`, without `..`, control characters or more than 255 bytes in one segment",
+    );
+  }
+  return segments;
+}
+
+/** The segments of a folder, where `""` is the destination itself; a trailing `/` is allowed. */
+export function folderSegmentsOf(folder: string): string[] {
+  const bare = folder.endsWith("/") ? folder.slice(0, -1) : folder;
+  return bare === "" ? [] : segmentsOf(bare);
+}
+
+function hasControls(name: string): boolean {
+  // oxlint-disable-next-line eslint/no-control-regex
+  return /[\u0000-\u001f\u007f]/.test(name);
+}
+
+function isSafeSegment(segment: string): boolean {
+  return (
+    segment !== "" &&
+    segment !== "." &&
+    segment !== ".." &&
+    !segment.startsWith(incomingPrefix) &&
+    Buffer.byteLength(segment) <= longestSegmentBytes
+  );
+}
+
+/** Name order everywhere: by UTF-8 bytes, as object stores list and `LC_ALL=C sort` sorts. */
+export function compareNames(left: string, right: string): number {
+  return Buffer.compare(Buffer.from(left), Buffer.from(right));
+}

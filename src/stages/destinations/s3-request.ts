@@ -1,0 +1,191 @@
+/**
+ * One signed S3 request over a kept connection (AWS Signature Version 4), with a deadline and a bounded answer.
+ * Nothing here follows a redirect or repeats a request. Signed headers never appear in an error.
+ */
+import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import aws4 from "aws4";
+import { PipelineError, systemCode } from "../errors.ts";
+import { TryAgain } from "./retry.ts";
+import type { S3Target } from "./s3-target.ts";
+
+export interface S3Request {
+  readonly method: "GET" | "HEAD" | "PUT";
+  /** Key below the target's prefix; undefined asks the bucket itself. */
+  readonly name?: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+}
+
+export interface S3Answer {
+  readonly status: number;
+  header(name: string): string | undefined;
+  /** Reads the body as text. @throws TryAgain when it breaks off or is longer than `mostBytes`. */
+  text(mostBytes: number): Promise<string>;
+  /** Reads the body in pieces, each within the deadline, to the length the server announced. */
+  pieces(): AsyncGenerator<Uint8Array>;
+  /** Lets go of an answer without a body, so that its connection can serve again. */
+  drop(): void;
+}
+
+export interface S3Connection {
+  send(request: S3Request, signal: AbortSignal): Promise<S3Answer>;
+  close(): void;
+}
+
+/** Connects lazily; every request may take `timeoutMillis` in all, or that long for each piece of a streamed body. */
+export function connect(target: S3Target, timeoutMillis: number): S3Connection {
+  const secure = target.origin.protocol === "https:";
+  const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const start = secure ? httpsRequest : httpRequest;
+
+  const exchange = (request: S3Request, signal: AbortSignal) =>
+    new Promise<S3Answer>((resolve, reject) => {
+      const { hostname, port } = target.origin;
+      const outgoing = start({ ...signed(target, request), hostname, port, agent, signal });
+      let current: { destroy(error: Error): unknown } = outgoing;
+      const late = () => current.destroy(timedOut(timeoutMillis));
+      const timer = setTimeout(late, timeoutMillis);
+      outgoing.once("close", () => clearTimeout(timer));
+      outgoing.on("error", (error) => reject(lost(error, signal)));
+      outgoing.once("response", (incoming) => {
+        current = incoming;
+        resolve(answerOf(incoming, signal, timeoutMillis, () => clearTimeout(timer)));
+      });
+      outgoing.end(request.body);
+    });
+
+  return {
+    send: async (request, signal) => {
+      signal.throwIfAborted();
+      return exchange(request, signal);
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+function signed(target: S3Target, request: S3Request) {
+  const key = request.name === undefined ? "" : `/${escapePath(target.keyPrefix + request.name)}`;
+  const query = request.query ? `?${new URLSearchParams(request.query).toString()}` : "";
+  const headers: Record<string, string> = { ...request.headers, host: target.origin.host };
+  const { path, headers: signedHeaders } = aws4.sign(
+    {
+      service: "s3",
+      region: target.region,
+      method: request.method,
+      path: `${target.basePath}${key}${query}` || "/",
+      headers,
+    },
+    target.credentials,
+  );
+  return { method: request.method, path, headers: signedHeaders };
+}
+
+/** Percent-escapes all but RFC 3986's unreserved characters, as the signature does. */
+function escapePath(key: string): string {
+  return encodeURIComponent(key)
+    .replaceAll("%2F", "/")
+    .replaceAll(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+function answerOf(
+  incoming: IncomingMessage,
+  signal: AbortSignal,
+  timeoutMillis: number,
+  endTotalDeadline: () => void,
+): S3Answer {
+  return {
+    status: incoming.statusCode ?? 0,
+    header: (name) => incoming.headers[name]?.toString(),
+    text: (mostBytes) => textOf(incoming, mostBytes, signal),
+    pieces: () => {
+      // A reader may be slow on purpose; from here only the server is on the clock.
+      endTotalDeadline();
+      return piecesOf(incoming, signal, timeoutMillis);
+    },
+    drop: () => void incoming.resume(),
+  };
+}
+
+async function textOf(
+  incoming: IncomingMessage,
+  mostBytes: number,
+  signal: AbortSignal,
+): Promise<string> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const piece of incoming as AsyncIterable<Buffer>) {
+      bytes += piece.length;
+      if (bytes > mostBytes) throw new Error(`the answer is longer than ${mostBytes} bytes`);
+      pieces.push(piece);
+    }
+  } catch (error) {
+    throw lost(error, signal);
+  }
+  return Buffer.concat(pieces).toString("utf8");
+}
+
+async function* piecesOf(
+  incoming: IncomingMessage,
+  signal: AbortSignal,
+  timeoutMillis: number,
+): AsyncGenerator<Uint8Array> {
+  const expected = announcedBytes(incoming);
+  const pieces = (incoming as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  let received = 0;
+  try {
+    for (;;) {
+      const timer = setTimeout(() => incoming.destroy(timedOut(timeoutMillis)), timeoutMillis);
+      const next = await pieces.next().finally(() => clearTimeout(timer));
+      if (next.done) break;
+      received += next.value.length;
+      yield next.value;
+    }
+    if (received !== expected) throw new Error("the body is short");
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new PipelineError(
+      "destination-failed",
+      `an object broke off after ${received} of ${expected} bytes`,
+      { cause: error, details: { received, expected } },
+    );
+  } finally {
+    incoming.destroy();
+  }
+}
+
+/** A body that ends when the connection does cannot be told from one that was cut. */
+function announcedBytes(incoming: IncomingMessage): number {
+  const length = incoming.headers["content-length"];
+  if (length !== undefined && /^\d{1,15}$/.test(length)) return Number(length);
+  incoming.destroy();
+  throw new PipelineError(
+    "destination-failed",
+    "the destination sent an object without its length; expected Content-Length",
+  );
+}
+
+function timedOut(timeoutMillis: number): Error {
+  return Object.assign(new Error(`no answer within ${timeoutMillis} ms`), { code: "ETIMEDOUT" });
+}
+
+/** What a broken exchange means: nobody knows whether the server acted, so asking again is safe but needed. */
+function lost(error: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
+  const code = systemCode(error) ?? "broken answer";
+  if (/CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|EPROTO/.test(code)) {
+    return new PipelineError(
+      "destination-refused",
+      `no trusted TLS connection to the S3 endpoint (${code}); check the endpoint and its certificate`,
+      { cause: error, details: { code } },
+    );
+  }
+  return new TryAgain(
+    new PipelineError("destination-unreachable", `the S3 endpoint did not answer (${code})`, {
+      cause: error,
+      details: { code },
+    }),
+  );
+}

@@ -1,0 +1,113 @@
+/**
+ * Which destination a URL means. Each scheme is loaded when it is first opened, so that what a run does not use
+ * costs it no memory; checking a URL loads nothing and touches no network.
+ */
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { PipelineError } from "../errors.ts";
+import type { Destination, DestinationOptions, OpenDestination } from "./destination.ts";
+import { folderSegmentsOf } from "./object-names.ts";
+
+interface Scheme {
+  readonly check: (url: URL) => void;
+  readonly load: () => Promise<OpenDestination>;
+}
+
+const schemes: Record<string, Scheme> = {
+  "file:": { check: checkPath, load: async () => (await import("./file.ts")).openFile },
+  "s3:": { check: checkBucket, load: async () => (await import("./s3.ts")).openS3 },
+  "tar:": { check: checkPath, load: async () => (await import("./tar.ts")).openTar },
+};
+
+/** The schemes in the order people should read them: `file:`, `s3:`, `tar:`. */
+export const destinationSchemes: readonly string[] = Object.keys(schemes);
+
+/**
+ * Opens the destination a URL or bare path names.
+ * @throws PipelineError `config-invalid` as `checkDestinationUrl` does, and what the scheme itself throws.
+ */
+export async function openDestination(
+  url: string,
+  options: DestinationOptions,
+): Promise<Destination> {
+  const checked = checkDestinationUrl(url);
+  const open = await schemeOf(checked.protocol).load();
+  return open(checked, options);
+}
+
+/**
+ * Checks the text of a destination and gives its URL: `file:///path`, `s3://bucket/prefix`, `tar:///path/x.tar`;
+ * `./path`, `file:./path` and `tar:./x.tar` are taken from the working folder.
+ * @throws PipelineError `config-invalid`. The message never repeats the text, which may hold a password.
+ */
+export function checkDestinationUrl(text: string): URL {
+  const match = /^([A-Za-z][A-Za-z0-9+.-]*:)(.*)$/s.exec(text);
+  if (text === "" || text.includes("\0")) throw invalid("is empty or holds a NUL byte");
+  if (!match) return pathToFileURL(resolve(text));
+  const protocol = (match[1] ?? "").toLowerCase();
+  const rest = match[2] ?? "";
+  const scheme = schemeOf(protocol);
+  const isPath = protocol !== "s3:" && !rest.startsWith("//");
+  const url = isPath ? pathUrl(protocol, rest) : parse(`${protocol}${rest}`);
+  if (url.username !== "" || url.password !== "") {
+    throw invalid(
+      "holds a user or password; expected none, give credentials as `${env:…}` instead",
+    );
+  }
+  if (url.search !== "" || url.hash !== "") {
+    throw invalid("holds `?` or `#`; expected them written as %3F and %23");
+  }
+  scheme.check(url);
+  return url;
+}
+
+function schemeOf(protocol: string): Scheme {
+  const scheme = Object.hasOwn(schemes, protocol) ? schemes[protocol] : undefined;
+  if (scheme) return scheme;
+  const known = destinationSchemes.map((name) => `${name}//`).join(", ");
+  throw invalid(`has the unknown scheme \`${protocol}\`; expected one of ${known} or a plain path`);
+}
+
+function pathUrl(protocol: string, path: string): URL {
+  if (path === "") throw invalid(`names no path; expected ${protocol}///path or ${protocol}./path`);
+  // Percent escapes belong to URLs; a relative path is read as a shell would read it.
+  return new URL(`${protocol}//${pathToFileURL(resolve(path)).pathname}`);
+}
+
+function parse(text: string): URL {
+  const url = URL.parse(text);
+  if (!url) throw invalid("cannot be read as a URL");
+  return url;
+}
+
+function checkPath(url: URL): void {
+  if (url.host !== "") {
+    throw invalid(
+      `names a host; expected three slashes (${url.protocol}///path) or a path (${url.protocol}./path)`,
+    );
+  }
+  decode(url.pathname);
+  if (/%2f|%00/i.test(url.pathname)) throw invalid("holds an escaped slash or NUL");
+  if (url.protocol === "tar:" && /\/$|^$/.test(url.pathname)) {
+    throw invalid("names a folder; expected a file such as tar:./bundle.tar");
+  }
+}
+
+function checkBucket(url: URL): void {
+  if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(url.hostname) || url.port !== "") {
+    throw invalid("names no usable bucket; expected s3://bucket/prefix, the bucket in lower case");
+  }
+  folderSegmentsOf(decode(url.pathname.replace(/^\//, "")));
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw invalid("holds a `%` that escapes nothing; expected it written as %25");
+  }
+}
+
+function invalid(what: string): PipelineError {
+  return new PipelineError("config-invalid", `the destination ${what}`);
+}

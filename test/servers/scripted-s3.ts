@@ -1,0 +1,173 @@
+/**
+ * A small S3-speaking server that keeps objects in memory and fails on request, for what no real store does on
+ * command. It checks digests and lengths, not signatures: a real store does that (see `rgw.ts`).
+ */
+import { createHash } from "node:crypto";
+import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
+
+export interface Stored {
+  readonly bytes: Buffer;
+  readonly meta: Readonly<Record<string, string>>;
+}
+
+export interface Call {
+  readonly method: string;
+  readonly key: string;
+  readonly query: URLSearchParams;
+  readonly body: Buffer;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Answers as the healthy server would. */
+  serve(): void;
+}
+
+/** What happens instead of a healthy answer, for the next request of that method. */
+export interface Fault {
+  readonly on: "GET" | "HEAD" | "PUT";
+  readonly play: (call: Call) => void;
+}
+
+export interface ScriptedS3 {
+  readonly endpoint: string;
+  readonly objects: Map<string, Stored>;
+  /** Every request so far: `PUT key` in order of arrival. */
+  readonly requests: string[];
+  readonly headers: Record<string, unknown>[];
+  /** Faults to play, each once, in order. */
+  readonly faults: Fault[];
+  /** Whether `If-None-Match` is honoured, ignored as if it were not there, or refused with 501. */
+  conditions: "honour" | "ignore" | "refuse";
+  keysPerListing: number;
+  stop(): Promise<void>;
+}
+
+export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
+  const server = createServer((request, response) => void answer(request, response));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  const state: ScriptedS3 = {
+    endpoint: `http://127.0.0.1:${port}`,
+    objects: new Map(),
+    requests: [],
+    headers: [],
+    faults: [],
+    conditions: "honour",
+    keysPerListing: 1000,
+    stop: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    const call = await receive(request, response, bucket);
+    if (call === undefined) return;
+    state.requests.push(`${call.method} ${call.key}`);
+    state.headers.push(request.headers);
+    const full: Call = { ...call, serve: () => serve(state, full) };
+    const index = state.faults.findIndex((fault) => fault.on === call.method);
+    const [fault] = index === -1 ? [] : state.faults.splice(index, 1);
+    if (fault) fault.play(full);
+    else full.serve();
+  };
+  return state;
+}
+
+async function receive(request: IncomingMessage, response: ServerResponse, bucket: string) {
+  const url = new URL(request.url ?? "/", "http://server");
+  const [, first = "", ...rest] = url.pathname.split("/").map(decodeURIComponent);
+  const pieces: Buffer[] = [];
+  try {
+    for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
+  } catch {
+    return undefined;
+  }
+  if (first !== bucket) {
+    refuse(response, 404, "NoSuchBucket");
+    return undefined;
+  }
+  const { method = "" } = request;
+  return {
+    method,
+    key: rest.join("/"),
+    query: url.searchParams,
+    body: Buffer.concat(pieces),
+    request,
+    response,
+  };
+}
+
+function serve(state: ScriptedS3, call: Call): void {
+  if (call.method === "PUT") store(state, call);
+  else if (call.key === "") listKeys(state, call);
+  else read(state, call);
+}
+
+function store(state: ScriptedS3, call: Call): void {
+  const { request, response, key, body } = call;
+  const header = (name: string) => request.headers[name]?.toString() ?? "";
+  const conditional = header("if-none-match") === "*";
+  if (conditional && state.conditions === "refuse") return refuse(response, 501, "NotImplemented");
+  if (conditional && state.conditions === "honour" && state.objects.has(key)) {
+    return refuse(response, 412, "PreconditionFailed");
+  }
+  const sha256 = createHash("sha256").update(body);
+  const digests = { hex: header("x-amz-content-sha256"), base64: header("x-amz-checksum-sha256") };
+  if (md5(body, "base64") !== header("content-md5")) return refuse(response, 400, "BadDigest");
+  if (sha256.copy().digest("hex") !== digests.hex || sha256.digest("base64") !== digests.base64) {
+    return refuse(response, 400, "XAmzContentSHA256Mismatch");
+  }
+  keep(state, call, body);
+  response.writeHead(200, { etag: `"${md5(body, "hex")}"` }).end();
+}
+
+/** Stores bytes under the call's key with the call's metadata. */
+export function keep(state: ScriptedS3, call: Call, bytes: Buffer): void {
+  const meta = Object.entries(call.request.headers).filter(([name]) =>
+    name.startsWith("x-amz-meta-"),
+  );
+  const texts = Object.fromEntries(meta.map(([name, value]) => [name, String(value)]));
+  state.objects.set(call.key, { bytes, meta: texts });
+}
+
+function read(state: ScriptedS3, { response, key }: Call): void {
+  const found = state.objects.get(key);
+  if (!found) return refuse(response, 404, "NoSuchKey");
+  const etag = `"${md5(found.bytes, "hex")}"`;
+  response.writeHead(200, { ...found.meta, etag, "content-length": found.bytes.length });
+  response.end(response.req.method === "HEAD" ? undefined : found.bytes);
+}
+
+function listKeys(state: ScriptedS3, { query, response }: Call): void {
+  const prefix = query.get("prefix") ?? "";
+  const after = query.get("continuation-token") ?? "";
+  const keys = [...state.objects.keys()]
+    .filter((key) => key.startsWith(prefix) && key > after)
+    .sort();
+  const page = keys.slice(0, state.keysPerListing);
+  const contents = page.map((key) => {
+    const bytes = state.objects.get(key)?.bytes.length;
+    return `<Contents><Key>${encodeURIComponent(key)}</Key><Size>${bytes}</Size></Contents>`;
+  });
+  const more = keys.length > page.length;
+  const token = more ? `<NextContinuationToken>${escape(page.at(-1))}</NextContinuationToken>` : "";
+  response.end(
+    `<?xml version="1.0"?><ListBucketResult><EncodingType>url</EncodingType>` +
+      `<IsTruncated>${more}</IsTruncated>${contents.join("")}${token}</ListBucketResult>`,
+  );
+}
+
+function escape(text = ""): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+function md5(bytes: Buffer, encoding: "base64" | "hex"): string {
+  return createHash("md5").update(bytes).digest(encoding);
+}
+
+/** Answers with an S3 error. */
+export function refuse(response: ServerResponse, status: number, code: string): void {
+  response.writeHead(status, { "content-type": "application/xml" });
+  response.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>no</Message></Error>`);
+}
