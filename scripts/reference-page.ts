@@ -66,7 +66,7 @@ function writeStage(stage: AnyStage): string[] {
 const printForm = (form: JsonNode) =>
   (form.required ?? []).map((key) => `\`${key}\``).join(" with ");
 
-const fieldHeads = ["field", "type", "unit", "default", "what it is"];
+const fieldHeads = ["field", "type", "unit of plain numbers", "default", "what it is"];
 
 /** One row a field; a field of several forms once. */
 function fieldRows(forms: readonly JsonNode[], prefix = ""): string[][] {

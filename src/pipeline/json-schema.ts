@@ -102,7 +102,8 @@ function overrideField(schema: v.GenericSchema, node: JsonNode): JsonNode {
   // What stands behind a transformation is not part of the input's schema, but it describes the field all the same.
   const notes = { description: v.getDescription(schema), ...v.getMetadata(schema) };
   if (unit === undefined) return clean({ ...notes, ...node });
-  return clean({ ...notes, default: node.default, anyOf: [ref(unit)] });
+  const plain = unit === "size" ? "bytes" : "milliseconds";
+  return clean({ unit: plain, ...notes, default: node.default, anyOf: [ref(unit)] });
 }
 
 function stageEntry(stage: AnyStage): JsonNode {

@@ -60,15 +60,14 @@ export function validateSpec(
   registry: Registry,
   { resolve, locate }: ValidateOptions,
 ): ValidSpec {
+  // Looks at every text first: refuses what is nested without end, before anything else follows it.
+  const wrong = findReferenceProblems(spec);
   const top = checkConfig(specSchema, spec, [], resolve);
   const stages = listStages(spec).map((entry, index) =>
     checkStage(entry, index, registry, resolve),
   );
-  // What looks like a reference and is none is said once, not again as a text that does not fit its field.
-  const wrong = resolve === "none" ? findReferenceProblems(spec) : [];
-  const places = new Set(wrong.map(({ path }) => printPath(path)));
   const others = [top, ...stages].flatMap((checked) => checked.problems);
-  const problems = [...wrong, ...others.filter(({ path }) => !places.has(printPath(path)))];
+  const problems = resolve === "full" ? others : [...wrong, ...withoutPlaces(others, wrong)];
   if (problems.length > 0) throw problemsError(problems, locate);
   const { name, memory, sign, telemetry } = top.output as {
     name: string;
@@ -98,6 +97,13 @@ export function resolveSpec(
 ): Promise<PipelineSpec> {
   return resolveReferences(spec, { ...options, field: (path) => describeField(registry, path) });
 }
+
+/** What looks like a reference and is none is said once, not again as a text that does not fit its field. */
+function withoutPlaces(problems: readonly Problem[], said: readonly Problem[]): Problem[] {
+  return problems.filter(({ path }) => !said.some((other) => isBelow(path, other.path)));
+}
+
+const isBelow = (path: Path, above: Path) => above.every((part, index) => part === path[index]);
 
 interface CheckedStage {
   readonly stage?: ValidStage;

@@ -30,7 +30,8 @@ export interface YamlTree {
 
 /** Prints plain values so that `readYaml` gives them back. */
 export function printYaml(value: unknown): string {
-  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
+  // With quotes where a YAML 1.1 reader would see a boolean or a merge key.
+  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false, compat: "yaml-1.1" });
 }
 
 /**
@@ -87,7 +88,8 @@ function createReader() {
   const targets = new Map<Alias, Node>();
   const open = new Set<Node>();
   let copies = 0;
-  let copying = 0;
+  /** The alias whose copy is being made; aliases inside it are part of that copy. */
+  let copied: Alias | undefined;
 
   const blame = (node: Node, message: string) => {
     flaws.push({ offset: node.range?.[0] ?? 0, message });
@@ -101,10 +103,14 @@ function createReader() {
     if (open.has(target)) return blame(alias, `the alias *${alias.source} contains itself`);
     copies += 1;
     if (copies > limits.aliases)
-      return blame(alias, `aliases make more than ${limits.aliases} copies; write the values out`);
-    copying += 1;
+      return blame(
+        copied ?? alias,
+        `aliases make more than ${limits.aliases} copies; write the values out`,
+      );
+    const outer = copied;
+    copied ??= alias;
     const value = read(target);
-    copying -= 1;
+    copied = outer;
     return value;
   };
 
@@ -133,7 +139,7 @@ function createReader() {
   function read(node: Node | null): unknown {
     if (node === null) return null;
     if (isAlias(node)) return readAlias(node);
-    if (node.anchor !== undefined && copying === 0) anchors.set(node.anchor, node);
+    if (node.anchor !== undefined && !copied) anchors.set(node.anchor, node);
     if (isScalar(node)) return readScalar(node);
     open.add(node);
     const value = isSeq(node) ? node.items.map((item) => read(item as Node)) : readMap(node);
@@ -169,7 +175,7 @@ function findOffset(
     } else break;
     const isEmpty = !node?.range || node.range[0] === node.range[1];
     const wantsKey = isEmpty || (at === "key" && depth === path.length - 1);
-    offset = (wantsKey && key?.range?.[0]) || (node?.range?.[0] ?? offset);
+    offset = (wantsKey ? key?.range?.[0] : undefined) ?? node?.range?.[0] ?? offset;
   }
   assert(Number.isInteger(offset), "a node of parsed YAML has a range");
   return offset;
