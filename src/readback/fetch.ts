@@ -1,0 +1,119 @@
+/** Reads objects into memory, never more than was agreed on. */
+import { hash } from "node:crypto";
+import { PipelineError } from "../stages/errors.ts";
+import { verifyManifestSignature, type Verified } from "../pipeline/manifest-signature.ts";
+import { manifestName, signatureName } from "../pipeline/manifest.ts";
+import { readManifest, type Manifest } from "../pipeline/read-manifest.ts";
+import { maxPageBytes } from "../workers/frame.ts";
+import type { Run } from "./find-run.ts";
+
+/** A manifest of a hundred million bytes names half a million pages; beyond this it is refused. */
+const maxManifestBytes = 1024 * 2 ** 20;
+const maxSignatureBytes = 64;
+// A page that does not compress grows by its frame, its age header and a tag for each 64 KiB.
+const maxSealedBytes = maxPageBytes + maxPageBytes / 256 + 2 ** 20;
+
+/**
+ * Reads an object of exactly `bytes` bytes.
+ * @throws PipelineError `integrity-failed` when it is shorter or longer; `not-found`; what the destination throws.
+ */
+export async function fetchExactly(
+  run: Run,
+  name: string,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  if (bytes > maxSealedBytes) {
+    throw new PipelineError("integrity-failed", `${name} is larger than any page may be`);
+  }
+  const object = new Uint8Array(bytes);
+  let length = 0;
+  for await (const piece of run.destination.get(run.path(name), signal)) {
+    if (length + piece.length > bytes) {
+      throw new PipelineError(
+        "integrity-failed",
+        `${name} is longer than the ${bytes} bytes expected`,
+      );
+    }
+    object.set(piece, length);
+    length += piece.length;
+  }
+  if (length === bytes) return object;
+  throw new PipelineError("integrity-failed", `${name} ends after ${length} of ${bytes} bytes`);
+}
+
+/** Reads an object of at most `maxBytes` bytes. */
+async function fetchUpTo(
+  run: Run,
+  name: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of run.destination.get(run.path(name), signal)) {
+    length += piece.length;
+    if (length > maxBytes) {
+      throw new PipelineError("integrity-failed", `${name} is longer than ${maxBytes} bytes`);
+    }
+    // The destination may use its buffer again.
+    pieces.push(Uint8Array.from(piece));
+  }
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+}
+
+/** Reads a manifest without checking its signature: for listings, never for trust. */
+export const fetchManifestUnverified = async (run: Run, signal: AbortSignal): Promise<Manifest> =>
+  readManifest(await fetchUpTo(run, manifestName, maxManifestBytes, signal));
+
+export interface TrustedManifest extends Manifest, Verified {
+  /** SHA-256 (hex) of the manifest. */
+  readonly sha256: string;
+}
+
+/**
+ * Reads a manifest and checks its signature, by `pinned` when given.
+ * @throws PipelineError `integrity-failed` when the run is incomplete or the signature wrong, `config-invalid` when
+ * the format or the pin is unknown.
+ */
+export async function fetchManifest(
+  run: Run,
+  pinned: string | undefined,
+  signal: AbortSignal,
+): Promise<TrustedManifest> {
+  if (!run.complete) {
+    throw new PipelineError(
+      "integrity-failed",
+      "the export is incomplete: it has no signed manifest yet; expected the run to be finished or resumed first",
+    );
+  }
+  const bytes = await fetchUpTo(run, manifestName, maxManifestBytes, signal);
+  const signature = await fetchUpTo(run, signatureName, maxSignatureBytes, signal);
+  const verified = verifyManifestSignature(bytes, signature, pinned);
+  return { ...readManifest(bytes), ...verified, sha256: hash("sha256", bytes, "hex") };
+}
+
+/**
+ * Works one item ahead of its consumer, so that the next page travels while this one is used. A consumer that leaves
+ * early calls `stop`, so that nobody waits for what is still on its way.
+ */
+export async function* oneAhead<Item>(
+  source: AsyncGenerator<Item>,
+  stop?: () => Promise<void>,
+): AsyncGenerator<Item> {
+  let next = source.next();
+  try {
+    for (;;) {
+      const { done, value } = await next;
+      if (done) return;
+      next = source.next();
+      // Whoever takes the next item sees its error; until then it is nobody's.
+      next.catch(() => {});
+      yield value;
+    }
+  } finally {
+    await stop?.();
+    await next.catch(() => {});
+    await source.return(undefined);
+  }
+}

@@ -1,0 +1,82 @@
+/** One record's text to a row, losing nothing. */
+import { PipelineError } from "../stages/errors.ts";
+import type { Row } from "../stages/nouns.ts";
+
+declare global {
+  interface JSON {
+    /** Source: https://tc39.es/proposal-json-parse-with-source/ */
+    rawJSON(text: string): unknown;
+  }
+}
+
+// Fewer significant digits and no exponent: a double prints the same number again, no need to look closer.
+const mayLoseDigits = /[\d.]{16,}|\d[eE]/;
+
+/**
+ * Parses the JSON text of one row. A number that a double cannot hold exactly becomes a `JSON.rawJSON` of its digits,
+ * which `JSON.stringify` prints unchanged; every other number is a number.
+ * @throws PipelineError `integrity-failed` when it is no JSON object.
+ */
+export function parseJsonRecord(text: string): Row {
+  let row: unknown;
+  try {
+    row = mayLoseDigits.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text);
+  } catch {
+    throw notARow("is not JSON");
+  }
+  if (!isRow(row)) throw notARow("is no object");
+  return row;
+}
+
+const isRow = (value: unknown): value is Row =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function keepDigits(_key: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source;
+  if (typeof value !== "number" || source === undefined) return value;
+  return sameNumber(source, String(value)) ? value : JSON.rawJSON(source);
+}
+
+/** Whether two decimal texts are the same number, digit for digit. */
+function sameNumber(left: string, right: string): boolean {
+  return left === right || canonical(left) === canonical(right);
+}
+
+/** Sign, significant digits, and the power of ten of the last: `1.50` and `15e-1` are both `+15e-1`. */
+function canonical(text: string): string {
+  const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (!match) return text;
+  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const significant = digits.replace(/0+$/, "");
+  if (significant === "") return "0";
+  const power =
+    BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length);
+  return `${sign}${significant}e${power}`;
+}
+
+/**
+ * Splits the text of one CSV record, its newline included, into cells: NULL (nothing at all) is null, the quoted
+ * empty text is "". Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
+ * @throws PipelineError `integrity-failed` for text that COPY would not print.
+ */
+export function parseCsvRecord(text: string): (string | null)[] {
+  const cells: (string | null)[] = [];
+  const cell = /(?:"([^"]*(?:""[^"]*)*)"|([^",\n]*))([,\n])/y;
+  while (cell.lastIndex < text.length || cells.length === 0) {
+    const match = cell.exec(text);
+    if (!match) throw notARow("is not CSV");
+    const [, quoted, plain, end] = match;
+    cells.push(quoted === undefined ? plain || null : quoted.replaceAll('""', '"'));
+    if (end === "\n" && cell.lastIndex !== text.length) throw notARow("is not one CSV record");
+    if (end === "\n") return cells;
+  }
+  throw notARow("does not end with a newline");
+}
+
+function notARow(what: string): PipelineError {
+  return new PipelineError(
+    "integrity-failed",
+    `a record ${what}; the pages are authentic, so the exporter wrote it so`,
+  );
+}

@@ -1,0 +1,97 @@
+/** The rows of an export, one by one, parsed; a record that spans pages is joined, up to a limit. */
+import { PipelineError } from "../stages/errors.ts";
+import type { Row } from "../stages/nouns.ts";
+import type { ReadOptions } from "./find-run.ts";
+import { parseCsvRecord, parseJsonRecord } from "./parse-record.ts";
+import { openExport, type ReadPage } from "./read-pages.ts";
+import { createScanner } from "./records.ts";
+
+export { readPages, type ReadPage } from "./read-pages.ts";
+
+export interface ReadExportOptions extends ReadOptions {
+  /** The most bytes of one record, joined from its pages; 64 MiB when absent. */
+  readonly maxRecordBytes?: number;
+}
+
+const defaultMaxRecordBytes = 64 * 2 ** 20;
+
+/**
+ * Gives the rows of the export at `url`, in order: objects by column name. From NDJSON and JSON values are as
+ * JSON holds them, numbers beyond a double as `JSON.rawJSON`; from CSV they are texts and null. Of columns with the
+ * same name the last is kept; `readPages` loses nothing. Rows come only from authenticated pages, and the walk ends
+ * without an error only when the export is whole.
+ * @throws PipelineError `integrity-failed`, `key-wrong`, `not-found`, `config-invalid` (a format without rows, a
+ * record beyond the limit), or of the destination.
+ */
+export async function* readExport(
+  url: string,
+  options: ReadExportOptions = {},
+): AsyncGenerator<Row> {
+  const { head, pages, close } = await openExport(url, options);
+  const { extension } = head.layers;
+  const rowsOf = createRowReader(extension);
+  if (!rowsOf) {
+    await close();
+    throw new PipelineError(
+      "config-invalid",
+      `rows cannot be read from ${extension}; expected ndjson, csv or json: use readPages or restore`,
+    );
+  }
+  const maxBytes = options.maxRecordBytes ?? defaultMaxRecordBytes;
+  for await (const content of joinSpans(pages, maxBytes)) yield* rowsOf(content);
+}
+
+/** Joins the pages of a record that is larger than a page; other pages pass as they are. */
+async function* joinSpans(
+  pages: AsyncIterable<ReadPage>,
+  maxBytes: number,
+): AsyncGenerator<Uint8Array> {
+  let parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const { entry, content } of pages) {
+    if (entry.span === undefined) {
+      yield content;
+      continue;
+    }
+    parts.push(content);
+    bytes += content.length;
+    if (bytes > maxBytes) {
+      throw new PipelineError(
+        "config-invalid",
+        `${entry.name}: a record is longer than ${maxBytes} bytes; raise maxRecordBytes, or use readPages or restore`,
+      );
+    }
+    if (entry.span !== "last") continue;
+    yield Buffer.concat(parts, bytes);
+    parts = [];
+    bytes = 0;
+  }
+}
+
+/** Parses whole records page after page. */
+function createRowReader(extension: string): ((content: Uint8Array) => Generator<Row>) | undefined {
+  const scanner = createScanner(extension);
+  if (!scanner) return undefined;
+  let names: readonly (string | null)[] = [];
+  const parse = (text: string): Row => {
+    // In a JSON array a record has the bracket or comma before it.
+    if (extension !== "csv") return parseJsonRecord(text.replace(/^[[,\s]+/, ""));
+    const cells = parseCsvRecord(text);
+    return Object.fromEntries(names.map((name, index) => [name ?? "", cells[index] ?? null]));
+  };
+  return function* rows(content) {
+    const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+    const ends: number[] = [];
+    let headerEnd = 0;
+    scanner.scan(bytes, (end, isHeader) => {
+      if (isHeader) headerEnd = end;
+      else ends.push(end);
+    });
+    if (headerEnd > 0) names = parseCsvRecord(bytes.toString("utf8", 0, headerEnd));
+    let start = headerEnd;
+    for (const end of ends) {
+      yield parse(bytes.toString("utf8", start, end));
+      start = end;
+    }
+  };
+}

@@ -1,0 +1,69 @@
+/** Where records end in the bytes of a format, page after page, whatever page they began in. */
+
+/** Remembers what it has seen: made once for an export, fed every page in order. */
+export interface RecordScanner {
+  /** Calls `each` with the offset after each record, and after a CSV header, that ends in `bytes`. */
+  scan(bytes: Uint8Array, each: RecordEnd): void;
+}
+
+export type RecordEnd = (end: number, isHeader: boolean) => void;
+
+/** The scanner of a format, by its file name extension; undefined for formats whose records we cannot tell apart. */
+export function createScanner(extension: string): RecordScanner | undefined {
+  if (extension === "ndjson") return { scan: scanLines };
+  if (extension === "csv") return scanCsv();
+  if (extension === "json") return scanArray();
+  return undefined;
+}
+
+const newline = 10;
+const quote = 34;
+const backslash = 92;
+
+function scanLines(bytes: Uint8Array, each: RecordEnd): void {
+  for (let at = bytes.indexOf(newline); at >= 0; at = bytes.indexOf(newline, at + 1)) {
+    each(at + 1, false);
+  }
+}
+
+/** A newline inside quotes belongs to a field; a doubled quote closes and opens again, which comes to the same. */
+function scanCsv(): RecordScanner {
+  let quoted = false;
+  let inHeader = true;
+  return {
+    scan(bytes, each) {
+      for (let at = 0; at < bytes.length; at += 1) {
+        const byte = bytes[at];
+        if (byte === quote) quoted = !quoted;
+        else if (byte === newline && !quoted) {
+          each(at + 1, inHeader);
+          inHeader = false;
+        }
+      }
+    },
+  };
+}
+
+/** Records are the objects directly inside the one array. */
+function scanArray(): RecordScanner {
+  let depth = 0;
+  let quoted = false;
+  let escaped = false;
+  return {
+    scan(bytes, each) {
+      for (let at = 0; at < bytes.length; at += 1) {
+        const byte = bytes[at];
+        if (quoted) {
+          if (escaped) escaped = false;
+          else if (byte === backslash) escaped = true;
+          else if (byte === quote) quoted = false;
+        } else if (byte === quote) quoted = true;
+        else if (byte === 0x7b || byte === 0x5b) depth += 1;
+        else if (byte === 0x7d || byte === 0x5d) {
+          depth -= 1;
+          if (depth === 1) each(at + 1, false);
+        }
+      }
+    },
+  };
+}
