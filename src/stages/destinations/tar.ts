@@ -10,9 +10,7 @@
  * Entries go to `<file>.partial`. After a crash whole entries are kept and the torn end is cut off by the next put;
  * reading never changes the file. `finish` gives the name by a hard link, which cannot overwrite.
  */
-import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError } from "../errors.ts";
@@ -21,35 +19,22 @@ import {
   digestOf,
   failureOf,
   guard,
-  isFull,
   linkOnce,
-  makeFolder,
   readPieces,
   statOf,
   syncFolder,
-  writeAll,
 } from "./durable-file.ts";
 import { compareNames, folderSegmentsOf, segmentsOf } from "./object-names.ts";
-import { type TarEntry, endOfArchive, entryPieces, readEntry } from "./tar-entry.ts";
-
-const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR } = constants;
-
-type Place = Pick<TarEntry, "start" | "bytes">;
-
-interface Bundle {
-  readonly path: string;
-  readonly partial: string;
-  /** Entries by name; undefined until the file was looked at. */
-  entries: Map<string, Place> | undefined;
-  /** Where the next entry goes. */
-  end: number;
-  finished: boolean;
-  writer: FileHandle | undefined;
-  /** Set by an error after which nobody knows what the disk holds. */
-  poisoned: PipelineError | undefined;
-  /** The tail of the queue: one thing at a time happens to the file. */
-  last: Promise<unknown>;
-}
+import {
+  type Bundle,
+  type Place,
+  append,
+  expectSoleWriter,
+  load,
+  openReader,
+  openWriter,
+} from "./tar-bundle.ts";
+import { endOfArchive, entryPieces } from "./tar-entry.ts";
 
 /** Opens a bundle; the file is made by the first `put`. */
 export const openTar: OpenDestination = async (url) => {
@@ -91,51 +76,6 @@ function inTurn<Input>(
   return turn;
 }
 
-async function load(bundle: Bundle, signal: AbortSignal): Promise<Map<string, Place>> {
-  if (bundle.entries) return bundle.entries;
-  bundle.finished = (await statOf(bundle.path)) !== undefined;
-  const path = bundle.finished ? bundle.path : bundle.partial;
-  if ((await statOf(path)) === undefined) return (bundle.entries = new Map());
-  const file = await open(path, O_RDONLY | O_NOFOLLOW);
-  try {
-    const { entries, end } = await scan(file, !bundle.finished, signal);
-    bundle.end = end;
-    return (bundle.entries = entries);
-  } finally {
-    await file.close();
-  }
-}
-
-/** Finds all whole entries by their headers. Only the last can have lost bytes: each was synced before the next. */
-async function scan(file: FileHandle, unfinished: boolean, signal: AbortSignal) {
-  const { size } = await file.stat();
-  const entries = new Map<string, Place>();
-  let end = 0;
-  for (let at = 0; at < size;) {
-    signal.throwIfAborted();
-    const entry = await readEntry(file, at, size);
-    if (entry === undefined) break;
-    const isLast = entry.next >= size;
-    if (unfinished && isLast && !(await isWhole(file, entry, size, signal))) break;
-    if (entry.isFile) entries.set(entry.name, { start: entry.start, bytes: entry.bytes });
-    at = entry.next;
-    end = at;
-  }
-  return { entries, end };
-}
-
-async function isWhole(
-  file: FileHandle,
-  entry: TarEntry,
-  size: number,
-  signal: AbortSignal,
-): Promise<boolean> {
-  if (entry.next > size) return false;
-  if (entry.sha256 === undefined) return true;
-  const digest = await digestOf(file, entry.start, entry.bytes, signal);
-  return digest.toString("hex") === entry.sha256;
-}
-
 async function put(bundle: Bundle, object: StoredObject, signal: AbortSignal): Promise<void> {
   segmentsOf(object.name);
   const entries = await load(bundle, signal);
@@ -150,7 +90,8 @@ async function put(bundle: Bundle, object: StoredObject, signal: AbortSignal): P
   }
   if (bundle.poisoned) throw bundle.poisoned;
   const writer = (bundle.writer ??= await openWriter(bundle));
-  await append(bundle, writer, await entryPieces(object));
+  await expectSoleWriter(bundle, writer);
+  bundle.end = await append(bundle, writer, await entryPieces(object));
   entries.set(object.name, { start: bundle.end - padded(object), bytes: object.bytes.length });
 }
 
@@ -182,77 +123,13 @@ async function expectEqual(
   );
 }
 
-async function openWriter(bundle: Bundle): Promise<FileHandle> {
-  const folder = dirname(bundle.partial);
-  await makeFolder(folder);
-  const writer = await open(bundle.partial, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
-  try {
-    await expectLinks(bundle.partial);
-    await writer.truncate(bundle.end);
-    await writer.sync();
-    await syncFolder(folder);
-    return writer;
-  } catch (error) {
-    await writer.close();
-    throw error;
-  }
-}
-
-/** Says now what `finish` would find out hours later. */
-async function expectLinks(path: string): Promise<void> {
-  const probe = `${path}.${randomUUID()}`;
-  await linkOnce(path, probe);
-  await rm(probe, { force: true });
-}
-
-async function append(
-  bundle: Bundle,
-  writer: FileHandle,
-  pieces: readonly Uint8Array[],
-): Promise<void> {
-  if ((await writer.stat()).size !== bundle.end) {
-    throw new PipelineError(
-      "destination-failed",
-      "somebody else changed the unfinished bundle; expected one writer",
-      { retriable: false },
-    );
-  }
-  let at = bundle.end;
-  try {
-    for (const piece of pieces) {
-      await writeAll(writer, piece, at);
-      at += piece.length;
-    }
-    await writer.sync();
-  } catch (error) {
-    await undo(bundle, writer, error);
-    throw error;
-  }
-  bundle.end = at;
-}
-
-/** Takes a failed entry back. A full disk may get room again; after any other error the file is not trusted. */
-async function undo(bundle: Bundle, writer: FileHandle, error: unknown): Promise<void> {
-  const isBack = await writer.truncate(bundle.end).then(
-    () => true,
-    () => false,
-  );
-  if (isBack && isFull(error)) return;
-  bundle.poisoned = new PipelineError(
-    "destination-failed",
-    "an earlier write to the bundle failed, so it is not written to again; check the disk, then run again",
-    { cause: error },
-  );
-}
-
 async function finish(bundle: Bundle, _: undefined, signal: AbortSignal): Promise<void> {
   const entries = await load(bundle, signal);
   if (bundle.finished) return removeTwin(bundle);
   if (bundle.poisoned) throw bundle.poisoned;
   if (entries.size === 0) return;
   const writer = (bundle.writer ??= await openWriter(bundle));
-  await writeAll(writer, endOfArchive, bundle.end);
-  await writer.sync();
+  await append(bundle, writer, [endOfArchive]);
   if (!(await linkOnce(bundle.partial, bundle.path))) {
     throw new PipelineError(
       "foreign-object",
@@ -270,10 +147,6 @@ async function removeTwin(bundle: Bundle): Promise<void> {
   const [final, partial] = [await statOf(bundle.path), await statOf(bundle.partial)];
   if (partial && partial.ino === final?.ino && partial.dev === final.dev) await rm(bundle.partial);
   await syncFolder(dirname(bundle.path));
-}
-
-function openReader(bundle: Bundle): Promise<FileHandle> {
-  return open(bundle.finished ? bundle.path : bundle.partial, O_RDONLY | O_NOFOLLOW);
 }
 
 async function* get(bundle: Bundle, name: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
