@@ -88,9 +88,20 @@ async function* walk(
 
 async function* fetchPages(run: Run, manifest: TrustedManifest, signal: AbortSignal) {
   for (const entry of manifest.pages()) {
-    const sealed = await fetchExactly(run, entry.name, entry.bytes, signal);
+    const sealed = await fetchPage(run, entry, signal);
     if (hash("sha256", sealed, "hex") !== entry.sha256) refuse(["was changed"], entry.name);
     yield { entry, sealed };
+  }
+}
+
+/** A page the manifest names must be there: its absence is damage, not a wrong URL. */
+async function fetchPage(run: Run, entry: PageEntry, signal: AbortSignal): Promise<Uint8Array> {
+  try {
+    return await fetchExactly(run, entry.name, entry.bytes, signal);
+  } catch (error) {
+    if (error instanceof PipelineError && error.code === "not-found")
+      refuse(["is missing"], entry.name);
+    throw error;
   }
 }
 
