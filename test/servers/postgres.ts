@@ -4,7 +4,11 @@ import {
   type RunningPostgres,
   startPostgres,
 } from "../../src/cli/demo-postgres.ts";
+import * as v from "valibot";
+import type { RowBatch } from "../../src/stages/nouns.ts";
 import { openSession } from "../../src/stages/sources/postgres-session.ts";
+import { postgres } from "../../src/stages/sources/postgres.ts";
+import type { StageContext } from "../../src/stages/stage.ts";
 
 let server: Promise<RunningPostgres> | undefined;
 
@@ -34,6 +38,27 @@ export async function runSql(
   } finally {
     await session.close();
   }
+}
+
+/** Opens the source as the runner does: config checked and completed, nothing but a signal in the context. */
+export function openSource(
+  config: v.InferInput<typeof postgres.config>,
+  signal = new AbortController().signal,
+): AsyncGenerator<RowBatch> {
+  const context = { signal, log: console } as unknown as StageContext;
+  const rows = postgres.open(v.parse(postgres.config, config), context, noInput());
+  return rows as AsyncGenerator<RowBatch>;
+}
+
+async function* noInput(): AsyncGenerator<never> {}
+
+/** Reads a query to its end. */
+export async function readSource(
+  config: v.InferInput<typeof postgres.config>,
+): Promise<readonly RowBatch[]> {
+  const batches: RowBatch[] = [];
+  for await (const batch of openSource(config)) batches.push(batch);
+  return batches;
 }
 
 after(async () => {

@@ -64,9 +64,9 @@ function explainConnect(error: unknown): PipelineError {
       { details: code ? { systemCode: code } : {} },
     );
   }
-  const what = /SASL|password/i.test(message)
-    ? "the login could not be completed; expected a password in `url`"
-    : `TLS could not be agreed${code ? ` (${code})` : ""}; expected \`sslmode\` in \`url\` to fit the server and its certificate`;
+  const what = /SSL|TLS|CERT|UNABLE_TO/i.test(`${code} ${message}`)
+    ? `TLS could not be agreed${code ? ` (${code})` : ""}; expected \`sslmode\` in \`url\` to fit the server and its certificate`
+    : "the login could not be completed; expected a user and password in `url` that the server takes";
   return new PipelineError("source-refused", what, { details: code ? { systemCode: code } : {} });
 }
 

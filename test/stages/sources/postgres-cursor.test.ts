@@ -1,0 +1,91 @@
+/** How far the cursor runs ahead, and how fetches follow the width of rows. */
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { RowCursor, type RowsOfBatch } from "../../../src/stages/sources/postgres-cursor.ts";
+import { type Session, openSession } from "../../../src/stages/sources/postgres-session.ts";
+import { sharedPostgres } from "../../servers/postgres.ts";
+
+const batchBytes = 64 * 1024;
+/** What one read from a socket may bring after the cursor has stopped reading. */
+const chunkBytes = 64 * 1024;
+
+let session: Session;
+
+beforeEach(async () => {
+  const { url } = await sharedPostgres();
+  const signal = new AbortController().signal;
+  session = await openSession({ url, connectMillis: 5000, answerMillis: 5000 }, signal);
+});
+afterEach(() => session.close());
+
+function startCursor(sql: string): { cursor: RowCursor; batches: AsyncIterator<RowsOfBatch> } {
+  const cursor = new RowCursor(session, { sql, values: [], columns: [] }, batchBytes).start();
+  return { cursor, batches: cursor[Symbol.asyncIterator]() as AsyncIterator<RowsOfBatch> };
+}
+
+describe("postgres cursor", () => {
+  for (const [name, width] of [
+    ["rows of one width", 1],
+    ["rows that widen a hundredfold", 100],
+  ] as const) {
+    it(`is at most two batches ahead of a stuck consumer: ${name}`, async () => {
+      const { cursor, batches } = startCursor(
+        `select repeat('x', case when g > 3000 then ${100 * width} else 100 end) from generate_series(1, 100000) g`,
+      );
+      let taken = 0;
+      for (let stop = 0; stop < 40; stop += 1) {
+        const { value } = await batches.next();
+        taken += (value as RowsOfBatch).rows.length;
+        await sleep(10);
+        let aheadBytes = 0;
+        for (let row = taken + 1; row <= cursor.received; row += 1) {
+          aheadBytes += row > 3000 ? 100 * width + 87 : 187;
+        }
+        assert.ok(aheadBytes <= 2 * batchBytes + chunkBytes, `${aheadBytes} bytes ahead`);
+      }
+      assert.ok(taken > 3000);
+    });
+  }
+
+  it("asks for few rows first, for twice as many at most, and for fewer at once when they widen", async () => {
+    const { batches } = startCursor(
+      "select repeat('x', case when g > 1000 then 3000 else 10 end) from generate_series(1, 2000) g",
+    );
+    const rows: number[] = [];
+    for (let batch = await batches.next(); !batch.done; batch = await batches.next()) {
+      rows.push(batch.value.rows.length);
+    }
+    assert.deepEqual(rows.slice(0, 3), [64, 128, 256]);
+    assert.equal(
+      rows.reduce((sum, count) => sum + count),
+      2000,
+    );
+    assert.ok(Math.max(...rows.slice(5)) <= 23, rows.join(" "));
+  });
+
+  it("joins messages that the network cut anywhere", async () => {
+    const { cursor, batches } = startCursor(
+      "select g::text, repeat('é', g % 997) from generate_series(1, 20000) g",
+    );
+    let next = 1;
+    for (let batch = await batches.next(); !batch.done; batch = await batches.next()) {
+      for (const [g, text] of batch.value.rows as string[][]) {
+        assert.equal(Number(g), next);
+        assert.equal(text?.length, next % 997);
+        next += 1;
+      }
+    }
+    assert.equal(cursor.received, 20_000);
+  });
+
+  it("latches its first error and never reads as an end", async () => {
+    const { batches } = startCursor("select 1 / (500 - g) from generate_series(1, 1000) g");
+    const failure = { code: "source-refused", details: { rows: 499, sqlstate: "22012" } };
+    const read = async () => {
+      for (let batch = await batches.next(); !batch.done; batch = await batches.next());
+    };
+    await assert.rejects(read, failure);
+    assert.equal(session.life.aborted, true);
+    await assert.rejects(session.ask("select 1"), failure);
+  });
+});
