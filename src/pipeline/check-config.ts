@@ -6,7 +6,7 @@
  */
 import * as v from "valibot";
 import { duration, size, sizeUnits, timeUnits } from "../stages/atoms.ts";
-import { quote, type Path, type Problem } from "./problems.ts";
+import { isBelow, quote, type Path, type Problem } from "./problems.ts";
 import { measureReference } from "./references.ts";
 import {
   findDescription,
@@ -36,27 +36,34 @@ type Issue = v.BaseIssue<unknown>;
 export function checkConfig(schema: Schema, value: unknown, base: Path, mode: Resolved): Checked {
   const problems: Problem[] = [];
   const unresolved: Path[] = [];
-  const known = dropUnknown([...findSchemas([schema], [])], value, base, problems);
+  const known = dropUnknown(findSchemas([schema], []), value, base, problems);
+  const lists = problems.filter(({ at }) => at !== "key").map(({ path }) => path);
   const result = v.safeParse(schema, known, { abortPipeEarly: true, message: sayExpected });
   for (const issue of flattenIssues(result.issues ?? [])) {
     const path = [...base, ...issue.path];
     if (mode === "none" && isExcused(schema, issue)) unresolved.push(path);
-    else problems.push(explain(schema, issue, path));
+    else if (!lists.some((list) => isBelow(path, list)))
+      problems.push(explain(schema, issue, path));
   }
   return { output: result.output, problems, unresolved };
 }
 
-/** A copy without the keys no schema knows; each is a problem. */
+/** A copy without the keys no schema knows; each is a problem, and so is a list where a mapping belongs. */
 function dropUnknown(
   schemas: readonly Schema[],
   value: unknown,
   path: Path,
   problems: Problem[],
 ): unknown {
-  if (Array.isArray(value))
+  if (Array.isArray(value)) {
+    // To valibot a list is an object like any other.
+    const types = typesOf(schemas);
+    if (types.has("a mapping") && !types.has("a list"))
+      problems.push({ path, message: "expected a mapping, found a list" });
     return value.map((item, index) =>
       dropUnknown(findSchemas(schemas, [index]), item, [...path, index], problems),
     );
+  }
   if (!isMapping(value)) return value;
   const keys = findKeys(schemas);
   const entries = Object.entries(value).flatMap(([key, item]) => {

@@ -1,15 +1,16 @@
 /**
  * A pipeline file: YAML → spec, spec → YAML. Both ways are the identity on specs.
  *
- * The spec is as the user wrote it: defaults not filled in, references (`${env:…}`) not resolved. `validateSpec` says
- * whether it makes sense, and `locate` where in the file something stands.
+ * The spec is as the user wrote it: a list of stages, defaults not filled in, references (`${env:…}`) not resolved.
+ * `validateSpec` says whether it makes sense, and `locate` where in the file something stands.
  */
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { PipelineError, systemCode } from "../stages/errors.ts";
+import { checkConfig, isMapping } from "./check-config.ts";
 import { problemsError, printPlace, refusal, type Locate, type Place } from "./problems.ts";
-import type { PipelineSpec } from "./spec.ts";
+import { specSchema, type PipelineSpec } from "./spec.ts";
 import { limits, tooLarge } from "./yaml/scan.ts";
 import { printYaml, readYaml } from "./yaml/tree.ts";
 
@@ -41,8 +42,9 @@ export function parsePipeline(text: string, fileName: string): LoadedPipeline {
   }
   const { stages } = value;
   const spec = Array.isArray(stages) ? { ...value, stages: stages.map(readStage) } : value;
-  // Its form is checked by `validateSpec`, together with what the stages say of their config.
-  return { spec: spec as unknown as PipelineSpec, baseDir: dirname(resolve(fileName)), locate };
+  if (!hasStages(spec))
+    throw problemsError(checkConfig(specSchema, spec, [], "none").problems, locate);
+  return { spec, baseDir: dirname(resolve(fileName)), locate };
 }
 
 /** The YAML of a spec; reading it gives an equal spec. */
@@ -50,8 +52,9 @@ export function printPipeline(spec: PipelineSpec): string {
   return printYaml(spec);
 }
 
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** A spec by its form alone, so that it can be walked; whether it makes sense is told with what its stages say. */
+function hasStages(spec: Readonly<Record<string, unknown>>): spec is PipelineSpec {
+  return Array.isArray(spec["stages"]) && spec["stages"].every(isMapping);
 }
 
 function readStage(entry: unknown): unknown {

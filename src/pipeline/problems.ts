@@ -45,6 +45,10 @@ export function printPath(path: Path): string {
   return printed;
 }
 
+/** True when `path` is `above` or within it. */
+export const isBelow = (path: Path, above: Path): boolean =>
+  above.every((part, index) => part === path[index]);
+
 export function printPlace(place: Place): string {
   return `${place.file}:${place.line}:${place.column}`;
 }

@@ -1,17 +1,10 @@
 /**
  * A spec against the schema of pipelines and the schema of each of its stages: every problem at once, each at its place.
  */
-import type { GenericSchema } from "valibot";
+import * as v from "valibot";
 import type { AnyStage } from "../stages/stage.ts";
 import { checkConfig, isMapping, type Resolved } from "./check-config.ts";
-import {
-  printPath,
-  problemsError,
-  quote,
-  type Locate,
-  type Path,
-  type Problem,
-} from "./problems.ts";
+import { isBelow, problemsError, quote, type Locate, type Path, type Problem } from "./problems.ts";
 import { findReferenceProblems, resolveReferences, type ResolveOptions } from "./references.ts";
 import { describeField } from "./schema-walk.ts";
 import { specSchema, type PipelineSpec, type TelemetryConfig } from "./spec.ts";
@@ -34,6 +27,7 @@ export interface ValidStage {
 
 export interface ValidSpec {
   readonly name: string;
+  /** The default while a reference hides it. */
   readonly memoryBytes: number;
   readonly sign?: string;
   readonly telemetry?: TelemetryConfig;
@@ -71,13 +65,14 @@ export function validateSpec(
   if (problems.length > 0) throw problemsError(problems, locate);
   const { name, memory, sign, telemetry } = top.output as {
     name: string;
-    memory: number;
+    memory: number | string;
     sign?: string;
     telemetry?: TelemetryConfig;
   };
   return {
     name,
-    memoryBytes: memory,
+    memoryBytes:
+      typeof memory === "number" ? memory : v.parse(specSchema.entries.memory, undefined),
     ...(sign !== undefined && { sign }),
     ...(telemetry !== undefined && { telemetry }),
     stages: stages.flatMap(({ stage }) => stage ?? []),
@@ -102,8 +97,6 @@ export function resolveSpec(
 function withoutPlaces(problems: readonly Problem[], said: readonly Problem[]): Problem[] {
   return problems.filter(({ path }) => !said.some((other) => isBelow(path, other.path)));
 }
-
-const isBelow = (path: Path, above: Path) => above.every((part, index) => part === path[index]);
 
 interface CheckedStage {
   readonly stage?: ValidStage;
@@ -164,7 +157,7 @@ function checkInput(
     return refuse(path, `expected the settings of ${name} as a mapping, one \`key: value\` a line`);
   }
   const config = isBare ? { [shorthand!]: input } : (input ?? {});
-  const checked = checkConfig(definition.config as GenericSchema, config, path, mode);
+  const checked = checkConfig(definition.config as v.GenericSchema, config, path, mode);
   const stage = { name, definition, config: checked.output, input, path };
   return { stage, problems: checked.problems, unresolved: checked.unresolved };
 }

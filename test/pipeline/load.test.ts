@@ -290,6 +290,16 @@ const nonsense: [string, string, string | RegExp][] = [
     "x.yaml:3:41: stages[0].source.params: expected a list, found a text",
   ],
   [
+    "a list for a mapping",
+    inStage("source: { url: a, query: b, options: [] }"),
+    "x.yaml:3:42: stages[0].source.options: expected a mapping, found a list",
+  ],
+  [
+    "a list for the telemetry",
+    "name: x\nstages: [page]\ntelemetry: [light]\n",
+    "x.yaml:3:12: telemetry: expected a mapping, found a list",
+  ],
+  [
     "a bad key in a union",
     inStage("seal: { to: [age1a, bob] }"),
     "x.yaml:3:25: stages[0].seal.to[1]: expected a public key",
@@ -370,11 +380,21 @@ describe("a pipeline file", () => {
   });
 
   it("does not let __proto__ near a prototype", () => {
-    const { spec } = parsePipeline("__proto__: { polluted: 1 }\nname: x", "x.yaml");
+    const { spec } = parsePipeline("__proto__: { polluted: 1 }\nname: x\nstages: [page]", "x.yaml");
     assert.equal(({} as { polluted?: unknown }).polluted, undefined);
     assert.equal(Object.getPrototypeOf(spec), Object.prototype);
     assert.ok(Object.hasOwn(spec, "__proto__"));
   });
+});
+
+describe("what has been read", () => {
+  for (const stages of ["12", "{ page: 1MiB }", "[12]", "[page, null]", "[[page]]", ""])
+    it(`is a list of mappings, or refused: stages: ${stages}`, () => {
+      assert.throws(
+        () => parsePipeline(`name: x\nextra: 1\nstages: ${stages}\n`, "x.yaml"),
+        /^PipelineError: x\.yaml:2:1: extra: unknown key .*\nx\.yaml:3:\d+: stages/,
+      );
+    });
 });
 
 describe("nonsense in YAML is refused at its line, in words", () => {

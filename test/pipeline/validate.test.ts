@@ -126,6 +126,13 @@ describe("before references are resolved", () => {
     assert.deepEqual(valid.stages[1]?.config, { size: "${env:SIZE}", wait: 30_000 });
   });
 
+  it("the memory behind a reference is the default, and listed", () => {
+    const spec = { ...specOf({ page: null }), memory: "${env:MEMORY}" };
+    const { memoryBytes, unresolved } = validate(spec, "none");
+    assert.equal(memoryBytes, 96 * 2 ** 20);
+    assert.deepEqual(unresolved, [["memory"]]);
+  });
+
   it("a reference stands for no list or mapping, and for no part of a number", () => {
     const source = { url: "u", query: "q" };
     assert.match(
