@@ -61,10 +61,13 @@ interface BatchOf<Shape extends string, Item> {
 /** Rows in batches: `tuples` where no JavaScript needs names, `documents` where it does. */
 export type RowBatch = BatchOf<"tuples", Tuple> | BatchOf<"documents", Row>;
 
-/** Serialized rows: whole records, back to back. Valid until the next batch is asked for. */
+/**
+ * Serialized rows: records, back to back. Valid until the next batch is asked for. Bytes after the last end begin a
+ * record that goes on in the next batch; only a record larger than a page may be handed over in such parts.
+ */
 export interface RecordBatch {
   readonly bytes: Uint8Array;
-  /** Where each record ends in `bytes`; the last equals `bytes.length`. */
+  /** Where each record ends in `bytes`. */
   readonly ends: ArrayLike<number> & { readonly length: number };
   /** Framing (a CSV header, a closing bracket) belongs to the file but counts as no record. */
   readonly framing: boolean;

@@ -64,11 +64,13 @@ interface Filler {
 }
 
 function createFiller(pageBytes: number, ctx: StageContext): Filler {
+  const identify = createIdentities();
   let open: Leased | undefined;
   let filled = 0;
   let records = 0;
   let span: Span = "whole";
-  const identify = createIdentities();
+  /** Pages already closed of the record that is larger than a page, while it lasts. */
+  let fragments: number | undefined;
 
   const room = async (): Promise<Leased> =>
     (open ??= await ctx.lease.take(pageBytes, pageWeight(pageBytes), ctx.signal));
@@ -83,28 +85,42 @@ function createFiller(pageBytes: number, ctx: StageContext): Filler {
     return page;
   };
 
+  /** A part of a record that is larger than a page: fills one page after another. */
+  async function* spread(part: Uint8Array, extension: string): AsyncGenerator<Page> {
+    if (fragments === undefined && filled > 0) yield close(extension);
+    fragments ??= 0;
+    for (let at = 0; at < part.length;) {
+      if (filled === pageBytes) {
+        span = fragments === 0 ? "first" : "middle";
+        fragments += 1;
+        yield close(extension);
+      }
+      const piece = part.subarray(at, at + pageBytes - filled);
+      (await room()).bytes.set(piece, filled);
+      filled += piece.length;
+      at += piece.length;
+    }
+  }
+
   return {
     async *fill({ bytes, ends, framing, extension }) {
       let start = 0;
       for (let next = 0; next < ends.length;) {
         const end = ends[next]!;
-        if (end - start > pageBytes) {
-          if (filled > 0) yield close(extension);
-          for (let at = start; at < end; at += filled) {
-            if (filled > 0) yield close(extension);
-            const part = Math.min(pageBytes, end - at);
-            (await room()).bytes.set(bytes.subarray(at, at + part));
-            filled = part;
-            span = at === start ? "first" : at + part === end ? "last" : "middle";
-          }
+        if (fragments !== undefined || end - start > pageBytes) {
+          yield* spread(bytes.subarray(start, end), extension);
+          assert(fragments, "a record that spans pages is larger than one");
+          span = "last";
+          fragments = undefined;
           records = framing ? 0 : 1;
           start = end;
           next += 1;
           continue;
         }
         // A page that holds a part of a record holds nothing else.
-        if (filled > 0 && (span !== "whole" || filled + end - start > pageBytes))
+        if (filled > 0 && (span !== "whole" || filled + end - start > pageBytes)) {
           yield close(extension);
+        }
         const page = await room();
         const after = lastThatFits(ends, next, start + pageBytes - filled);
         const stop = ends[after - 1]!;
@@ -114,8 +130,10 @@ function createFiller(pageBytes: number, ctx: StageContext): Filler {
         start = stop;
         next = after;
       }
+      if (start < bytes.length) yield* spread(bytes.subarray(start), extension);
     },
     async finish(facts, extension) {
+      assert(fragments === undefined, "the last record has an end");
       await room();
       return close(extension, facts);
     },
