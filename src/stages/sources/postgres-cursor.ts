@@ -13,6 +13,7 @@ import { formatBytes } from "../atoms.ts";
 import { PipelineError } from "../errors.ts";
 import type { Column, Tuple } from "../nouns.ts";
 import { explain } from "./postgres-errors.ts";
+import { findWideField, readFrames } from "./postgres-frames.ts";
 import { type Session, rawTexts, silence } from "./postgres-session.ts";
 
 /** What one read gives. */
@@ -29,8 +30,6 @@ const firstFetchRows = 64;
 /** What V8 adds to a row and to each text: array, header, pointer, rounding. */
 const rowOverheadBytes = 48;
 const textOverheadBytes = 28;
-const headerBytes = 5;
-const dataRowCode = 0x44;
 
 interface DataRow {
   readonly length: number;
@@ -212,79 +211,4 @@ export class RowCursor extends QueryStream {
 function countOf(tag: string): number | undefined {
   const match = /^[A-Z]+ (\d+)$/.exec(tag);
   return match ? Number(match[1]) : undefined;
-}
-
-interface FrameReader {
-  heard(): void;
-  fits(bytes: number): boolean;
-  /** A row is too wide; `head` is what has arrived of it. */
-  refuse(bytes: number, head: Buffer): void;
-  fail(error: unknown): void;
-}
-
-/**
- * Hands `pg`'s parser whole messages only, so that a wide row is copied once into memory of its size instead of a
- * buffer that doubles, is refused by its announced length before it is read, and an exception of the parser becomes
- * our error instead of an uncaught one.
- * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
- */
-function readFrames(socket: Socket, reader: FrameReader): void {
-  const [parse] = socket.listeners("data") as ((bytes: Buffer) => void)[];
-  if (!parse) return;
-  let waiting: { readonly bytes: Buffer; filled: number } | undefined;
-  let dead = false;
-
-  const split = (chunk: Buffer): void => {
-    let at = 0;
-    if (waiting) {
-      at = chunk.copy(waiting.bytes, waiting.filled);
-      waiting.filled += at;
-      if (waiting.filled < waiting.bytes.length) return;
-      const { bytes } = waiting;
-      waiting = undefined;
-      // Four bytes or fewer cannot tell how long their message is.
-      if (bytes.length === headerBytes) return split(Buffer.concat([bytes, chunk.subarray(at)]));
-      parse(bytes);
-    }
-    const start = at;
-    let missing = headerBytes;
-    while (chunk.length - at >= headerBytes) {
-      missing = 1 + chunk.readUInt32BE(at + 1);
-      if (chunk.length - at < missing) break;
-      at += missing;
-      missing = headerBytes;
-    }
-    if (at > start) parse(chunk.subarray(start, at));
-    const head = chunk.subarray(at);
-    if (head[0] === dataRowCode && !reader.fits(missing)) {
-      dead = true;
-      reader.refuse(missing, head);
-    } else if (head.length > 0) {
-      const bytes = Buffer.allocUnsafeSlow(missing);
-      waiting = { bytes, filled: head.copy(bytes) };
-    }
-  };
-
-  socket.off("data", parse);
-  socket.on("data", (chunk: Buffer) => {
-    if (dead) return;
-    reader.heard();
-    try {
-      split(chunk);
-    } catch (error) {
-      dead = true;
-      reader.fail(error);
-    }
-  });
-}
-
-/** The field of a row that begins in `head`, goes on beyond it and is wider than `bytes`; or -1. */
-function findWideField(head: Buffer, bytes: number): number {
-  let at = headerBytes + 2;
-  for (let field = 0; at + 4 <= head.length; field += 1) {
-    const length = head.readInt32BE(at);
-    if (length > bytes) return field;
-    at += 4 + Math.max(0, length);
-  }
-  return -1;
 }

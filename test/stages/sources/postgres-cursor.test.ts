@@ -11,10 +11,14 @@ const chunkBytes = 64 * 1024;
 
 let session: Session;
 
-beforeEach(async () => {
+async function open(): Promise<Session> {
   const { url } = await sharedPostgres();
   const signal = new AbortController().signal;
-  session = await openSession({ url, connectMillis: 5000, answerMillis: 5000 }, signal);
+  return openSession({ url, connectMillis: 5000, answerMillis: 5000 }, signal);
+}
+
+beforeEach(async () => {
+  session = await open();
 });
 afterEach(() => session.close());
 
@@ -76,6 +80,24 @@ describe("postgres cursor", () => {
       }
     }
     assert.equal(cursor.received, 20_000);
+  });
+
+  it("notices a row that got lost on the way, whether the fetch was full or the last", async () => {
+    for (const lost of [30, 100]) {
+      const { cursor, batches } = startCursor("select generate_series(1, 100)");
+      const take = cursor.handleDataRow;
+      let row = 0;
+      cursor.handleDataRow = (message: unknown) => (row += 1) !== lost && take(message);
+      const read = async () => {
+        for (let batch = await batches.next(); !batch.done; batch = await batches.next());
+      };
+      await assert.rejects(read, {
+        code: "source-failed",
+        message: lost === 30 ? /states 64 rows.*brought 63/ : /states 36 rows.*brought 35/,
+      });
+      await session.close();
+      session = await open();
+    }
   });
 
   it("latches its first error and never reads as an end", async () => {
