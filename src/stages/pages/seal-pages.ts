@@ -22,11 +22,10 @@ export async function* sealPages(
   input: AsyncIterable<Page>,
 ): AsyncGenerator<SealedPage> {
   const suffix = suffixOf(work);
-  yield* mapOrdered(
-    input,
-    ctx.pool.threads + 1,
-    (page) => sealPage(page, work, suffix, ctx),
-    (page) => page.release(),
+  const width = ctx.pool.threads + 1;
+  const discard = (page: Page) => page.release();
+  yield* mapOrdered(input, { width, signal: ctx.signal, discard }, (page) =>
+    sealPage(page, work, suffix, ctx),
   );
 }
 

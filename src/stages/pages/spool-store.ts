@@ -45,7 +45,7 @@ export interface Spool {
   /** Reads a durable page back and re-hashes it; changed bytes are never returned. */
   read(page: DurablePage): Promise<Uint8Array>;
   /** Records durably that the destination has the page, then frees its bytes. Called in page order. */
-  acknowledge(page: DurablePage): Promise<Receipt>;
+  acknowledge(page: DurablePage, signal: AbortSignal): Promise<Receipt>;
   /** Every acknowledged page in order, streamed from the journal. */
   checkpoints(): AsyncIterable<Checkpoint>;
   close(): Promise<void>;
@@ -128,10 +128,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       return toDurablePage(checkpoint);
     },
     read: (page) => readSealed(pathOf(page.name), page),
-    async acknowledge(page) {
+    async acknowledge(page, signal) {
       assert(page.page === acknowledged, "pages are acknowledged in order");
       const line = encodeLine(key, await checkpointOf(page.name));
-      await room.whenDiskHasRoom(() => appendLine(journal, line), new AbortController().signal);
+      await room.whenDiskHasRoom(() => appendLine(journal, line), signal);
       acknowledged += 1;
       await unlink(pathOf(page.name));
       room.give(page.sealedBytes);

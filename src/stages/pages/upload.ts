@@ -63,9 +63,10 @@ export const upload = defineStage({
   gives: "receipts",
   holds: ({ concurrency }, pageBytes) => concurrency * (pageWeight(pageBytes) - pageBytes),
   async *open({ concurrency }, ctx, input) {
-    for await (const page of mapOrdered(input, concurrency, (page) => store(page, ctx))) {
-      yield await ctx.spool.acknowledge(page);
-    }
+    const stored = mapOrdered(input, { width: concurrency, signal: ctx.signal }, (page, signal) =>
+      store(page, { ...ctx, signal }),
+    );
+    for await (const page of stored) yield await ctx.spool.acknowledge(page, ctx.signal);
   },
 });
 
