@@ -52,6 +52,11 @@ export function createLease(capacityBytes: number): Lease {
     }
   };
 
+  const leave = (weight: number) => {
+    inUseBytes -= weight;
+    serveQueue();
+  };
+
   const lend = (size: number, weight: number): Leased => {
     const memory = free.get(size)?.pop() ?? new SharedArrayBuffer(size);
     let home = false;
@@ -64,8 +69,7 @@ export function createLease(capacityBytes: number): Lease {
         const list = free.get(size) ?? [];
         list.push(memory);
         free.set(size, list);
-        inUseBytes -= weight;
-        serveQueue();
+        leave(weight);
       },
     };
   };
@@ -91,7 +95,12 @@ export function createLease(capacityBytes: number): Lease {
       }
       if (queue.length === 0 && inUseBytes + weight <= capacityBytes) admit(weight);
       else await waitForRoom(queue, weight, signal, serveQueue);
-      return lend(size, weight);
+      try {
+        return lend(size, weight);
+      } catch (error) {
+        leave(weight);
+        throw error;
+      }
     },
   };
 }
