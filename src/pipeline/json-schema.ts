@@ -75,7 +75,7 @@ function convert(schema: v.GenericSchema): JsonNode {
     typeMode: "input",
     errorMode: "ignore",
     overrideSchema: ({ valibotSchema, jsonSchema }) =>
-      overrideNode(valibotSchema as v.GenericSchema, jsonSchema as JsonNode) as typeof jsonSchema,
+      overrideNode(valibotSchema, jsonSchema as JsonNode) as typeof jsonSchema,
   }) as JsonNode & { $schema?: string };
   const { $schema: _, ...node } = converted;
   return node;

@@ -11,7 +11,7 @@ const schema = pipelineJsonSchema(testRegistry);
 
 /** The few keywords of draft-07 that the schema uses. */
 function accepts(node: JsonNode, value: unknown, root: JsonNode = schema): boolean {
-  const { definitions = {} } = root as typeof schema;
+  const { definitions } = root as typeof schema;
   if (node.$ref) return accepts(definitions[node.$ref.replace("#/definitions/", "")]!, value, root);
   const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
   const types: Record<string, boolean> = {

@@ -173,7 +173,7 @@ describe("references", () => {
 
   it("leave every value without ${ as it is", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.jsonValue({ noUnicodeString: false } as object), async (value) => {
+      fc.asyncProperty(fc.jsonValue(), async (value) => {
         fc.pre(!JSON.stringify(value).includes("${"));
         assert.deepEqual(await resolve(value), value);
       }),

@@ -75,7 +75,7 @@ describe("a valid spec", () => {
   it("hands functions and streams given in code on as they are", () => {
     const work = new Transform();
     const [stage] = validate(specOf({ source: { url: "a", query: "b", params: [work] } })).stages;
-    assert.equal((stage?.config as { params: unknown[] }).params[0], work);
+    assert.equal((stage!.config as { params: unknown[] }).params[0], work);
   });
 });
 
@@ -156,10 +156,10 @@ describe("before references are resolved", () => {
   });
 });
 
-describe("a spec with its references resolved", () => {
-  const resolve = (spec: PipelineSpec, env: Record<string, string>) =>
-    resolveSpec(spec, testRegistry, { env, baseDir: "/" });
+const resolve = (spec: PipelineSpec, env: Record<string, string>) =>
+  resolveSpec(spec, testRegistry, { env, baseDir: "/" });
 
+describe("a spec with its references resolved", () => {
   it("has numbers where numbers belong and texts where texts belong", async () => {
     const spec = specOf(
       { source: { url: "${env:A}", query: "q", options: { limit: "${env:A}", ssl: "${env:B}" } } },
