@@ -109,8 +109,9 @@ export function formatBytes(bytes: number): string {
 
 /** Milliseconds for people: `850 ms`, `12.3 s`, `4 m 05 s`. */
 export function formatDuration(millis: number): string {
-  if (millis < 1000) return `${Math.round(millis)} ms`;
-  if (millis < 60_000) return `${(millis / 1000).toFixed(1)} s`;
+  // Limits are where the printed number would round up to the next unit.
+  if (millis < 999.5) return `${Math.round(millis)} ms`;
+  if (millis < 59_950) return `${(millis / 1000).toFixed(1)} s`;
   const seconds = Math.round(millis / 1000);
   const rest = String(seconds % 60).padStart(2, "0");
   if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${rest} s`;
