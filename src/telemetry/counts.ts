@@ -48,6 +48,9 @@ export function isPaged(kind: Kind): boolean {
   return pageKinds.has(kind);
 }
 
-export function isPage(item: unknown): item is PageIdentity {
+/** What every kind of page says of itself, on its way and at its goal. */
+export type AnyPage = Pick<PageIdentity, "page" | "records" | "bytes">;
+
+export function isPage(item: unknown): item is AnyPage {
   return typeof item === "object" && item !== null && "page" in item;
 }

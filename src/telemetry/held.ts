@@ -14,8 +14,7 @@ export interface Held {
 
 /** The right way to look at a stage depends on what it takes and gives. */
 export function createHeld(takes: Kind, gives: Kind): Held {
-  if (isPaged(takes) && isPaged(gives)) return heldPages();
-  return gives === "pages" ? heldFill() : heldInHand();
+  return isPaged(takes) && isPaged(gives) ? heldPages() : heldInHand();
 }
 
 /** Page in, page out, in order: a page that comes out ends all before it too, so dropped pages do not pile up. */
@@ -49,28 +48,7 @@ function heldPages(): Held {
   };
 }
 
-/** Records fill a page: what went in and has not come out lies in the page. */
-function heldFill(): Held {
-  let bytes = 0;
-  let peakBytes = 0;
-  return {
-    inFlight: 0,
-    get peakBytes() {
-      return peakBytes;
-    },
-    asked() {},
-    pulled() {},
-    took(_item, size) {
-      bytes += size;
-      peakBytes = Math.max(peakBytes, bytes);
-    },
-    gave(_item, size) {
-      bytes = Math.max(0, bytes - size);
-    },
-  };
-}
-
-/** Rows and records: the batch being worked on, and the batch made from it until the next is asked for. */
+/** Anything else: the item being worked on, and the one made from it until the next is asked for. */
 function heldInHand(): Held {
   let input = 0;
   let output = 0;

@@ -22,11 +22,11 @@ export function createSpanExporter(client: OtlpClient, ledger: SpanLedger): Span
       ledger.handed(spans.length);
       const work = client.post(encodeSpans(spans)).then(
         ({ rejected }) => {
-          ledger.lost(Math.min(rejected, spans.length));
+          ledger.settled(spans.length, Math.min(rejected, spans.length));
           done(success);
         },
         (error: unknown) => {
-          ledger.lost(spans.length);
+          ledger.settled(spans.length, spans.length);
           ledger.failed();
           done(failure(error));
         },

@@ -135,7 +135,7 @@ function bookProcessor(processor: Processor, ledger: SpanLedger): void {
     const { length } = spans;
     ledger.handed(length);
     send(spans, (result) => {
-      if (result.code !== 0) ledger.lost(length);
+      ledger.settled(length, result.code === 0 ? 0 : length);
       done(result);
     });
   };

@@ -3,8 +3,8 @@
  * and `upload`. A page that is dropped on the way (it is durable already) leaves no span.
  */
 import type { Context, Span, Tracer } from "@opentelemetry/api";
-import type { Page, PageIdentity } from "../stages/nouns.ts";
-import { countItem, isPage, isPaged } from "./counts.ts";
+import type { DurablePage, Page } from "../stages/nouns.ts";
+import { type AnyPage, countItem, isPage, isPaged } from "./counts.ts";
 import { attributes, spans } from "./names.ts";
 import { SpanStatusCode, trace } from "./packages.ts";
 import type { StageInfo } from "./stage-watch.ts";
@@ -32,7 +32,7 @@ export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
   const births = new Map<number, number>();
   const journeys = new Map<number, Journey>();
 
-  const journeyOf = (page: PageIdentity): Journey => {
+  const journeyOf = (page: AnyPage): Journey => {
     const known = journeys.get(page.page);
     if (known) return known;
     const startMillis = births.get(page.page) ?? epochMillis();
@@ -50,7 +50,8 @@ export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
       if (role === "seal") return;
       journey.legs.set(role, startLeg(tracer, journey, role));
       if (role === "upload") {
-        Object.assign(item, { traceparent: formatTraceparent(journey.span.spanContext()) });
+        const traceparent = formatTraceparent(journey.span.spanContext());
+        Object.assign(item, { traceparent } satisfies Pick<DurablePage, "traceparent">);
       }
     },
     gave(stage, item) {
@@ -82,12 +83,7 @@ function roleOf({ takes, gives }: StageInfo): Role | undefined {
   return gives === "receipts" ? "upload" : undefined;
 }
 
-function startJourney(
-  tracer: Tracer,
-  run: Context,
-  page: PageIdentity,
-  startMillis: number,
-): Journey {
+function startJourney(tracer: Tracer, run: Context, page: AnyPage, startMillis: number): Journey {
   const span = tracer.startSpan(
     spans.page.name,
     {
@@ -116,7 +112,7 @@ function endLeg(journey: Journey, role: "spool" | "upload"): void {
 function sealLeg(
   tracer: Tracer,
   journey: Journey,
-  { work }: PageIdentity & Pick<Page, "work">,
+  { work }: AnyPage & Partial<Pick<Page, "work">>,
 ): void {
   if (!work) return;
   const startTime = Math.max(journey.startMillis, work.startMillis);

@@ -8,8 +8,9 @@ import type { StageInfo, StageListener, StageStats, StageWatch } from "./stage-w
 import { formatTraceparent, parseTraceparent } from "./traceparent.ts";
 
 export interface RunSpans extends StageListener {
-  readonly traceId: string;
-  readonly traceparent: string;
+  /** Null when the sampler left the trace out. */
+  readonly traceId: string | null;
+  readonly traceparent: string | null;
   end(facts: Attributes, error?: { readonly reason: unknown }): void;
 }
 
@@ -30,13 +31,14 @@ export function startRunSpans({ tracer, parent, pipeline, ...init }: RunSpansIni
     parent,
   );
   const inRun = trace.setSpan(parent, run);
+  const sampled = (run.spanContext().traceFlags & 1) === 1;
   const pages = createPageSpans(tracer, inRun);
   const stages = new Map<StageWatch, Span>();
   let first: { readonly reason: unknown } | undefined;
 
   return {
-    traceId: run.spanContext().traceId,
-    traceparent: formatTraceparent(run.spanContext()),
+    traceId: sampled ? run.spanContext().traceId : null,
+    traceparent: sampled ? formatTraceparent(run.spanContext()) : null,
     opened: (stage) => void stages.set(stage, startStage(tracer, inRun, stage.info)),
     took: (stage, item) => pages.took(stage.info, item),
     gave: (stage, item) => pages.gave(stage.info, item),

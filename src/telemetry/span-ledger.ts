@@ -10,17 +10,18 @@ export interface SpanLedger extends Losses {
   ended(): void;
   /** The queue handed this many to the exporter. */
   handed(spans: number): void;
-  /** Of those, this many will never arrive. */
-  lost(spans: number): void;
+  /** Of those, so many have arrived, and so many never will. */
+  settled(spans: number, lost: number): void;
   /** A request failed for good, whatever it carried. */
   failed(): void;
-  /** At the end: whatever was not handed on is lost as well. */
+  /** At the end: whatever waits still or is on its way is lost as well. */
   close(): Losses;
 }
 
 /** @param capacity spans the queue holds; it drops what comes when it is full, so we can count along */
 export function createSpanLedger(capacity: number): SpanLedger {
   let queued = 0;
+  let onTheWay = 0;
   let droppedSpans = 0;
   let exportErrors = 0;
   return {
@@ -36,16 +37,19 @@ export function createSpanLedger(capacity: number): SpanLedger {
     },
     handed(spans) {
       queued -= spans;
+      onTheWay += spans;
     },
-    lost(spans) {
-      droppedSpans += spans;
+    settled(spans, lost) {
+      onTheWay -= spans;
+      droppedSpans += lost;
     },
     failed() {
       exportErrors += 1;
     },
     close() {
-      droppedSpans += queued;
+      droppedSpans += queued + onTheWay;
       queued = 0;
+      onTheWay = 0;
       return { droppedSpans, exportErrors };
     },
   };

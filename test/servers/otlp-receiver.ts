@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
 import { metricsRequest, readMessage, traceRequest } from "./otlp-protobuf.ts";
 
@@ -56,6 +57,8 @@ export interface ReceiverBehaviour {
   readonly status?: (request: number) => number;
   /** Never answers. */
   readonly mute?: boolean;
+  /** Waits so long before each answer. */
+  readonly delayMillis?: number;
   /** Says that it turned this many items of each request away. */
   readonly rejects?: number;
 }
@@ -70,6 +73,7 @@ export async function startOtlpReceiver(behaviour: ReceiverBehaviour = {}): Prom
     requests.push({ path: request.url ?? "", headers: request.headers });
     const body = await readBody(request);
     if (behaviour.mute) return;
+    if (behaviour.delayMillis) await sleep(behaviour.delayMillis);
     const status = behaviour.status?.(number) ?? 200;
     const decoded = decode(request, body);
     if (status === 200) {
