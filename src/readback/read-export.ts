@@ -1,6 +1,7 @@
 /** The rows of an export, one by one, parsed; a record that spans pages is joined, up to a limit. */
 import { PipelineError } from "../stages/errors.ts";
 import type { Row } from "../stages/nouns.ts";
+import { freeBuffer } from "../workers/free.ts";
 import type { ReadOptions } from "./find-run.ts";
 import { parseCsvRecord, parseJsonRecord } from "./parse-record.ts";
 import { openExport, type ReadPage } from "./read-pages.ts";
@@ -38,7 +39,10 @@ export async function* readExport(
     );
   }
   const maxBytes = options.maxRecordBytes ?? defaultMaxRecordBytes;
-  for await (const content of joinSpans(pages, maxBytes)) yield* rowsOf(content);
+  for await (const content of joinSpans(pages, maxBytes)) {
+    yield* rowsOf(content);
+    freeBuffer(content);
+  }
 }
 
 /** Joins the pages of a record that is larger than a page; other pages pass as they are. */

@@ -6,6 +6,7 @@
  */
 import { hash } from "node:crypto";
 import { maxPageBytes } from "../workers/frame.ts";
+import { freeBuffer } from "../workers/free.ts";
 import { openPage } from "../workers/open.ts";
 import { manifestName, type PageEntry } from "../pipeline/manifest.ts";
 import { fetchExactly, fetchManifest, oneAhead, type TrustedManifest } from "./fetch.ts";
@@ -102,6 +103,7 @@ async function examine(
     fetchAll(run, manifest, problems, strays, signal),
   )) {
     await open?.(entry, sealed);
+    if (sealed) freeBuffer(sealed);
     pages += 1;
     bytes += entry.bytes;
     options.onProgress?.({ pages, totalPages: manifest.tail.totals.pages, bytes });
@@ -152,8 +154,10 @@ async function createOpener(
   let left = manifest.tail.totals.pages;
   return async (entry, sealed) => {
     const opened = sealed && (await problems.catching(entry.name, () => openPage(sealed, how)));
-    if (!opened) check.skip();
-    else for (const problem of check.next(entry, opened)) problems.add(entry.name, problem);
+    if (opened) {
+      for (const problem of check.next(entry, opened)) problems.add(entry.name, problem);
+      freeBuffer(opened.content);
+    } else check.skip();
     left -= 1;
     if (left === 0) for (const problem of check.end()) problems.add(manifestName, problem);
   };
