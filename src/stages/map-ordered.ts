@@ -49,12 +49,13 @@ export async function* mapOrdered<In, Out>(
   }
 }
 
+const yes = () => true;
+const no = () => false;
+
 /** True when the oldest work is done (or failed) before the next item is there. */
 async function headIsFirst(head: Promise<unknown> | undefined, pull: Promise<unknown> | undefined) {
   if (!head) return false;
   if (!pull) return true;
-  const yes = () => true;
-  const no = () => false;
   return await Promise.race([head.then(yes, yes), pull.then(no, no)]);
 }
 

@@ -16,7 +16,7 @@ export const csv: Format = {
     return {
       header(batch, out) {
         names = headerNames(batch);
-        out.add(names.map(quote).join(",") + "\n");
+        out.add(names.map((name) => print(name, names.length === 1)).join(",") + "\n");
       },
       write(batch, out) {
         if (batch.shape === "tuples") {
@@ -62,10 +62,15 @@ function member(value: unknown, hint: Column | undefined): unknown {
 
 function print(cell: unknown, alone: boolean): string {
   if (cell === null || cell === undefined) return "";
-  const text = typeof cell === "string" ? cell : valueToJson(cell);
+  const text = typeof cell === "string" ? cell : plain(valueToJson(cell));
   // A record of one cell `\.` would read as COPY's end-of-data mark.
   if (text === "" || (alone && text === "\\.")) return `"${text}"`;
   return quote(text);
+}
+
+/** A value that JSON writes as a text (a date, say) is that text; quotes are CSV's business. */
+function plain(json: string): string {
+  return json.startsWith('"') ? (JSON.parse(json) as string) : json;
 }
 
 function quote(text: string): string {

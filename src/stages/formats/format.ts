@@ -56,7 +56,11 @@ export function createRecordBuffer(): RecordBuffer {
       ends[count] = length;
       count += 1;
     },
-    view: () => ({ bytes: memory.subarray(0, length), ends: ends.subarray(0, count) }),
+    view: () => ({
+      // No Buffer: its `slice` would not copy, and copying is how a batch is kept.
+      bytes: new Uint8Array(memory.buffer, memory.byteOffset, length),
+      ends: ends.subarray(0, count),
+    }),
     reset() {
       if (memory.length > keptBytes && length < keptBytes / 4) {
         memory = Buffer.allocUnsafeSlow(initialBytes);

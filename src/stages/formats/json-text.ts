@@ -18,10 +18,16 @@ const boolean = (text: string): string =>
       : quote(text);
 
 /** JSON text on one line: raw line breaks are only legal between tokens, where a space means the same. */
-const oneLine = (text: string): string => text.replace(/[\r\n]/g, " ");
+const oneLine = (text: string): string => escapeHalves(text.replace(/[\r\n]/g, " "));
+
+/** Half a surrogate pair has no UTF-8; in JSON it can only stand in a string, where an escape means the same. */
+const escapeHalves = (text: string): string =>
+  text.isWellFormed()
+    ? text
+    : text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 
 /** `2024-01-02 03:04:05.123456+00` → `"2024-01-02T03:04:05.123456+00:00"`; infinity and the like stay as they are. */
-function timestamp(text: string): string {
+export function timestampToJson(text: string): string {
   const match = postgresTimestamp.exec(text);
   if (!match) return quote(text);
   const [, date, time, zone = "", era = ""] = match;
@@ -46,8 +52,8 @@ const fromText: Record<Exclude<JsonForm, "value">, (text: string) => string> = {
   number,
   boolean,
   json: oneLine,
-  timestamp,
-  timestamptz: timestamp,
+  timestamp: timestampToJson,
+  timestamptz: timestampToJson,
 };
 
 /** The function that turns one cell of a column into JSON text. */

@@ -40,13 +40,16 @@ export const serialize = defineStage({
     const records = writer();
     const out = createRecordBuffer();
     let last: RowBatch | undefined;
+    let begun = false;
     for await (const batch of input) {
-      if (!last) {
-        records.header(batch, out);
+      last = batch;
+      // Without rows a batch may still speak of columns that a row function is about to change.
+      if (batch.rows.length === 0 && (begun || !batch.end)) continue;
+      if (!begun) {
+        begun = true;
+        guarded(() => records.header(batch, out));
         yield* take(out, batch, extension, true);
       }
-      last = batch;
-      if (batch.rows.length === 0) continue;
       guarded(() => records.write(batch, out));
       yield* take(out, batch, extension, false);
     }

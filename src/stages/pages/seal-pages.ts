@@ -3,7 +3,7 @@ import { assert } from "../errors.ts";
 import { mapOrdered } from "../map-ordered.ts";
 import type { Page, SealedPage } from "../nouns.ts";
 import type { StageContext } from "../stage.ts";
-import type { SealTask } from "../../workers/seal.ts";
+import type { FrameIdentity, SealTask } from "../../workers/seal.ts";
 
 /** What of the task is the same for every page. */
 export type SealWork = Pick<SealTask, "compress" | "encrypt">;
@@ -35,10 +35,10 @@ async function sealPage(
   suffix: string,
   ctx: StageContext,
 ): Promise<SealedPage> {
-  const { content, digest, release, extension, facts: _facts, work: _work, ...identity } = page;
+  const { content, digest, extension } = page;
   try {
     const sealed = await ctx.pool.seal(
-      { content, digest, identity: { run: ctx.run.id, ...identity }, ...work },
+      { content, digest, identity: identityOf(page, ctx.run.id), ...work },
       ctx.signal,
     );
     assert(sealed.sealedDigest.length === 32, "a seal comes with its SHA-256");
@@ -50,13 +50,18 @@ async function sealPage(
       work: { startMillis: sealed.startMillis, endMillis: sealed.endMillis },
       release() {
         free(sealed.bytes);
-        release();
+        page.release();
       },
     };
   } catch (error) {
-    release();
+    page.release();
     throw error;
   }
+}
+
+function identityOf(page: Page, run: string): FrameIdentity {
+  const { page: number, records, total, span, bytes, chain, final } = page;
+  return { run, page: number, records, total, span, bytes, chain, final };
 }
 
 /** Gives a worker's buffer back at once, instead of when a collection happens to come by. */

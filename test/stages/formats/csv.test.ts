@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { parse } from "csv-parse/sync";
+import * as fc from "fast-check";
+import { column, documentBatches, sourceEnd } from "../../fixtures/pipelines.ts";
+import { recordsOf, writeDocuments, writeTuples } from "./written.ts";
+
+const a = column("a");
+const b = column("b");
+
+describe("csv", () => {
+  it("writes a header and a record a line, as COPY does", async () => {
+    assert.equal(await writeTuples("csv", [a, b], [["1", "x"]]), "a,b\n1,x\n");
+  });
+
+  it("tells NULL from the empty text", async () => {
+    assert.equal(await writeTuples("csv", [a, b], [[null, ""]]), 'a,b\n,""\n');
+  });
+
+  it("quotes commas, quotes and line breaks, and nothing else", async () => {
+    const texts = ["a,b", 'say "x"', "1\n2", "1\r2", " x ", "ä;\t"];
+    const lines = await writeTuples(
+      "csv",
+      [a, b],
+      [texts.slice(0, 2), texts.slice(2, 4), texts.slice(4)],
+    );
+    assert.equal(lines, 'a,b\n"a,b","say ""x"""\n"1\n2","1\r2"\n x ,ä;\t\n');
+  });
+
+  it("quotes a lone \\. as COPY does, and only where it stands alone", async () => {
+    assert.equal(await writeTuples("csv", [a], [["\\."], ["\\.x"]]), 'a\n"\\."\n\\.x\n');
+    assert.equal(await writeTuples("csv", [a, b], [["\\.", "\\."]]), "a,b\n\\.,\\.\n");
+  });
+
+  it("quotes names like texts, also an empty one and a lone \\.", async () => {
+    assert.equal(await writeTuples("csv", [column('x"y'), column("p,q")], []), '"x""y","p,q"\n');
+    assert.equal(await writeTuples("csv", [column("")], [["1"]]), '""\n1\n');
+    assert.equal(await writeTuples("csv", [column("\\.")], []), '"\\."\n');
+  });
+
+  it("keeps columns that share a name", async () => {
+    assert.equal(await writeTuples("csv", [a, a], [["1", "2"]]), "a,a\n1,2\n");
+  });
+
+  it("writes a line a row even where there are no columns", async () => {
+    assert.equal(await writeTuples("csv", [], [[], []]), "\n\n\n");
+  });
+
+  it("writes the texts of columns as the source printed them", async () => {
+    const columns = [
+      column("t", "boolean", "bool"),
+      column("at", "timestamptz"),
+      column("j", "json"),
+    ];
+    assert.equal(
+      await writeTuples("csv", columns, [["t", "2024-01-02 03:04:05+00", '{"a":\n1}']]),
+      't,at,j\nt,2024-01-02 03:04:05+00,"{""a"":\n1}"\n',
+    );
+  });
+
+  it("writes values of documents as JSON would, texts and dates without its quotes", async () => {
+    const row = { n: 1.5, b: 2n ** 64n, o: { x: [1] }, d: new Date(0), t: true, u: undefined };
+    assert.equal(
+      await writeDocuments("csv", [row]),
+      'n,b,o,d,t,u\n1.5,18446744073709551616,"{""x"":[1]}",1970-01-01T00:00:00.000Z,true,\n',
+    );
+  });
+
+  it("writes a boolean that was PostgreSQL's as t and f", async () => {
+    const hints = [column("t", "boolean", "bool")];
+    assert.equal(await writeDocuments("csv", [{ t: true }, { t: false }], hints), "t\nt\nf\n");
+  });
+
+  it("takes the header of documents from the first row there is, not from an empty batch", async () => {
+    const [rows, end] = documentBatches([{ kept: 1 }]);
+    const empty = { ...rows!, columns: [a, b], rows: [], expects: { rows: 9, exact: false } };
+    const { records } = await recordsOf("csv", [empty as typeof rows & object, rows!, end!]);
+    assert.deepEqual(
+      records.map(({ text }) => text),
+      ["kept\n", "1\n"],
+    );
+  });
+
+  it("fills a column a later row does not have, and refuses one the header does not have", async () => {
+    assert.equal(await writeDocuments("csv", [{ a: 1, b: 2 }, { b: 3 }]), "a,b\n1,2\n,3\n");
+    await assert.rejects(writeDocuments("csv", [{ a: 1 }, { a: 1, secret: 2 }]), {
+      code: "transform-failed",
+      message: /the key "secret".*CSV header/,
+    });
+  });
+
+  it("writes only the header when there are no rows", async () => {
+    const { records, last } = await recordsOf("csv", [
+      { shape: "tuples", columns: [a, b], rows: [], bytes: 0, end: sourceEnd(0) },
+    ]);
+    assert.deepEqual(records, [{ text: "a,b\n", framing: true }]);
+    assert.deepEqual(last.end, sourceEnd(0));
+  });
+
+  it("refuses half a surrogate pair instead of changing it", async () => {
+    for (const write of [
+      () => writeTuples("csv", [a], [["x\ud800"]]),
+      () => writeTuples("csv", [column("\udc00")], []),
+      () => writeDocuments("csv", [{ a: "\ud800" }]),
+    ]) {
+      await assert.rejects(write, { code: "transform-failed", message: /surrogate/ });
+    }
+  });
+
+  it("reads back as it was written, through csv-parse, for any texts and batches", async () => {
+    const cell = fc.option(fc.string({ unit: "binary", maxLength: 6 }));
+    const table = fc
+      .integer({ min: 2, max: 4 })
+      .chain((width) =>
+        fc.array(fc.array(cell, { minLength: width, maxLength: width }), {
+          minLength: 1,
+          maxLength: 6,
+        }),
+      );
+    const cast = (text: string, { quoting }: { quoting: boolean }) =>
+      text === "" && !quoting ? null : text;
+    await fc.assert(
+      fc.asyncProperty(table, fc.integer({ min: 1, max: 4 }), async (rows, pieces) => {
+        const columns = rows[0]!.map((_, i) => column(`c${i}`));
+        const text = await writeTuples("csv", columns, rows, pieces);
+        const read = parse(text, { cast, record_delimiter: "\n" }) as unknown[][];
+        assert.deepEqual(read.slice(1), rows);
+      }),
+    );
+  });
+});
