@@ -4,6 +4,8 @@ import type { Kind, Page } from "../stages/nouns.ts";
 import { compressWork } from "../stages/pages/compress.ts";
 import { encryptWork } from "../stages/pages/encrypt.ts";
 import { sealPages } from "../stages/pages/seal-pages.ts";
+import { postgres } from "../stages/sources/postgres.ts";
+import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
 import { applyRowWork } from "../stages/transforms/row-work.ts";
 import type { RowBatch } from "../stages/nouns.ts";
@@ -34,13 +36,17 @@ export interface Fused {
  * Adjacent row functions become one stage, `compress` and `encrypt` one worker task.
  * @param apart true leaves every stage alone; results are the same, only slower (a property test holds it so)
  */
-export function fuseStages(stages: readonly ConfiguredStage[], apart = false): Fused {
+export function fuseStages(
+  stages: readonly ConfiguredStage[],
+  apart = false,
+  pageBytes = 1024 * 1024,
+): Fused {
   const fused: PhysicalStage[] = [];
   const notes: string[] = [];
   for (let i = 0; i < stages.length;) {
     const group = apart ? [stages[i]!] : groupAt(stages, i);
     i += group.length;
-    const stage = group.length === 1 ? single(group[0]!) : together(group);
+    const stage = group.length === 1 ? single(group[0]!) : together(group, pageBytes);
     if (group.length > 1)
       notes.push(`${stage.from.join(" + ")} run as one stage, \`${stage.name}\``);
     fused.push(stage);
@@ -50,6 +56,9 @@ export function fuseStages(stages: readonly ConfiguredStage[], apart = false): F
 
 function groupAt(stages: readonly ConfiguredStage[], start: number): readonly ConfiguredStage[] {
   const first = stages[start]!;
+  if (first.definition === postgres && stages[start + 1]?.name === "serialize") {
+    return stages.slice(start, start + 2);
+  }
   if (first.name === "compress" && stages[start + 1]?.name === "encrypt")
     return stages.slice(start, start + 2);
   let end = start;
@@ -68,8 +77,9 @@ function single({ name, definition, config }: ConfiguredStage): PhysicalStage {
   };
 }
 
-function together(group: readonly ConfiguredStage[]): PhysicalStage {
+function together(group: readonly ConfiguredStage[], pageBytes: number): PhysicalStage {
   const from = group.map(({ name }) => name);
+  if (group[0]!.definition === postgres) return wirePostgres(group[0]!, group[1]!, pageBytes);
   const holds = (pageBytes: number) =>
     group.reduce((sum, { definition, config }) => sum + definition.holds(config, pageBytes), 0);
   if (group[0]!.name === "compress") {
@@ -89,6 +99,23 @@ function together(group: readonly ConfiguredStage[]): PhysicalStage {
     gives: "rows",
     holds,
     open: openRows(group, from),
+  };
+}
+
+/** Where nothing needs the rows, the server's bytes become records without a row object between. */
+function wirePostgres(
+  source: ConfiguredStage,
+  serialize: ConfiguredStage,
+  pageBytes: number,
+): PhysicalStage {
+  const { format } = serialize.config as { format: string };
+  return {
+    name: source.name,
+    from: [source.name, serialize.name],
+    takes: "nothing",
+    gives: "records",
+    holds: holdsOfRecords,
+    open: (ctx) => readRecords(source.config as never, format, pageBytes, ctx),
   };
 }
 

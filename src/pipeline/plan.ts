@@ -67,12 +67,12 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   const valid = validateSpec(spec, stages, { resolve: options.resolve, locate });
   const configured = configure(valid, baseDir);
   refuseMisfits(configured, valid, pipeline);
-  const { stages: physical, notes } = fuseStages(configured, options.apart);
   const configOf = <T>(name: string) =>
     configured.find((stage) => stage.name === name)?.config as T;
+  const pageBytes = sizeOr(configOf<{ size: unknown }>("chunk").size);
+  const { stages: physical, notes } = fuseStages(configured, options.apart, pageBytes);
   const upload = configOf<UploadConfig>("upload");
   if (measureReference(upload.to) === "none") checkDestinationUrl(upload.to);
-  const pageBytes = sizeOr(configOf<{ size: unknown }>("chunk").size);
   const ledger = drawLedger(valid.memoryBytes, pageBytes, physical, weighTelemetry(valid, env));
   return {
     report: {

@@ -74,6 +74,7 @@ export interface RecordBatch {
   readonly columns: readonly Column[];
   /** File name extension of the format, without a dot. */
   readonly extension: string;
+  readonly expects?: { readonly rows: number; readonly exact: boolean };
   readonly end?: SourceEnd;
 }
 

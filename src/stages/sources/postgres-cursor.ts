@@ -208,7 +208,7 @@ export class RowCursor extends QueryStream {
 }
 
 /** The row count of a command tag such as `SELECT 12`; none for `SHOW`. */
-function countOf(tag: string): number | undefined {
+export function countOf(tag: string): number | undefined {
   const match = /^[A-Z]+ (\d+)$/.exec(tag);
   return match ? Number(match[1]) : undefined;
 }

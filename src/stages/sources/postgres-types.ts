@@ -51,16 +51,22 @@ from pg_catalog.pg_type t left join pg_catalog.pg_type e on e.typarray = t.oid
 where t.oid = any ($1::oid[])`;
 
 /**
- * Describes `query` and rewrites it where the server must convert columns.
+ * Describes `query` and rewrites it where the server must convert columns to JSON, unless texts are wanted.
  * @throws PipelineError `source-refused` when it is no single statement that gives rows.
  */
-export async function describeQuery(session: Session, query: string): Promise<DescribedQuery> {
+export async function describeQuery(
+  session: Session,
+  query: string,
+  composites: "json" | "text",
+): Promise<DescribedQuery> {
   const fields = await session.describe(query);
   if (!fields) {
     throw new PipelineError("source-refused", "`query` gives no rows; expected a select");
   }
   const types = await readTypes(session, fields);
-  const converted = fields.map((field) => types.get(field.dataTypeID)?.converted ?? true);
+  const converted = fields.map(
+    (field) => composites === "json" && (types.get(field.dataTypeID)?.converted ?? true),
+  );
   const columns = fields.map((field, index): Column => {
     const type = types.get(field.dataTypeID)?.name ?? String(field.dataTypeID);
     const form = converted[index] ? "json" : (forms[field.dataTypeID] ?? "string");

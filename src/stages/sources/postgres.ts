@@ -13,18 +13,18 @@ import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { duration, secret, size, text } from "../atoms.ts";
 import { PipelineError } from "../errors.ts";
-import type { Column, Consistency, RowBatch } from "../nouns.ts";
+import type { Column, Consistency, RowBatch, SourceEnd } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { RowCursor, type RowsOfBatch } from "./postgres-cursor.ts";
 import { type Session, openSession } from "./postgres-session.ts";
-import { describeQuery } from "./postgres-types.ts";
+import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
 
 const param = v.union(
   [v.string(), v.number(), v.boolean(), v.null()],
   "expected a text, a number, true, false or null",
 );
 
-const config = v.strictObject({
+export const postgresConfig = v.strictObject({
   url: v.pipe(
     secret,
     v.regex(/^postgres(ql)?:\/\//, "expected postgres://user@host:port/database"),
@@ -57,7 +57,7 @@ const config = v.strictObject({
   ),
 });
 
-type Config = v.InferOutput<typeof config>;
+type Config = v.InferOutput<typeof postgresConfig>;
 
 const heldBatches = 16;
 const estimateMillis = 2000;
@@ -66,45 +66,73 @@ export const postgres = defineStage({
   name: "postgres",
   summary:
     "Reads the rows of one query from PostgreSQL in one snapshot, as exact as the server prints them.",
-  config,
+  config: postgresConfig,
   takes: "nothing",
   gives: "rows",
   holds: ({ batch }) => heldBatches * batch,
   async *open(config, ctx) {
-    const session = await openSession(
-      {
-        url: config.url,
-        connectMillis: config.connectTimeout,
-        answerMillis: config.timeout,
-      },
-      ctx.signal,
-    );
+    const query = await openQuery(config, ctx.signal, "json");
     try {
-      yield* readQuery(session, config);
+      yield* readRows(query, config.batch);
     } finally {
-      await session.close();
+      await query.session.close();
     }
   },
 });
 
-async function* readQuery(session: Session, config: Config): AsyncGenerator<RowBatch> {
-  const values = config.params.map((value) => (value === null ? null : String(value)));
-  await beginSnapshot(session, config);
-  const consistency = await readConsistency(session);
-  const { columns, sql } = await describeQuery(session, config.query);
-  const rows = await estimateRows(session, config.query, values);
-  const cursor = new RowCursor(session, { sql, values, columns }, config.batch).start();
-  let first: Pick<RowBatch, "expects"> =
-    rows === undefined ? {} : { expects: { rows, exact: false } };
+/** A query in its snapshot, described and ready to run. */
+export interface OpenedQuery extends DescribedQuery {
+  readonly session: Session;
+  readonly values: readonly (string | null)[];
+  readonly expects?: NonNullable<RowBatch["expects"]>;
+  /** Commits and closes; gives the proof that `rows` rows were all. */
+  finish(rows: number): Promise<SourceEnd>;
+}
+
+/**
+ * Connects, takes the snapshot, describes the query. The caller closes the session.
+ * @param composites whether arrays, rows and unknown types come as JSON or as the server's text
+ */
+export async function openQuery(
+  config: Config,
+  signal: AbortSignal,
+  composites: "json" | "text",
+): Promise<OpenedQuery> {
+  const { url, connectTimeout: connectMillis, timeout: answerMillis } = config;
+  const session = await openSession({ url, connectMillis, answerMillis }, signal);
+  try {
+    const values = config.params.map((value) => (value === null ? null : String(value)));
+    await beginSnapshot(session, config);
+    const consistency = await readConsistency(session);
+    const described = await describeQuery(session, config.query, composites);
+    const rows = await estimateRows(session, config.query, values);
+    return {
+      ...described,
+      session,
+      values,
+      ...(rows !== undefined && { expects: { rows, exact: false } }),
+      async finish(rows) {
+        await commit(session);
+        await session.close();
+        const queryDigest = createHash("sha256").update(config.query).digest("hex");
+        return { rows, consistency, queryDigest };
+      },
+    };
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}
+
+async function* readRows(query: OpenedQuery, batchBytes: number): AsyncGenerator<RowBatch> {
+  const { session, columns } = query;
+  const cursor = new RowCursor(session, query, batchBytes).start();
+  let first: Pick<RowBatch, "expects"> = query.expects ? { expects: query.expects } : {};
   for await (const batch of cursor as AsyncIterable<RowsOfBatch>) {
     yield { shape: "tuples", columns, ...batch, ...first };
     first = {};
   }
-  await commit(session);
-  await session.close();
-  const queryDigest = createHash("sha256").update(config.query).digest("hex");
-  const end = { rows: cursor.received, consistency, queryDigest };
-  yield { ...emptyBatch(columns), ...first, end };
+  yield { ...emptyBatch(columns), ...first, end: await query.finish(cursor.received) };
 }
 
 const emptyBatch = (columns: readonly Column[]): RowBatch => ({

@@ -1,0 +1,52 @@
+/**
+ * JSON read without losing a digit: a number that JavaScript would print differently stays as its own text.
+ *
+ * Such a number becomes `JSON.rawJSON(text)`, which `JSON.stringify` prints as it stands; every other number is a
+ * number. `__proto__` is a key like any other; of keys that repeat in one object the last wins, as in `JSON.parse`.
+ */
+
+interface NumberContext {
+  readonly source?: string;
+}
+
+/** The parts of `JSON` that TypeScript does not know yet (ECMAScript: JSON.parse source text access). */
+const json = JSON as unknown as {
+  parse(
+    text: string,
+    reviver: (key: string, value: unknown, context: NumberContext) => unknown,
+  ): unknown;
+  rawJSON(text: string): object;
+};
+
+/**
+ * A number in a JSON text that may print differently: minus zero, 16 digits or more, a fraction or an exponent; but
+ * not up to 8 digits, a point and up to 6 digits without a zero at the end, which a double always gives back. What
+ * stands around it keeps most look-alikes inside strings (times, UUIDs) out; the rest only costs time.
+ */
+const suspectNumber =
+  /[:,[\s](?!-?\d{1,8}\.\d{0,5}[1-9][,\]}\s])(-0|-?[1-9]\d{15,}|-?(?:0|[1-9]\d*)(?:\.\d+(?:[eE][-+]?\d+)?|[eE][-+]?\d+))(?=[,\]}\s])/g;
+
+/** A JSON number from its text: a JavaScript number where that prints the same, else the raw text. */
+export function exactNumber(text: string): number | object {
+  const value = Number(text);
+  return String(value) === text ? value : json.rawJSON(text);
+}
+
+/**
+ * `JSON.parse` with exact numbers.
+ * @throws SyntaxError with a piece of `text` in its message: never show it to anyone.
+ */
+export function parseExact(text: string): unknown {
+  if (!holdsInexactNumber(text)) return JSON.parse(text);
+  return json.parse(text, (_key, value, { source }) =>
+    typeof value === "number" && source !== undefined ? exactNumber(source) : value,
+  );
+}
+
+function holdsInexactNumber(text: string): boolean {
+  if (text.search(suspectNumber) < 0) return false;
+  for (const [, number] of text.matchAll(suspectNumber)) {
+    if (String(Number(number)) !== number) return true;
+  }
+  return false;
+}
