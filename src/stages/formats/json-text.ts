@@ -41,7 +41,8 @@ export function valueToJson(value: unknown): string {
   return JSON.stringify(value, exactBigInt) ?? "null";
 }
 
-const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
+// JSON.rawJSON is newer than TypeScript's library of types.
+const { rawJSON: rawJson } = JSON as unknown as { rawJSON: (text: string) => unknown };
 
 function exactBigInt(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? rawJson(value.toString()) : value;

@@ -15,7 +15,7 @@ import { createRecordBuffer, type Format, type RecordBuffer } from "./format.ts"
 import { json } from "./json.ts";
 import { ndjson } from "./ndjson.ts";
 
-const formats: Record<string, Format> = { ndjson, csv, json };
+const formats: Record<"ndjson" | "csv" | "json", Format> = { ndjson, csv, json };
 
 /** Records of one usual batch; a wider row is held on top, as its source already holds it. */
 const batchBytes = 2 * 1024 * 1024;
@@ -36,8 +36,9 @@ export const serialize = defineStage({
   gives: "records",
   holds: () => batchBytes,
   async *open({ format }, _ctx, input) {
-    const { extension, writer } = formats[format]!;
-    const records = writer();
+    const chosen = formats[format];
+    const { extension } = chosen;
+    const records = chosen.writer();
     const out = createRecordBuffer();
     let last: RowBatch | undefined;
     let begun = false;

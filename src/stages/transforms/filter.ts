@@ -62,7 +62,7 @@ export const filter = defineTransform({
     if ("module" in config) return keepWhere(await loadRowWork(config.module, "filter"));
     const holds = condition(config);
     return (row) => {
-      if (!(config.column in row)) {
+      if (!Object.hasOwn(row, config.column)) {
         throw new PipelineError(
           "transform-failed",
           `filter: there is no column ${JSON.stringify(config.column)}`,
@@ -80,7 +80,7 @@ function condition(config: Condition): (value: unknown) => boolean {
   const same = (value: unknown, wanted: Operand | null) =>
     wanted === null
       ? value === null || value === undefined
-      : value !== null && value !== undefined && String(value) === String(wanted);
+      : value !== null && typeof value !== "object" && String(value) === String(wanted);
   if ("equals" in config) return (value) => same(value, config.equals);
   if ("in" in config) return (value) => config.in.some((wanted) => same(value, wanted));
   return (value) => !same(value, config.not);

@@ -28,7 +28,7 @@ export const select = defineTransform({
     (row) => {
       const kept: Row = Object.create(null) as Row;
       for (const name of columns) {
-        if (!(name in row)) {
+        if (!Object.hasOwn(row, name)) {
           throw new PipelineError(
             "transform-failed",
             `select: there is no column ${JSON.stringify(name)}; the row has ${Object.keys(row)

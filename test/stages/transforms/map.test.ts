@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { Transform } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import chain, { many, none } from "stream-chain";
+import type { Row, RowBatch } from "../../../src/stages/nouns.ts";
+import { map } from "../../../src/stages/transforms/map.ts";
+import type { RowWork } from "../../../src/stages/transforms/row-work.ts";
+import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
+import {
+  column,
+  documentBatches,
+  sourceEnd,
+  stream,
+  tupleBatches,
+  useFolder,
+} from "../../fixtures/pipelines.ts";
+
+const rows = Array.from({ length: 30 }, (_, id) => ({ id, name: `row ${id}` }));
+const double = (row: Row) => ({ ...row, id: (row["id"] as number) * 2 });
+const contentOf = (items: readonly RowBatch[]) =>
+  items.flatMap((item) => item.rows.map((row) => JSON.stringify(row)));
+
+/** The rows that `work` makes of `batches`, and the last batch. */
+async function run(
+  work: RowWork | string,
+  batches: readonly RowBatch[] = documentBatches(rows, 3),
+) {
+  const items = await collect(map.open({ module: work }, testContext(), stream(batches)));
+  return { ids: items.flatMap((item) => (item.rows as Row[]).map((row) => row["id"])), items };
+}
+
+/** A Transform over rows; a new one for every run, for streams cannot be used twice. */
+const doubling = () =>
+  new Transform({
+    objectMode: true,
+    transform: (row: Row, _encoding, done) => done(null, double(row)),
+  });
+
+describe("map", () => {
+  const folder = useFolder();
+
+  describe("with a function", () => {
+    checkStageContract({
+      stage: map,
+      config: () => ({ module: double }),
+      required: ["module"],
+      wrong: { module: 7 },
+      makeInput: (pieces) => documentBatches(rows, pieces),
+      contentOf,
+      empty: {
+        input: () => documentBatches([]),
+        check: (items) => assert.deepEqual(items.at(-1)?.end, sourceEnd(0)),
+      },
+    });
+  });
+
+  describe("with a Transform", () => {
+    checkStageContract({
+      stage: map,
+      config: () => ({ module: doubling() }),
+      makeInput: (pieces) => documentBatches(rows, pieces),
+      contentOf,
+      empty: {
+        input: () => documentBatches([]),
+        check: (items) => assert.deepEqual(items.at(-1)?.end, sourceEnd(0)),
+      },
+    });
+  });
+
+  it("takes a function, an async one, a generator, an async generator and a chain", async () => {
+    const doubled = rows.map(({ id }) => 2 * id);
+    const works: RowWork[] = [
+      double,
+      async (row) => (await sleep(0), double(row)),
+      function* (row: Row) {
+        yield double(row);
+      },
+      async function* (row: Row) {
+        yield double(row);
+      },
+      chain([double]),
+      chain([(row: Row) => row, double]),
+      doubling(),
+    ];
+    for (const work of works) assert.deepEqual((await run(work)).ids, doubled);
+  });
+
+  it("drops a row for null, undefined and none, and multiplies it for many", async () => {
+    const id = (row: Row) => row["id"] as number;
+    assert.deepEqual((await run((row) => (id(row) < 2 ? row : null))).ids, [0, 1]);
+    assert.deepEqual((await run((row) => (id(row) < 2 ? row : undefined))).ids, [0, 1]);
+    assert.deepEqual((await run((row) => (id(row) < 2 ? row : none))).ids, [0, 1]);
+    assert.deepEqual(
+      (await run((row) => (id(row) < 2 ? many([row, row]) : null))).ids,
+      [0, 0, 1, 1],
+    );
+  });
+
+  it("passes the proof on as its source gave it, whatever the work drops", async () => {
+    for (const work of [double, () => null, doubling()])
+      assert.deepEqual((await run(work)).items.at(-1)?.end, sourceEnd(rows.length));
+  });
+
+  it("gives rows of tuples their names; exact texts stay texts", async () => {
+    const columns = [
+      column("id", "number", "int4"),
+      column("big", "number", "int8"),
+      column("flag", "boolean", "bool"),
+      column("none"),
+    ];
+    const seen: Row[] = [];
+    await run((row) => void seen.push({ ...row }), tupleBatches(columns, [["7", "8", "t", null]]));
+    assert.deepEqual(seen, [{ id: 7, big: "8", flag: true, none: null }]);
+  });
+
+  it("refuses two columns of one name, which no object can hold", async () => {
+    const batches = tupleBatches([column("a"), column("a")], [["1", "2"]]);
+    await assert.rejects(run(double, batches), { code: "transform-failed", message: /"a"/ });
+  });
+
+  it("refuses what is no row, from a function and from a Transform", async () => {
+    const wrong = new Transform({
+      objectMode: true,
+      transform: (_row, _encoding, done) => done(null, "text"),
+    });
+    for (const work of [() => "text", () => [1], wrong] satisfies RowWork[])
+      await assert.rejects(run(work), { code: "transform-failed", message: /expected a row/ });
+  });
+
+  it("tells where the work failed and keeps its message back, which may quote a row", async () => {
+    const failing = new Transform({
+      objectMode: true,
+      transform: (_row, _encoding, done) => done(new RangeError("secret")),
+    });
+    const throwing = () => {
+      throw new RangeError("secret");
+    };
+    for (const work of [throwing, failing] satisfies RowWork[]) {
+      await assert.rejects(run(work), (error: Error & { code?: string }) => {
+        assert.equal(error.code, "transform-failed");
+        assert.match(error.message, /^map: the function threw RangeError at map\.test\.ts:\d+:\d+/);
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      });
+    }
+  });
+
+  it("loads a module's default export, or its only one", async () => {
+    const file = `${folder.next()}.mjs`;
+    await writeFile(file, "export const twice = (row) => ({ ...row, id: row.id * 2 });");
+    assert.deepEqual(
+      (await run(file)).ids,
+      rows.map(({ id }) => 2 * id),
+    );
+  });
+
+  it("refuses a module that is not there or exports no work, naming the file", async () => {
+    await assert.rejects(run("/nowhere/work.mjs"), {
+      code: "config-invalid",
+      message: /cannot load \/nowhere\/work\.mjs/,
+    });
+    const file = `${folder.next()}.mjs`;
+    await writeFile(file, "export const a = 1, b = 2;");
+    await assert.rejects(run(file), { code: "config-invalid", message: /must export/ });
+  });
+});
