@@ -1,6 +1,6 @@
 /** The table a proof exports, and what its export must restore to, told by the server itself. */
 import { createHash } from "node:crypto";
-import pg from "pg";
+import { Client } from "pg";
 
 /** Makes table `kills` whose payload is a function of seed and id, so that every row can be told from every other. */
 export async function createTable(url: string, rows: number, seed: number): Promise<void> {
@@ -29,8 +29,8 @@ export async function tableDigest(url: string): Promise<string> {
   });
 }
 
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
+async function withClient<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: url });
   await client.connect();
   try {
     await client.query("set timezone to 'UTC'");

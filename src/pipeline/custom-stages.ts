@@ -27,8 +27,9 @@ export async function loadCustomStages(
 }
 
 function asStage(name: string, exported: unknown): AnyStage {
-  if (isStage(exported)) return { ...exported, name };
-  if (isRowWork(exported)) return { ...map, name, work: () => exported } as AnyStage;
+  if (isStage(exported)) return Object.assign({}, exported, { name });
+  if (isRowWork(exported))
+    return Object.assign({}, map, { name, work: () => exported }) as AnyStage;
   throw new PipelineError(
     "config-invalid",
     `${name}: the module's default export must be a stage (defineStage) or row work (a function, generator, Transform or chain)`,

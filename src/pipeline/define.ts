@@ -9,7 +9,7 @@ import type { PipelineSpec } from "./spec.ts";
 /** A stage in its place, or row work (a function, generator function, Transform or chain) standing for `map`. */
 export type Placed = StageUse | RowWork;
 
-type TakenBy<S> = S extends StageUse<infer Takes, Kind> ? Takes : "rows";
+type TakenBy<S> = S extends StageUse<infer Takes> ? Takes : "rows";
 type GivenBy<S> = S extends StageUse<Kind, infer Gives> ? Gives : "rows";
 
 /** What the compiler prints where two stages do not fit. */

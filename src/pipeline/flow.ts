@@ -75,7 +75,7 @@ async function* nothing(): AsyncGenerator<never> {}
 async function* tellExpected(
   batches: AsyncIterable<unknown>,
   onExpected: (expected: Expected) => void,
-): AsyncGenerator<unknown> {
+): AsyncGenerator {
   for await (const batch of batches) {
     const { expects } = batch as RowBatch;
     if (expects) onExpected(expects);
@@ -88,7 +88,7 @@ async function* own(
   items: AsyncIterable<unknown>,
   owned: Set<Promise<void>>,
   onFailure: (error: unknown) => void,
-): AsyncGenerator<unknown> {
+): AsyncGenerator {
   const closed = Promise.withResolvers<void>();
   owned.add(closed.promise);
   try {

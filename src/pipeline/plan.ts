@@ -67,11 +67,10 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   const valid = validateSpec(spec, stages, { resolve: options.resolve, locate });
   const configured = configure(valid, baseDir);
   refuseMisfits(configured, valid, pipeline);
-  const configOf = <T>(name: string) =>
-    configured.find((stage) => stage.name === name)?.config as T;
-  const pageBytes = sizeOr(configOf<{ size: unknown }>("chunk").size);
+  const configs = new Map(configured.map(({ name, config }) => [name, config]));
+  const pageBytes = sizeOr((configs.get("chunk") as { size: unknown }).size);
   const { stages: physical, notes } = fuseStages(configured, options.apart, pageBytes);
-  const upload = configOf<UploadConfig>("upload");
+  const upload = configs.get("upload") as UploadConfig;
   if (measureReference(upload.to) === "none") checkDestinationUrl(upload.to);
   const ledger = drawLedger(valid.memoryBytes, pageBytes, physical, weighTelemetry(valid, env));
   return {
@@ -90,11 +89,11 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
       configDigest: digestStages(pipeline),
     },
     stages: physical,
-    spool: configOf<SpoolConfig>("spool"),
+    spool: configs.get("spool") as SpoolConfig,
     upload,
     layers: {
-      compress: configOf<{ codec: Plan["layers"]["compress"] }>("compress").codec,
-      encrypt: "mode" in configOf<object>("encrypt") ? "none" : "age",
+      compress: (configs.get("compress") as { codec: Plan["layers"]["compress"] }).codec,
+      encrypt: "mode" in (configs.get("encrypt") as object) ? "none" : "age",
     },
     sign: valid.sign,
     telemetry: valid.telemetry,

@@ -78,10 +78,7 @@ function createFiller(pageBytes: number, ctx: StageContext): Filler {
   const close = (extension: string, facts?: FinalFacts): Page => {
     assert(open, "a page is open when it is closed");
     const page = identify(open, { filled, records, span, extension }, facts);
-    open = undefined;
-    filled = 0;
-    records = 0;
-    span = "whole";
+    [open, filled, records, span] = [undefined, 0, 0, "whole"];
     return page;
   };
 

@@ -71,18 +71,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const digests = replayDigests(journalPath, key, recovered);
   const pathOf = (name: string) => join(folder, "pages", name);
   let { acknowledged, durable, facts } = recovered;
-  let flushes = 0;
-  let flushMillis = 0;
-
-  const write = async (page: SealedPage, checkpoint: Checkpoint) => {
-    const started = performance.now();
-    await writeDurably(join(folder, "incoming", checkpoint.name), pathOf(checkpoint.name), [
-      page.content,
-      encodeTrailer(key, checkpoint),
-    ]);
-    flushes += 1;
-    flushMillis += performance.now() - started;
-  };
+  const writer = createPageWriter(folder, key);
 
   const checkpointOf = async (name: string) =>
     (await readPageFile(pathOf(name), key)) ?? torn(name);
@@ -96,10 +85,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       return room.peakBytes;
     },
     get flushes() {
-      return flushes;
+      return writer.flushes;
     },
     get flushMillis() {
-      return flushMillis;
+      return writer.flushMillis;
     },
     get acknowledged() {
       return acknowledged;
@@ -122,7 +111,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       assert(page.page === durable, "pages become durable in order");
       const checkpoint = makeCheckpoint(key, page);
       await room.take(checkpoint.sealedBytes, signal);
-      await room.whenDiskHasRoom(() => write(page, checkpoint), signal);
+      await room.whenDiskHasRoom(() => writer.write(page, checkpoint), signal);
       durable += 1;
       facts = page.facts;
       return toDurablePage(checkpoint);
@@ -140,6 +129,23 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     checkpoints: () => readJournal(journalPath, key),
     close: () => journal.close(),
   };
+}
+
+/** Writes page files, and counts the syncs they cost. */
+function createPageWriter(folder: string, key: Uint8Array) {
+  const writer = {
+    flushes: 0,
+    flushMillis: 0,
+    async write(page: SealedPage, checkpoint: Checkpoint): Promise<void> {
+      const started = performance.now();
+      const { name } = checkpoint;
+      const parts = [page.content, encodeTrailer(key, checkpoint)];
+      await writeDurably(join(folder, "incoming", name), join(folder, "pages", name), parts);
+      writer.flushes += 1;
+      writer.flushMillis += performance.now() - started;
+    },
+  };
+  return writer;
 }
 
 function torn(name: string): never {

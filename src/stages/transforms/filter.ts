@@ -80,11 +80,15 @@ function condition(config: Condition): (value: unknown) => boolean {
   const same = (value: unknown, wanted: Operand | null) =>
     wanted === null
       ? value === null || value === undefined
-      : value !== null && typeof value !== "object" && String(value) === String(wanted);
+      : value !== null && value !== undefined && textOf(value) === String(wanted);
   if ("equals" in config) return (value) => same(value, config.equals);
   if ("in" in config) return (value) => config.in.some((wanted) => same(value, wanted));
   return (value) => !same(value, config.not);
 }
+
+/** Numbers that JavaScript would change are held as raw JSON; their text is what was read. */
+const textOf = (value: unknown): string =>
+  typeof value === "string" ? value : (JSON.stringify(value) ?? "");
 
 /** A predicate becomes row work; a Transform or chain already is. */
 function keepWhere(work: RowWork): RowWork {

@@ -43,7 +43,7 @@ export async function* applyRowWork(
   for (const group of groupWork(work)) {
     batches = Array.isArray(group)
       ? applyFunctions(group, stage, batches)
-      : applyStream(group as Duplex, stage, batches, signal);
+      : applyStream(group, stage, batches, signal);
   }
   yield* batches;
 }
@@ -169,7 +169,7 @@ async function* applyStream(
       rows: [],
       bytes: 0,
     })) {
-      yield { ...batch, columns: last?.columns ?? [] } as RowBatch;
+      yield { ...batch, columns: last?.columns ?? [] };
     }
     await flow;
     if (last?.end)
