@@ -3,12 +3,7 @@
  */
 import { randomBytes, scryptSync } from "node:crypto";
 import { damagedAge, openSmall, sealSmall } from "./age-body.ts";
-
-/** A stanza of an age header. */
-export interface StanzaParts {
-  readonly args: readonly string[];
-  readonly body: Uint8Array;
-}
+import { fromUnpadded, unpadded, type AgeStanza } from "./age-header.ts";
 
 // 2^14 takes 16 MiB (128 · N · r), so that a worker stays inside the run's memory budget; each step more doubles
 // it. The passphrase therefore has to be long: this work factor alone does not stop a patient attacker.
@@ -20,7 +15,7 @@ export const maxPageLogN = 16;
 export const maxIdentityFileLogN = 20;
 
 /** Wraps a file key under `passphrase`, with a fresh salt. */
-export function wrapWithPassphrase(fileKey: Uint8Array, passphrase: string): StanzaParts {
+export function wrapWithPassphrase(fileKey: Uint8Array, passphrase: string): AgeStanza {
   const salt = randomBytes(16);
   const body = sealSmall(fileKey, scryptKey(passphrase, salt, logNOfPages));
   return { args: ["scrypt", unpadded(salt), String(logNOfPages)], body };
@@ -31,18 +26,18 @@ export function wrapWithPassphrase(fileKey: Uint8Array, passphrase: string): Sta
  * @throws PipelineError `integrity-failed` when the header is malformed or asks for more than 2^`maxLogN` work.
  */
 export function unwrapWithPassphrase(
-  stanzas: readonly StanzaParts[],
+  stanzas: readonly AgeStanza[],
   passphrase: string,
   maxLogN: number,
 ): Uint8Array | null {
   const stanza = stanzas.find(({ args }) => args[0] === "scrypt");
   if (!stanza) return null;
   const [, saltText = "", logNText = ""] = stanza.args;
-  const salt = Buffer.from(saltText, "base64");
+  const salt = fromUnpadded(saltText);
   const logN = /^[1-9]\d?$/.test(logNText) ? Number(logNText) : Number.NaN;
   // age allows a passphrase only as the single way in.
   const sound = stanzas.length === 1 && stanza.args.length === 3 && stanza.body.length === 32;
-  if (!sound || salt.length !== 16 || unpadded(salt) !== saltText || !(logN <= maxLogN)) {
+  if (!sound || salt?.length !== 16 || !(logN <= maxLogN)) {
     throw damagedAge(`its passphrase header is malformed or asks for more than 2^${maxLogN} work`);
   }
   const fileKey = openSmall(stanza.body, scryptKey(passphrase, salt, logN));
@@ -54,5 +49,3 @@ function scryptKey(passphrase: string, salt: Uint8Array, logN: number): Uint8Arr
   const N = 2 ** logN;
   return scryptSync(passphrase, labelled, 32, { N, r: 8, p: 1, maxmem: 128 * 8 * N + 2 ** 20 });
 }
-
-const unpadded = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64").replace(/=+$/, "");

@@ -1,19 +1,21 @@
 /**
  * age v1 (https://c2sp.org/age): one page, one file, one fresh random file key.
  *
- * The header (who may open it) is the age-encryption library's; the body is `age-body.ts`. Both directions are
- * checked against the stock `age` binary.
+ * Public keys (`age1…`) and passphrases are done here, with node:crypto; other kinds of keys are left to the
+ * age-encryption library. Both directions are checked against that library and the stock `age` binary.
  */
-import {
-  Decrypter,
-  Encrypter,
-  Stanza,
-  armor,
-  generateX25519Identity,
-  identityToRecipient as toRecipient,
-} from "age-encryption";
+import { randomBytes } from "node:crypto";
 import { PipelineError } from "../stages/errors.ts";
-import { bodyNonceBytes, damagedAge, openAgeBody, sealAgeBody } from "./age-body.ts";
+import { damagedAge, openAgeBody, sealAgeBody } from "./age-body.ts";
+import {
+  checkMac,
+  encodeHeader,
+  parseHeader,
+  unwrapWithKey,
+  wrapForKey,
+  type AgeHeader,
+} from "./age-header.ts";
+import { isRecipient, readIdentity, readRecipient } from "./age-keys.ts";
 import {
   maxIdentityFileLogN,
   maxPageLogN,
@@ -38,60 +40,49 @@ export interface SealedAge {
   readonly fileKey: Uint8Array;
 }
 
-const maxHeaderBytes = 256 * 1024;
-const emptyBodyBytes = bodyNonceBytes + 16;
+const loadLibrary = () => import("./age-library.ts");
 
 /**
  * Seals `frame` as one age file; `frame` may lie in shared memory.
  * @throws PipelineError `config-invalid` when a recipient cannot be read or nobody or too many ways are named.
  */
 export async function sealAge(frame: Uint8Array, recipients: Recipients): Promise<SealedAge> {
-  const encrypter = encrypterFor(recipients);
-  let fileKey = new Uint8Array(0);
-  // A recipient that wraps nothing learns the fresh file key; the library never gives it out otherwise.
-  encrypter.addRecipient({
-    wrapFileKey(key) {
-      fileKey = Uint8Array.from(key);
-      return [];
-    },
-  });
-  const empty = await encrypter.encrypt(new Uint8Array(0));
-  const header = empty.subarray(0, empty.length - emptyBodyBytes);
+  const { header, fileKey } = await makeHeader(recipients);
   return { sealed: sealAgeBody(header, frame, fileKey), headerBytes: header.length, fileKey };
 }
 
-/** Refuses recipients that cannot be sealed to, before anything is. Texts are not printed: one may be a secret key. */
-export function checkRecipients(recipients: Recipients): void {
-  encrypterFor(recipients);
-}
-
-function encrypterFor({ to, passphrase }: Recipients): Encrypter {
-  const encrypter = new Encrypter();
-  if ((passphrase === undefined) === (to === undefined || to.length === 0)) {
+async function makeHeader({ to = [], passphrase }: Recipients) {
+  if ((passphrase === undefined) === (to.length === 0)) {
     throw new PipelineError(
       "config-invalid",
       "encrypt: expected either recipients or one passphrase, not both and not neither",
     );
   }
+  const fileKey = randomBytes(16);
   if (passphrase !== undefined) {
-    encrypter.addRecipient({
-      wrapFileKey(fileKey) {
-        const { args, body } = wrapWithPassphrase(fileKey, passphrase);
-        return [new Stanza([...args], body)];
-      },
-    });
+    return { header: encodeHeader([wrapWithPassphrase(fileKey, passphrase)], fileKey), fileKey };
   }
-  for (const [index, recipient] of (to ?? []).entries()) {
-    try {
-      encrypter.addRecipient(recipient);
-    } catch {
-      throw new PipelineError(
-        "config-invalid",
-        `encrypt: recipient ${index + 1} is not an age public key; expected a text that begins with age1`,
-      );
-    }
+  const keys = to.map(readRecipient);
+  if (keys.every((key) => key !== undefined)) {
+    const stanzas = keys.map((key) => wrapForKey(fileKey, key));
+    return { header: encodeHeader(stanzas, fileKey), fileKey };
   }
-  return encrypter;
+  checkRecipients({ to });
+  return (await loadLibrary()).makeHeader(to);
+}
+
+/**
+ * Refuses recipients that cannot be sealed to, before anything is. Texts are not printed: one may be a secret key.
+ * @throws PipelineError `config-invalid`
+ */
+export function checkRecipients({ to = [] }: Pick<Recipients, "to">): void {
+  for (const [index, recipient] of to.entries()) {
+    if (isRecipient(recipient)) continue;
+    throw new PipelineError(
+      "config-invalid",
+      `encrypt: recipient ${index + 1} is not an age public key; expected a text that begins with age1`,
+    );
+  }
 }
 
 /**
@@ -99,60 +90,57 @@ function encrypterFor({ to, passphrase }: Recipients): Encrypter {
  * @throws PipelineError `key-wrong` when no identity or passphrase fits, `integrity-failed` when the file is damaged,
  * `config-invalid` when an identity cannot be read.
  */
-export async function openAge(sealed: Uint8Array, identities: Identities): Promise<Uint8Array> {
-  const headerBytes = headerLength(sealed);
-  const fileKey = await unwrap(sealed.subarray(0, headerBytes), identities, maxPageLogN);
-  return openAgeBody(sealed, headerBytes, fileKey);
+export const openAge = (sealed: Uint8Array, identities: Identities): Promise<Uint8Array> =>
+  openWith(sealed, identities, maxPageLogN);
+
+async function openWith(
+  sealed: Uint8Array,
+  { identities = [], passphrase }: Identities,
+  maxLogN: number,
+): Promise<Uint8Array> {
+  const header = parseHeader(sealed);
+  let fileKey: Uint8Array | null = null;
+  for (const identity of identities) fileKey ??= await unwrap(sealed, header, identity);
+  if (passphrase !== undefined) {
+    fileKey ??= unwrapWithPassphrase(header.stanzas, passphrase, maxLogN);
+  }
+  if (!fileKey) {
+    throw new PipelineError(
+      "key-wrong",
+      "no identity or passphrase given opens this page; expected one of those it was sealed to",
+    );
+  }
+  checkMac(header, fileKey);
+  return openAgeBody(sealed, header.bytes, fileKey);
 }
 
-async function unwrap(header: Uint8Array, who: Identities, maxLogN: number): Promise<Uint8Array> {
-  const decrypter = new Decrypter();
-  for (const identity of who.identities ?? []) addIdentity(decrypter, identity);
-  const { passphrase } = who;
-  if (passphrase !== undefined) {
-    decrypter.addIdentity({
-      unwrapFileKey: (stanzas: Stanza[]) => unwrapWithPassphrase(stanzas, passphrase, maxLogN),
-    });
-  }
+async function unwrap(
+  sealed: Uint8Array,
+  header: AgeHeader,
+  identity: string,
+): Promise<Uint8Array | null> {
+  const key = readIdentity(identity);
+  if (key) return unwrapWithKey(header.stanzas, key);
+  const library = await loadLibrary();
+  const opener = library.openerFor(identity);
+  if (!opener) throw unreadableIdentity();
   try {
-    return await decrypter.decryptHeader(Uint8Array.from(header));
+    return await library.openHeader(sealed.subarray(0, header.bytes), opener);
   } catch (cause) {
-    if (cause instanceof PipelineError) throw cause;
-    if (cause instanceof Error && cause.message.startsWith("no identity matched")) {
-      throw new PipelineError(
-        "key-wrong",
-        "no identity or passphrase given opens this page; expected one of those it was sealed to",
-      );
-    }
     throw damagedAge("its header is not authentic", cause);
   }
 }
 
-function addIdentity(decrypter: Decrypter, identity: string): void {
-  try {
-    decrypter.addIdentity(identity);
-  } catch {
-    throw new PipelineError(
-      "config-invalid",
-      "an identity cannot be read; expected a text that begins with AGE-SECRET-KEY-1",
-    );
-  }
-}
-
-/** Where the header ends: after the line that begins with `---`. */
-function headerLength(sealed: Uint8Array): number {
-  const start = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length).subarray(
-    0,
-    maxHeaderBytes,
+function unreadableIdentity(): PipelineError {
+  return new PipelineError(
+    "config-invalid",
+    "an identity cannot be read; expected a text that begins with AGE-SECRET-KEY-1",
   );
-  const macAt = start.indexOf("\n--- ");
-  const end = macAt < 0 ? -1 : start.indexOf("\n", macAt + 1);
-  if (end < 0) throw damagedAge("it has no age header");
-  return end + 1;
 }
 
 /** Makes a new X25519 identity (`AGE-SECRET-KEY-1…`). */
-export const generateAgeIdentity = (): Promise<string> => generateX25519Identity();
+export const generateAgeIdentity = async (): Promise<string> =>
+  (await loadLibrary()).generateX25519Identity();
 
 /**
  * The public key (`age1…`) of an identity.
@@ -160,12 +148,9 @@ export const generateAgeIdentity = (): Promise<string> => generateX25519Identity
  */
 export async function identityToRecipient(identity: string): Promise<string> {
   try {
-    return await toRecipient(identity);
+    return await (await loadLibrary()).identityToRecipient(identity);
   } catch {
-    throw new PipelineError(
-      "config-invalid",
-      "an identity cannot be read; expected a text that begins with AGE-SECRET-KEY-1",
-    );
+    throw unreadableIdentity();
   }
 }
 
@@ -203,9 +188,6 @@ async function identityText(file: string | Uint8Array, passphrase?: string): Pro
       "the identity file is encrypted; give its passphrase",
     );
   }
-  const sealed = armored ? armor.decode(text) : Buffer.from(text, "latin1");
-  const headerBytes = headerLength(sealed);
-  const header = sealed.subarray(0, headerBytes);
-  const fileKey = await unwrap(header, { passphrase }, maxIdentityFileLogN);
-  return Buffer.from(openAgeBody(sealed, headerBytes, fileKey)).toString();
+  const sealed = armored ? (await loadLibrary()).decodeArmor(text) : Buffer.from(text, "latin1");
+  return Buffer.from(await openWith(sealed, { passphrase }, maxIdentityFileLogN)).toString();
 }

@@ -10,7 +10,12 @@ import {
   signManifestFile,
   verifyManifestSignature,
 } from "../../src/pipeline/manifest-signature.ts";
-import { pageName, writeSums, type ManifestHead } from "../../src/pipeline/manifest.ts";
+import {
+  pageName,
+  writeSums,
+  type ManifestHead,
+  type PageEntry,
+} from "../../src/pipeline/manifest.ts";
 import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { loadSigningKey } from "../../src/pipeline/signing-key.ts";
 import { PipelineError, type ErrorCode } from "../../src/stages/errors.ts";
@@ -102,7 +107,7 @@ describe("manifest", () => {
       { signer: "rsa:abc" },
     ];
     for (const change of bad) {
-      const head = { ...sampleHead, ...change } as ManifestHead;
+      const head: ManifestHead = Object.assign({}, sampleHead, change);
       const bytes = await manifestBytes(head);
       assert.throws(() => readAll(bytes), failsWith("integrity-failed"), JSON.stringify(change));
     }
@@ -137,6 +142,25 @@ describe("manifest", () => {
       assert.throws(() => readAll(Buffer.from(text.replace(from, to))), /totals are not those/);
     }
     assert.throws(() => readManifest(Buffer.from(text.replace('"pages":3', '"pages":0'))));
+  });
+
+  it("is refused when fragments of a record are not in the order first, middle, last", async () => {
+    const spans: PageEntry["span"][][] = [
+      ["middle"],
+      ["last"],
+      ["first"],
+      ["first", "first", "last"],
+      ["first", undefined],
+    ];
+    for (const order of spans) {
+      const entries = sampleEntries(3).map(({ span: _span, ...entry }, page) => {
+        const span = order[page];
+        const records = span === "first" || span === "middle" ? 0 : 1;
+        return span ? { ...entry, records, span } : entry;
+      });
+      const bytes = await manifestBytes(sampleHead, entries.slice(0, order.length));
+      assert.throws(() => readAll(bytes), failsWith("integrity-failed"), order.join());
+    }
   });
 
   it("of a later format is refused by its number", async () => {

@@ -168,12 +168,61 @@ describe("age", () => {
       { to: [recipient], passphrase: "both" },
     ];
     for (const recipients of bad) {
-      assert.throws(() => checkRecipients(recipients), failsWith("config-invalid"));
       await assert.rejects(sealAge(new Uint8Array(1), recipients), (error: unknown) => {
         assert.ok(error instanceof PipelineError && error.code === "config-invalid");
         assert.ok(!error.message.includes("SECRET") && error.cause === undefined);
         return true;
       });
+    }
+  });
+
+  it("checks recipients before a run as it does when sealing", async () => {
+    const hybrid = await identityToRecipient(await generateHybridIdentity());
+    checkRecipients({ to: [recipient, hybrid] });
+    const typos = [
+      recipient.slice(0, -1),
+      `${recipient}q`,
+      recipient.toUpperCase(),
+      identity,
+      "age1",
+    ];
+    typos.push(hybrid.slice(0, -1), hybrid.replace("age1pq1", "age1tag1"));
+    for (const typo of typos) {
+      assert.throws(() => checkRecipients({ to: [typo] }), failsWith("config-invalid"), typo);
+    }
+    // Every mistyped letter is found by the checksum.
+    for (let at = 4; at < recipient.length; at += 1) {
+      const letter = recipient[at] === "q" ? "p" : "q";
+      const typo = recipient.slice(0, at) + letter + recipient.slice(at + 1);
+      assert.throws(() => checkRecipients({ to: [typo] }), failsWith("config-invalid"), typo);
+    }
+  });
+
+  it("refuses headers with anything added, missing or spelled otherwise", async () => {
+    const text = Buffer.from(await seal(Buffer.from("x"))).toString("latin1");
+    const changes: [string | RegExp, string][] = [
+      ["age-encryption.org/v1", "age-encryption.org/v2"],
+      ["age-encryption.org/v1\n", "age-encryption.org/v1\r\n"],
+      ["-> X25519 ", "-> X25519  "],
+      ["-> X25519 ", "-> x25519 "],
+      [/(-> X25519 \S+)/, "$1 more"],
+      [/(-> X25519 \S+)/, "$1="],
+      [/(-> X25519 \S+\n\S+)/, "$1="],
+      [/(-> X25519 \S+\n\S{20})/, "$1\n"],
+      [/-> X25519 \S+/, `-> X25519 ${"A".repeat(43)}`],
+      ["\n--- ", "\n-> grease\n\n--- "],
+      [/-> X25519 \S+\n\S+\n/, ""],
+      ["\n--- ", "\n---"],
+    ];
+    for (const [from, to] of changes) {
+      const changed = text.replace(from, to);
+      assert.notEqual(changed, text);
+      const attempt = open(Buffer.from(changed, "latin1"));
+      await assert.rejects(
+        attempt,
+        (error: unknown) => failsWith("integrity-failed")(error) || failsWith("key-wrong")(error),
+        to,
+      );
     }
   });
 
