@@ -20,7 +20,11 @@ export interface LoadedPipeline {
   /** The file's folder, absolute: what relative paths in the file start from. */
   readonly baseDir: string;
   readonly locate: Locate;
+  /** Empty: in a file, stages of one's own stand by the path of their module. It makes this a `Pipeline` to run. */
+  readonly customStages: ReadonlyMap<string, never>;
 }
+
+const customStages: ReadonlyMap<string, never> = new Map<string, never>();
 
 /**
  * Reads a pipeline file: UTF-8, at most 1 MiB.
@@ -44,7 +48,7 @@ export function parsePipeline(text: string, fileName: string): LoadedPipeline {
   const spec = Array.isArray(stages) ? { ...value, stages: stages.map(readStage) } : value;
   if (!hasStages(spec))
     throw problemsError(checkConfig(specSchema, spec, [], "none").problems, locate);
-  return { spec, baseDir: dirname(resolve(fileName)), locate };
+  return { spec, baseDir: dirname(resolve(fileName)), locate, customStages };
 }
 
 /** The YAML of a spec; reading it gives an equal spec. */

@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+/**
+ * Starts the command line on a Node that can run it: this one, or the one that lies in node_modules.
+ * Plain JavaScript that every Node since 14 can parse; everything else is in dist/ (or src/, in a changed checkout).
+ */
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { constants } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const here = fileURLToPath(import.meta.url);
+const root = join(dirname(here), "..");
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+
+if (major > 22 || (major === 22 && minor >= 18)) await import(pathToFileURL(entry()).href);
+else startOn(bundledNode());
+
+/** What was built, unless a source file is newer: taking types away at every start costs 35 MB of memory. */
+function entry() {
+  const built = join(root, "dist", "cli", "main.js");
+  const source = join(root, "src");
+  if (!existsSync(source)) return built;
+  const isCurrent = existsSync(built) && newestMillis(source) <= statSync(built).mtimeMs;
+  return isCurrent ? built : join(source, "cli", "main.ts");
+}
+
+function newestMillis(folder) {
+  const files = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".ts"));
+  return Math.max(...files.map((name) => statSync(join(folder, name)).mtimeMs));
+}
+
+function bundledNode() {
+  const name = `node-${process.platform}-${process.arch}`;
+  try {
+    const path = createRequire(here).resolve(`${name}/package.json`);
+    const node = join(dirname(path), "bin", "node");
+    if (existsSync(node)) return node;
+  } catch {
+    // Told below.
+  }
+  console.error(
+    `spillway needs Node.js 22.18 or newer, this is ${process.versions.node}; ` +
+      "install a newer one (https://nodejs.org), or in a checkout run `npm ci`, which brings one along",
+  );
+  process.exit(78);
+}
+
+/** Runs this file again on another Node; signals go to it, and its end becomes ours. */
+function startOn(node) {
+  const child = spawn(node, [here, ...process.argv.slice(2)], { stdio: "inherit" });
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
+  for (const signal of signals) process.on(signal, () => child.kill(signal));
+  child.on("error", (error) => {
+    console.error(`spillway: ${node} does not start (${error.code})`);
+    process.exit(78);
+  });
+  child.on("exit", (code, signal) => {
+    if (signal === null) process.exit(code);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+    // Some signals do not end a Node process; the shell's way of saying the same does.
+    setTimeout(() => process.exit(128 + constants.signals[signal]), 100);
+  });
+}

@@ -1,0 +1,72 @@
+/** The command line: finds the verb, prints what it gives back or why it failed, ends with its exit code. */
+import { systemCode, type PipelineError } from "../stages/errors.ts";
+import { asFailure, failureDocument, failureText } from "./failure.ts";
+import { parseArguments } from "./program.ts";
+import { paintFor } from "./screen.ts";
+import type { Call, Report, Verb } from "./verb.ts";
+
+/** Each verb is loaded when it is called, so that `run` carries nothing of the others in its memory. */
+const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  run: async () => (await import("./run.ts")).run,
+  plan: async () => (await import("./plan.ts")).plan,
+  check: async () => (await import("./check.ts")).check,
+  schema: async () => (await import("./schema.ts")).schema,
+  verify: async () => (await import("./verify.ts")).verify,
+  restore: async () => (await import("./restore.ts")).restore,
+  cat: async () => (await import("./cat.ts")).cat,
+  ls: async () => (await import("./ls.ts")).ls,
+  keygen: async () => (await import("./keygen.ts")).keygen,
+  init: async () => (await import("./init.ts")).init,
+  demo: async () => (await import("./demo.ts")).demo,
+};
+
+/** The one verb that is called, or all of them for help and suggestions. */
+async function loadVerbs(args: readonly string[]): Promise<Verb[]> {
+  const named = args.find((arg) => !arg.startsWith("-")) ?? "";
+  const load = Object.hasOwn(verbs, named) ? [verbs[named]!] : Object.values(verbs);
+  return Promise.all(load.map((verb) => verb()));
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const tell = (failure: PipelineError) => {
+    const paint = paintFor(process.stderr);
+    process.stderr.write(`${failureText(failure, paint, args.includes("--debug"))}\n`);
+    return failure.exitCode;
+  };
+  try {
+    const parsed = await parseArguments(args, await loadVerbs(args));
+    if (typeof parsed === "number") return parsed;
+    const report = await parsed.verb.run(parsed.call);
+    const exitCode = report.failure ? tell(report.failure) : (report.exitCode ?? 0);
+    process.exitCode = exitCode;
+    await printReport(report, parsed.call);
+    return exitCode;
+  } catch (error) {
+    const failure = asFailure(error);
+    process.exitCode = tell(failure);
+    if (args.includes("--json")) await printJson(failureDocument(failure));
+    return failure.exitCode;
+  }
+}
+
+async function printReport(report: Report, { json, quiet }: Call): Promise<void> {
+  if (report.document === undefined) return;
+  if (json) return printJson(report.document);
+  const text = report.isData || !quiet ? report.text(paintFor(process.stdout)) : "";
+  if (text !== "") await print(text);
+}
+
+const printJson = (document: unknown) => print(JSON.stringify(document, null, 2));
+
+function print(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
+}
+
+// Whoever reads our output may stop reading: that ends the command, and is no failure of it.
+process.stdout.on("error", (error) => {
+  process.exit(systemCode(error) === "EPIPE" ? (process.exitCode ?? 0) : 1);
+});
+// An export goes on when nobody looks at its progress any more.
+process.stderr.on("error", () => {});
+
+process.exit(await main(process.argv.slice(2)));

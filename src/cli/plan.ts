@@ -1,0 +1,67 @@
+/** `spillway plan`: what will run, and what it will hold, before anything is touched. */
+import { loadPipeline } from "../pipeline/load.ts";
+import { planPipeline } from "../pipeline/plan.ts";
+import type { PlanReport } from "../pipeline/plan-types.ts";
+import { formatBytes } from "../stages/atoms.ts";
+import { alignColumns, drawBar } from "./screen.ts";
+import type { Paint, Verb } from "./verb.ts";
+
+export const plan: Verb = {
+  name: "plan",
+  summary: "Show the stages and the memory of a pipeline, without touching source or destination",
+  argument: ["<file>", "pipeline in YAML"],
+  examples: ["spillway plan export.yaml"],
+  notes: [
+    "References (${env:…}, ${file:…}) stay unread; `spillway check` says which of them are missing.",
+  ],
+  async run(call) {
+    const pipeline = await loadPipeline(call.argument);
+    const { report } = await planPipeline(pipeline, { resolve: "none", env: call.env });
+    return { document: report, text: (paint) => planText(report, paint), isData: true };
+  },
+};
+
+const barWidth = 24;
+
+function planText(report: PlanReport, paint: Paint): string {
+  const { bold, dim } = paint;
+  return [
+    `${bold(report.name)} in ${bold(formatBytes(report.memoryBytes))} of memory, pages of ${formatBytes(report.pageBytes)}`,
+    "",
+    ...stageTable(report, paint),
+    "",
+    bold("Memory"),
+    ...ledgerTable(report, paint),
+    "",
+    bold("Notes"),
+    ...report.notes.map((note) => `  ${note}`),
+    dim(`  config ${report.configDigest.slice(0, 16)}`),
+  ].join("\n");
+}
+
+function stageTable({ stages }: PlanReport, { dim, cyan, width }: Paint): string[] {
+  const rows = stages.map(({ name, from, takes, gives, holdsBytes }) => [
+    cyan(name),
+    `${takes} → ${gives}`,
+    holdsBytes > 0 ? formatBytes(holdsBytes) : "-",
+    from.length > 1 || from[0] !== name ? from.join(" + ") : "",
+  ]);
+  const head = ["Stage", "Takes → gives", "Holds", "Made of"].map(dim);
+  return alignColumns([head, ...rows], { right: [2], width });
+}
+
+function ledgerTable(report: PlanReport, { dim, green, cyan, width }: Paint): string[] {
+  const { ledger, memoryBytes } = report;
+  const used = ledger.reduce((sum, { bytes }) => sum + bytes, 0);
+  const line = (name: string, bytes: number, why: string, paintBar: (bar: string) => string) => [
+    name,
+    formatBytes(bytes),
+    paintBar(drawBar(bytes / memoryBytes, barWidth)),
+    dim(why),
+  ];
+  const lines = ledger.map(({ name, bytes, why }) =>
+    line(name, bytes, why, name === "lease" ? green : cyan),
+  );
+  lines.push(line("free", memoryBytes - used, "nothing asks for it", dim));
+  return alignColumns(lines, { right: [1], width });
+}

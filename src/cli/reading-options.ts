@@ -1,0 +1,90 @@
+/** What the verbs that read an export share: keys, passphrase, signer and where S3 is. Secrets never come by argv. */
+import { readFile } from "node:fs/promises";
+import type { ReadOptions } from "../readback/find-run.ts";
+import { PipelineError, systemCode } from "../stages/errors.ts";
+import type { Call, VerbOption } from "./verb.ts";
+
+export const s3Options: readonly VerbOption[] = [
+  { flags: "--endpoint <url>", description: "S3 endpoint; AWS_ENDPOINT_URL when absent" },
+  { flags: "--region <name>", description: "S3 region; AWS_REGION when absent" },
+  { flags: "--path-style", description: "S3 addresses of the form endpoint/bucket/key" },
+];
+
+export const keyOptions: readonly VerbOption[] = [
+  {
+    flags: "-i, --identity <file>",
+    description: "age identity file that opens the pages; may be given several times",
+    repeats: true,
+  },
+  {
+    flags: "--passphrase-file <file>",
+    description: "file whose first line is the passphrase; SPILLWAY_PASSPHRASE when absent",
+  },
+  {
+    flags: "--signer <key>",
+    description: "demand this signer: ed25519:…, or a file with its public key (PEM)",
+  },
+];
+
+export const s3Note =
+  "S3 credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.";
+
+/** Reads what the options name. */
+export async function readingOptions(call: Call, signal: AbortSignal): Promise<ReadOptions> {
+  const identity = await Promise.all(
+    call.texts("identity").map((path) => readText(path, "an age identity file", "latin1")),
+  );
+  const passphrase = await readPassphrase(call);
+  const signer = await readSigner(call.text("signer"));
+  return {
+    signal,
+    s3: s3Of(call),
+    ...(identity.length > 0 && { identity }),
+    ...(passphrase !== undefined && { passphrase }),
+    ...(signer !== undefined && { signer }),
+  };
+}
+
+/** True when the call has what opens sealed pages. */
+export const hasKey = (call: Call): boolean =>
+  call.texts("identity").length > 0 ||
+  call.text("passphrase-file") !== undefined ||
+  Boolean(call.env["SPILLWAY_PASSPHRASE"]);
+
+function s3Of(call: Call): NonNullable<ReadOptions["s3"]> {
+  const endpoint = call.text("endpoint");
+  const region = call.text("region");
+  return {
+    ...(endpoint !== undefined && { endpoint }),
+    ...(region !== undefined && { region }),
+    ...(call.flag("path-style") && { pathStyle: true }),
+  };
+}
+
+async function readPassphrase(call: Call): Promise<string | undefined> {
+  const path = call.text("passphrase-file");
+  if (path === undefined) return call.env["SPILLWAY_PASSPHRASE"] || undefined;
+  const [line = ""] = (await readText(path, "a file with a passphrase")).split(/\r?\n/, 1);
+  if (line !== "") return line;
+  throw new PipelineError("config-invalid", `${path}: its first line is empty; expected a passphrase`);
+}
+
+async function readSigner(signer: string | undefined): Promise<string | undefined> {
+  if (signer === undefined || signer.startsWith("ed25519:")) return signer;
+  return readText(signer, "ed25519:… or a file with a public key");
+}
+
+/** `latin1` is one letter a byte: an identity file that is itself sealed stays what it is. */
+async function readText(
+  path: string,
+  expected: string,
+  encoding: "utf8" | "latin1" = "utf8",
+): Promise<string> {
+  try {
+    return await readFile(path, encoding);
+  } catch (error) {
+    const reason = systemCode(error) ?? "unknown error";
+    const what = reason === "ENOENT" ? "no such file" : `cannot be read (${reason})`;
+    throw new PipelineError("input-missing", `${path}: ${what}; expected ${expected}`);
+  }
+}

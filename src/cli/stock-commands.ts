@@ -1,0 +1,54 @@
+/** Shell commands with which a recipient checks and restores an export without spillway. */
+import { fileURLToPath } from "node:url";
+import type { Plan } from "../pipeline/plan.ts";
+
+export interface StockCommands {
+  /** Brings the run's folder here and enters it. */
+  readonly enter: string;
+  /** Compares every page with its digest. */
+  readonly check: string;
+  /** Writes the records to one file. */
+  readonly restore: string;
+}
+
+/**
+ * @param runUrl the run's folder, as `RunSummary.destination` has it
+ * @param format file name extension of the records
+ */
+export function stockCommands(
+  runUrl: string,
+  { compress, encrypt }: Plan["layers"],
+  format: string,
+  identityFile = "key.txt",
+): StockCommands {
+  const packed = { zstd: ".zst", gzip: ".gz", none: "" }[compress];
+  const unpack = { zstd: "zstd -dc", gzip: "gzip -dc", none: "cat" }[compress];
+  const pages = `*.${format}${packed}${encrypt === "age" ? ".age" : ""}`;
+  const decrypt = `age -d -i ${shellWord(identityFile)} "$p"`;
+  const open =
+    encrypt === "none"
+      ? `${unpack} "$p"`
+      : compress === "none"
+        ? decrypt
+        : `${decrypt} | ${unpack}`;
+  return {
+    enter: enterCommand(runUrl),
+    check: "sha256sum -c --quiet SHA256SUMS",
+    restore: `for p in ${pages}; do ${open}; done > rows.${format}`,
+  };
+}
+
+function enterCommand(runUrl: string): string {
+  const folder = runUrl.split("/").slice(-2).join("/");
+  if (runUrl.startsWith("file:")) return `cd ${shellWord(fileURLToPath(runUrl))}`;
+  if (runUrl.startsWith("tar:")) {
+    const file = fileURLToPath(runUrl.replace(/^tar:/, "file:")).slice(0, -folder.length - 1);
+    return `tar -xf ${shellWord(file)} && cd ${shellWord(folder)}`;
+  }
+  return `aws s3 cp --recursive ${shellWord(runUrl)} . `.trimEnd();
+}
+
+/** A word as a POSIX shell reads it. */
+export function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
