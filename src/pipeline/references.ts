@@ -27,6 +27,8 @@ export interface FieldFacts {
   readonly isSecret: boolean;
   /** Texts stay texts; elsewhere `4096` and `true` become what they look like. */
   readonly isText: boolean;
+  /** A variable that is not set means the setting is not there, as OpenTelemetry's own variables do. */
+  readonly mayBeUnset?: boolean;
 }
 
 export interface ResolveOptions {
@@ -198,6 +200,7 @@ async function lookUp(
   const value = Object.hasOwn(env, name) ? env[name] : undefined;
   if (value) return value;
   if (fallback !== undefined) return fallback;
+  if (field.mayBeUnset) return "";
   const state = value === undefined ? "not set" : "empty";
   const remedy = `set it or give a default: \${env:${name}:-…}`;
   return { problem: `the environment variable ${name} is ${state}; ${remedy}` };

@@ -107,6 +107,7 @@ export function describeField(registry: ReadonlyMap<string, AnyStage>, path: Pat
     : findSchemas([specSchema], path);
   return {
     isSecret: schemas.some((schema) => v.getMetadata(schema)["secret"] === true),
+    mayBeUnset: schemas.some((schema) => v.getMetadata(schema)["mayBeUnset"] === true),
     // Where nothing is known, a text stays as it is.
     isText: isText(schemas) || schemas.length === 0,
   };

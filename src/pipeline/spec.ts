@@ -10,7 +10,10 @@ export type StageSpec = Readonly<Record<string, unknown>>;
 export const telemetrySchema = v.strictObject({
   otlp: v.pipe(
     v.optional(text),
-    v.description("OTLP/HTTP endpoint; without it the OTEL_* environment decides"),
+    v.description(
+      "OTLP/HTTP endpoint; without it, or when its variable is not set, the OTEL_* environment decides",
+    ),
+    v.metadata({ mayBeUnset: true }),
   ),
   sdk: v.pipe(
     v.optional(v.picklist(["light", "node"], "expected light or node"), "light"),

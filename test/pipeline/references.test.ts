@@ -58,6 +58,15 @@ describe("references", () => {
     );
   });
 
+  it("leave the telemetry endpoint out when its variable is not set, as OpenTelemetry does", async () => {
+    const spec = parsePipeline(
+      'name: a\nstages: []\ntelemetry: { otlp: "${env:NONE}" }\n',
+      "a.yaml",
+    );
+    const resolved = await resolveSpec(spec.spec, testRegistry, { env, baseDir: folder });
+    assert.deepEqual(resolved.telemetry, {});
+  });
+
   it("leave a setting out whose default is nothing, but never a secret or a stage", async () => {
     const reference = "${env:NONE:-}";
     assert.deepEqual(await resolve({ otlp: reference, sdk: "light" }), { sdk: "light" });
