@@ -137,6 +137,7 @@ function readTail(text: string): ManifestTail {
 function* readPages(lines: Buffer, head: ManifestHead, tail: ManifestTail): Generator<PageEntry> {
   const extension = pageExtension(head.layers);
   const sum = { pages: 0, records: 0, bytes: 0 };
+  let open = false;
   for (let at = 0; at <= lines.length; sum.pages += 1) {
     const newline = lines.indexOf(10, at);
     const end = newline < 0 ? lines.length : newline;
@@ -147,15 +148,28 @@ function* readPages(lines: Buffer, head: ManifestHead, tail: ManifestTail): Gene
     if (line !== expected || entry.name !== pageName(sum.pages, extension)) {
       throw notCanonical(`page ${sum.pages}`);
     }
+    checkSpan(entry, open);
+    open = entry.span === "first" || entry.span === "middle";
     sum.records += entry.records;
     sum.bytes += entry.bytes;
     yield entry;
     at = end + 1;
   }
   const { pages, records, bytes } = tail.totals;
-  if (sum.pages !== pages || sum.records !== records || sum.bytes !== bytes) {
+  if (open || sum.pages !== pages || sum.records !== records || sum.bytes !== bytes) {
     throw new PipelineError("integrity-failed", "manifest: its totals are not those of its pages");
   }
+}
+
+/** A record larger than a page is one first, any middle and one last page, and is counted where it ends. */
+function checkSpan({ name, span, records }: PageEntry, open: boolean): void {
+  const goesOn = span === "middle" || span === "last";
+  const most = span === "last" ? 1 : span === undefined ? Number.MAX_SAFE_INTEGER : 0;
+  if (goesOn === open && records <= most) return;
+  throw new PipelineError(
+    "integrity-failed",
+    `manifest: ${name} does not go on where the page before it stopped`,
+  );
 }
 
 function understand<Schema extends v.GenericSchema>(
