@@ -1,6 +1,6 @@
 /** Who reads the metrics: OTLP at an interval, Prometheus when it asks. */
 import type { IMetricReader } from "@opentelemetry/sdk-metrics";
-import { createMetricExporter } from "./light-exporters.ts";
+import { createMetricExporter } from "./metric-exporter.ts";
 import { countSetting, exporters, type Env } from "./otel-env.ts";
 import type { OtlpClient } from "./otlp-http.ts";
 import { loadPrometheus, loadSdkMetrics } from "./packages.ts";

@@ -2,10 +2,8 @@
  * `sdk: light`: the SDK's core packages and a thin OTLP/HTTP-JSON exporter. Same API, names and `OTEL_*` variables as the
  * full SDK at a third of its memory. Providers are ours alone: nothing global is registered.
  */
-import type { SpanProcessor } from "@opentelemetry/sdk-trace";
 import { settlesWithin } from "./deadline.ts";
 import { registerExportGauges } from "./gauges.ts";
-import { createSpanExporter } from "./light-exporters.ts";
 import { startReaders } from "./light-readers.ts";
 import { neverSample, samplerOf } from "./light-sampler.ts";
 import { scope } from "./names.ts";
@@ -21,7 +19,8 @@ import { endpointOf } from "./otlp-endpoint.ts";
 import { createOtlpClient, type OtlpClient } from "./otlp-http.ts";
 import { loadResources, loadSdkMetrics, loadSdkTrace } from "./packages.ts";
 import type { Providers, StartOptions } from "./sdk.ts";
-import { createSpanLedger, type SpanLedger } from "./span-ledger.ts";
+import { createSpanLedger } from "./span-ledger.ts";
+import { createSpanQueue } from "./span-queue.ts";
 
 /**
  * Starts tracing and metrics as `env` says.
@@ -29,7 +28,7 @@ import { createSpanLedger, type SpanLedger } from "./span-ledger.ts";
  */
 export async function startLight(env: Env, options: StartOptions): Promise<Providers> {
   warnOfUnknown(env, options.warn);
-  const ledger = createSpanLedger(options.queueSpans);
+  const ledger = createSpanLedger();
   const clients: OtlpClient[] = [];
   const clientOf = (signal: Signal) => {
     const client = createOtlpClient(endpointOf(env, signal));
@@ -41,7 +40,15 @@ export async function startLight(env: Env, options: StartOptions): Promise<Provi
     resourceFromAttributes(serviceAttributes(env, options.version)),
   );
   const spanProcessors = exporters(env, "TRACES").includes("otlp")
-    ? [batchSpans(env, clientOf("TRACES"), ledger, options.queueSpans)]
+    ? [
+        createSpanQueue({
+          client: clientOf("TRACES"),
+          ledger,
+          queueSpans: options.queueSpans,
+          batchSpans: countSetting(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+          delayMillis: countSetting(env, "OTEL_BSP_SCHEDULE_DELAY", 5000),
+        }),
+      ]
     : [];
   const sampler = spanProcessors.length > 0 ? samplerOf(env, options.warn) : neverSample();
   const readers = await startReaders(env, () => clientOf("METRICS"), ledger, options.warn);
@@ -66,34 +73,6 @@ export async function startLight(env: Env, options: StartOptions): Promise<Provi
 }
 
 const lastWordMillis = 100;
-
-/** The SDK's batching queue; what it takes and what it turns away is booked. */
-function batchSpans(
-  env: Env,
-  client: OtlpClient,
-  ledger: SpanLedger,
-  queueSpans: number,
-): SpanProcessor {
-  const batch = new (loadSdkTrace().BatchSpanProcessor)({
-    exporter: createSpanExporter(client, ledger),
-    maxQueueSize: queueSpans,
-    maxExportBatchSize: Math.min(
-      queueSpans,
-      countSetting(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
-    ),
-    scheduledDelayMillis: countSetting(env, "OTEL_BSP_SCHEDULE_DELAY", 5000),
-    exportTimeoutMillis: countSetting(env, "OTEL_BSP_EXPORT_TIMEOUT", 30_000),
-  });
-  return {
-    onStart: (span, context) => batch.onStart(span, context),
-    onEnd(span) {
-      if (span.spanContext().traceFlags & 1) ledger.ended();
-      batch.onEnd(span);
-    },
-    forceFlush: () => batch.forceFlush(),
-    shutdown: () => batch.shutdown(),
-  };
-}
 
 function warnOfUnknown(env: Env, warn: StartOptions["warn"]): void {
   for (const signal of ["TRACES", "METRICS"] as const) {

@@ -27,7 +27,7 @@ import { createSpanLedger, type SpanLedger } from "./span-ledger.ts";
  */
 export async function startNode(env: Env, options: StartOptions): Promise<Providers> {
   const { startNodeSdk } = installed();
-  const ledger = createSpanLedger(options.queueSpans);
+  const ledger = createSpanLedger();
   const sized = { ...env, OTEL_BSP_MAX_QUEUE_SIZE: String(options.queueSpans) };
   const sdk = withEnvironment(sized, () =>
     startNodeSdk({
@@ -38,7 +38,7 @@ export async function startNode(env: Env, options: StartOptions): Promise<Provid
   logToStderr(env);
   const { loggingErrorHandler, setGlobalErrorHandler } = loadCore();
   setGlobalErrorHandler(() => ledger.failed());
-  if (!bookSpans(trace.getTracerProvider(), ledger)) {
+  if (!bookSpans(trace.getTracerProvider(), ledger, options.queueSpans)) {
     options.warn(
       "this version of @opentelemetry/sdk-node hides its queue; lost spans are not counted",
     );
@@ -114,28 +114,35 @@ interface Processor {
 }
 
 /** The SDK's own public interfaces tell nobody how many spans it loses, so its parts are followed from outside. */
-function bookSpans(provider: unknown, ledger: SpanLedger): boolean {
+function bookSpans(provider: unknown, ledger: SpanLedger, capacity: number): boolean {
   const delegate = call(provider, "getDelegate");
   const processors = field(field(delegate, "_activeSpanProcessor"), "_spanProcessors");
   if (!Array.isArray(processors)) return false;
   const known = processors.filter(isProcessor);
-  for (const processor of known) bookProcessor(processor, ledger);
+  for (const processor of known) bookProcessor(processor, ledger, capacity);
   return known.length === processors.length;
 }
 
-function bookProcessor(processor: Processor, ledger: SpanLedger): void {
+/** The queue drops what comes when it is full, so we count along. */
+function bookProcessor(processor: Processor, ledger: SpanLedger, capacity: number): void {
   const exporter = processor._exporter;
   const onEnd = processor.onEnd.bind(processor);
   const send = exporter.export.bind(exporter);
+  let queued = 0;
   processor.onEnd = (span) => {
-    if (span.spanContext().traceFlags & 1) ledger.ended();
+    if (span.spanContext().traceFlags & 1) {
+      ledger.ended();
+      if (queued >= capacity) ledger.settled(0, 1);
+      else queued += 1;
+    }
     onEnd(span);
   };
   exporter.export = (spans, done) => {
     const { length } = spans;
-    ledger.handed(length);
+    queued -= length;
     send(spans, (result) => {
-      ledger.settled(length, result.code === 0 ? 0 : length);
+      const delivered = result.code === 0 ? length : 0;
+      ledger.settled(delivered, length - delivered);
       done(result);
     });
   };

@@ -12,10 +12,10 @@ const http = process.getBuiltinModule("node:http");
 
 export interface OtlpClient {
   /**
-   * Sends one body; tells how many of its items the collector turned away (OTLP's partial success).
+   * Sends one body, which must not change until then; tells how many of its items the collector turned away (OTLP's partial success).
    * @throws Error when the deadline has passed or the collector refuses; the message names no header and no URL.
    */
-  post(body: string): Promise<{ readonly rejected: number }>;
+  post(body: Uint8Array): Promise<{ readonly rejected: number }>;
   /** From now on nothing is tried twice. */
   hurry(): void;
   /** Gives up what is on the way and closes the connections. */
@@ -39,7 +39,7 @@ export function createOtlpClient(endpoint: OtlpEndpoint): OtlpClient {
   const closed = new AbortController();
   const hurried = new AbortController();
 
-  const send = (body: Buffer, signal: AbortSignal) =>
+  const send = (body: Uint8Array, signal: AbortSignal) =>
     new Promise<Answer>((resolve, reject) => {
       const sent = request(endpoint.url, { ...requestOptions(endpoint, body), agent, signal });
       sent.once("error", reject);
@@ -48,8 +48,8 @@ export function createOtlpClient(endpoint: OtlpEndpoint): OtlpClient {
     });
 
   return {
-    async post(text) {
-      const body = endpoint.gzip ? gzipSync(text) : Buffer.from(text);
+    async post(plain) {
+      const body = endpoint.gzip ? gzipSync(plain) : plain;
       const signal = AbortSignal.any([closed.signal, AbortSignal.timeout(endpoint.timeoutMillis)]);
       for (let pause = firstPauseMillis; ; pause = Math.min(2 * pause, longestPauseMillis)) {
         const last = hurried.signal.aborted;
@@ -78,7 +78,7 @@ function transportOf({ url, certificate }: OtlpEndpoint) {
   return { request: https.request, agent };
 }
 
-function requestOptions({ headers, gzip }: OtlpEndpoint, body: Buffer): RequestOptions {
+function requestOptions({ headers, gzip }: OtlpEndpoint, body: Uint8Array): RequestOptions {
   return {
     method: "POST",
     headers: {

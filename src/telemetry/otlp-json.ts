@@ -3,15 +3,16 @@ import type { Attributes, HrTime, SpanContext } from "@opentelemetry/api";
 import type { MetricData, ResourceMetrics } from "@opentelemetry/sdk-metrics";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 
-/** The body of `POST /v1/traces`. All spans come from one tracer, so they share resource and scope. */
-export function encodeSpans(spans: readonly ReadableSpan[]): string {
-  const [first] = spans;
-  if (!first) return JSON.stringify({ resourceSpans: [] });
-  const resource = { attributes: keyValues(first.resource.attributes) };
-  const { name, version } = first.instrumentationScope;
-  const scopeSpans = [{ scope: { name, version }, spans: spans.map(encodeSpan) }];
-  return JSON.stringify({ resourceSpans: [{ resource, scopeSpans }] });
+/** How the body of `POST /v1/traces` begins; spans of one tracer share resource and scope, and follow with commas. */
+export function encodeSpansHead({ resource, instrumentationScope }: ReadableSpan): string {
+  const { name, version } = instrumentationScope;
+  const attributes = JSON.stringify(keyValues(resource.attributes));
+  const scope = JSON.stringify({ name, version });
+  return `{"resourceSpans":[{"resource":{"attributes":${attributes}},"scopeSpans":[{"scope":${scope},"spans":[`;
 }
+
+/** How it ends. */
+export const spansTail = "]}]}]}";
 
 /** The body of `POST /v1/metrics`. */
 export function encodeMetrics(metrics: ResourceMetrics): string {
@@ -23,10 +24,11 @@ export function encodeMetrics(metrics: ResourceMetrics): string {
   return JSON.stringify({ resourceMetrics: [{ resource, scopeMetrics }] });
 }
 
-function encodeSpan(span: ReadableSpan): object {
+/** One span of the body. */
+export function encodeSpan(span: ReadableSpan): string {
   const own = span.spanContext();
   const parent = span.parentSpanContext;
-  return {
+  return JSON.stringify({
     ...identity(own),
     ...(parent && { parentSpanId: parent.spanId }),
     flags: flags(own.traceFlags, parent?.isRemote),
@@ -43,7 +45,7 @@ function encodeSpan(span: ReadableSpan): object {
       flags: flags(context.traceFlags, context.isRemote),
     })),
     status: { code: span.status.code, message: span.status.message },
-  };
+  });
 }
 
 function identity({ traceId, spanId, traceState }: SpanContext): object {

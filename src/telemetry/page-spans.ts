@@ -5,6 +5,7 @@
 import type { Context, Span, Tracer } from "@opentelemetry/api";
 import type { DurablePage, Page } from "../stages/nouns.ts";
 import { type AnyPage, countItem, isPage, isPaged } from "./counts.ts";
+import { epochMillis } from "./epoch-millis.ts";
 import { attributes, spans } from "./names.ts";
 import { SpanStatusCode, trace } from "./packages.ts";
 import type { StageInfo } from "./stage-watch.ts";
@@ -145,9 +146,4 @@ function forgetBirths(births: Map<number, number>, upTo: number): void {
     if (page > upTo) break;
     births.delete(page);
   }
-}
-
-/** Milliseconds since the epoch with the fraction that `Date.now()` lacks. */
-function epochMillis(): number {
-  return performance.timeOrigin + performance.now();
 }

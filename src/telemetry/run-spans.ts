@@ -1,6 +1,7 @@
 /** The spans of one run: `export <pipeline>`, a child for each stage, and the pages' journeys. */
 import type { Attributes, Context, Span, Tracer } from "@opentelemetry/api";
 import { PipelineError } from "../stages/errors.ts";
+import { epochMillis } from "./epoch-millis.ts";
 import { attributes, clientStages, spans } from "./names.ts";
 import { SpanKind, SpanStatusCode, trace } from "./packages.ts";
 import { createPageSpans } from "./page-spans.ts";
@@ -27,7 +28,11 @@ export function startRunSpans({ tracer, parent, pipeline, ...init }: RunSpansIni
   const linked = parseTraceparent(init.resumed);
   const run = tracer.startSpan(
     `${spans.run.name} ${pipeline}`,
-    { attributes: init.attributes, links: linked ? [{ context: linked }] : [] },
+    {
+      startTime: epochMillis(),
+      attributes: init.attributes,
+      links: linked ? [{ context: linked }] : [],
+    },
     parent,
   );
   const inRun = trace.setSpan(parent, run);
@@ -48,15 +53,16 @@ export function startRunSpans({ tracer, parent, pipeline, ...init }: RunSpansIni
       // An error passes through every later stage; only the first one to show it is its origin.
       if (error && first?.reason !== error.reason) setError(span, error.reason);
       first ??= error;
-      span.setAttributes(attributesOf(stage.stats())).end();
+      span.setAttributes(attributesOf(stage.stats())).end(epochMillis());
       stages.delete(stage);
     },
     end(facts, error) {
       pages.abort();
-      for (const [stage, span] of stages) span.setAttributes(attributesOf(stage.stats())).end();
+      for (const [stage, span] of stages)
+        span.setAttributes(attributesOf(stage.stats())).end(epochMillis());
       stages.clear();
       if (error) setError(run, error.reason);
-      run.setAttributes(facts).end();
+      run.setAttributes(facts).end(epochMillis());
     },
   };
 }
@@ -66,6 +72,7 @@ function startStage(tracer: Tracer, run: Context, { name }: StageInfo): Span {
   return tracer.startSpan(
     `${spans.stage.name} ${name}`,
     {
+      startTime: epochMillis(),
       kind: client ? SpanKind.CLIENT : SpanKind.INTERNAL,
       attributes: { [attributes.stage.name]: name, ...client },
     },

@@ -6,22 +6,18 @@ export interface Losses {
 }
 
 export interface SpanLedger extends Losses {
-  /** A sampled span ended and was offered to the queue. */
+  /** A sampled span ended. */
   ended(): void;
-  /** The queue handed this many to the exporter. */
-  handed(spans: number): void;
-  /** Of those, so many have arrived, and so many never will. */
-  settled(spans: number, lost: number): void;
+  /** So many of those have arrived, and so many never will. */
+  settled(delivered: number, lost: number): void;
   /** A request failed for good, whatever it carried. */
   failed(): void;
-  /** At the end: whatever waits still or is on its way is lost as well. */
+  /** At the end: what waits still or is on its way is lost as well. */
   close(): Losses;
 }
 
-/** @param capacity spans the queue holds; it drops what comes when it is full, so we can count along */
-export function createSpanLedger(capacity: number): SpanLedger {
-  let queued = 0;
-  let onTheWay = 0;
+export function createSpanLedger(): SpanLedger {
+  let open = 0;
   let droppedSpans = 0;
   let exportErrors = 0;
   return {
@@ -32,24 +28,18 @@ export function createSpanLedger(capacity: number): SpanLedger {
       return exportErrors;
     },
     ended() {
-      if (queued >= capacity) droppedSpans += 1;
-      else queued += 1;
+      open += 1;
     },
-    handed(spans) {
-      queued -= spans;
-      onTheWay += spans;
-    },
-    settled(spans, lost) {
-      onTheWay -= spans;
+    settled(delivered, lost) {
+      open -= delivered + lost;
       droppedSpans += lost;
     },
     failed() {
       exportErrors += 1;
     },
     close() {
-      droppedSpans += queued + onTheWay;
-      queued = 0;
-      onTheWay = 0;
+      droppedSpans += open;
+      open = 0;
       return { droppedSpans, exportErrors };
     },
   };
