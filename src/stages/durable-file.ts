@@ -8,10 +8,15 @@ import { dirname } from "node:path";
 
 const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
-/** Writes all of `bytes`, however little each call takes. */
-export async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+/** Writes all of `bytes`, however little each call takes: at `position`, or where the file stands. */
+export async function writeAll(
+  file: FileHandle,
+  bytes: Uint8Array,
+  position?: number,
+): Promise<void> {
   for (let at = 0; at < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, at, bytes.length - at);
+    const place = position === undefined ? null : position + at;
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, place);
     if (bytesWritten === 0) throw new Error("a write took nothing");
     at += bytesWritten;
   }

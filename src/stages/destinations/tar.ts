@@ -15,15 +15,8 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError } from "../errors.ts";
 import type { ListedObject, OpenDestination, StoredObject } from "./destination.ts";
-import {
-  digestOf,
-  failureOf,
-  guard,
-  linkOnce,
-  readPieces,
-  statOf,
-  syncFolder,
-} from "./durable-file.ts";
+import { syncFolder } from "../durable-file.ts";
+import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, segmentsOf } from "./object-names.ts";
 import {
   type Bundle,

@@ -88,7 +88,8 @@ describe("destination file", () => {
 
   it("says that there is no space left, and keeps no torn object", async () => {
     // Every write to this device fails with ENOSPC, as on a full disk.
-    const { writeAll, guard } = await import("../../../src/stages/destinations/durable-file.ts");
+    const { writeAll } = await import("../../../src/stages/durable-file.ts");
+    const { guard } = await import("../../../src/stages/destinations/file-work.ts");
     const { open: openHandle } = await import("node:fs/promises");
     const full = await openHandle("/dev/full", "w");
     try {

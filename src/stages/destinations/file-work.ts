@@ -1,36 +1,14 @@
 /**
- * Files that would survive a power cut, for destinations that are files: whole writes, folders made and synced,
+ * Files that would survive a power cut, for destinations that are files: folders made and synced,
  * links that never overwrite, reads that notice a short file, and system errors in the words of our codes.
  */
 import { createHash } from "node:crypto";
 import { type FileHandle, link, lstat, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncFolder } from "../durable-file.ts";
 import { PipelineError, systemCode } from "../errors.ts";
 
 const pieceBytes = 2 ** 20;
-
-/** Writes all of `bytes` at `position`; any single write may be short. */
-export async function writeAll(
-  file: FileHandle,
-  bytes: Uint8Array,
-  position: number,
-): Promise<void> {
-  let done = 0;
-  while (done < bytes.length) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
-  }
-}
-
-/** Makes what is named in a folder as durable as what is in its files. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
 
 /** Makes a folder (0700) and its missing parents, each durable in its own parent. */
 export async function makeFolder(path: string): Promise<void> {
