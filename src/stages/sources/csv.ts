@@ -91,7 +91,8 @@ function createParser({ delimiter, maxRecord }: CsvShape, records: Tuple[]): Par
     delimiter,
     bom: true,
     record_delimiter: ["\r\n", "\n", "\r"],
-    max_record_size: maxRecord,
+    // Compared before a byte is added, and 0 would be no limit.
+    max_record_size: Math.max(1, maxRecord - 1),
     cast: (text, { quoting }) => (text === "" && !quoting ? null : text),
     on_record: (record: Tuple) => {
       records.push(record);
