@@ -8,7 +8,8 @@ import { join } from "node:path";
 import type { KeyObject } from "node:crypto";
 import envPaths from "env-paths";
 import { PipelineError, systemCode } from "../stages/errors.ts";
-import { linkOnce, syncFolder, writeAll } from "../stages/destinations/durable-file.ts";
+import { linkOnce } from "../stages/destinations/file-work.ts";
+import { syncFolder, writeAll } from "../stages/durable-file.ts";
 import { publicText } from "./manifest-signature.ts";
 
 export interface SigningKey {

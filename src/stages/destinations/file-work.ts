@@ -3,7 +3,7 @@
  * links that never overwrite, reads that notice a short file, and system errors in the words of our codes.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, link, lstat, mkdir, open } from "node:fs/promises";
+import { type FileHandle, link, lstat, mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { syncFolder } from "../durable-file.ts";
 import { PipelineError, systemCode } from "../errors.ts";
