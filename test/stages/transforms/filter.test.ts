@@ -16,13 +16,15 @@ async function keeps(config: InferOutput<typeof filter.config>): Promise<unknown
   return (await collect(batches)).flatMap((batch) => batch.rows.map((row) => (row as Row)["id"]));
 }
 
+const many = Array.from({ length: 20 }, () => rows).flat();
+
 describe("filter", () => {
   checkStageContract({
-    stage: { ...filter, name: "filter", config: filter.config.options[2] },
+    stage: Object.assign({}, filter, { name: "filter", config: filter.config.options[2] }),
     config: () => ({ column: "code", in: ["a", "b"] }),
     required: ["column", "in"],
     wrong: { column: 1, in: "a" },
-    makeInput: (pieces) => documentBatches(Array<typeof rows>(20).fill(rows).flat(), pieces),
+    makeInput: (pieces) => documentBatches(many, pieces),
     contentOf: (items) => items.flatMap((item) => item.rows.map((row) => JSON.stringify(row))),
     empty: {
       input: () => documentBatches([]),

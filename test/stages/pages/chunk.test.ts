@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { hash } from "node:crypto";
+import * as fc from "fast-check";
+import { createLease } from "../../../src/stages/lease.ts";
+import type { Page, RecordBatch } from "../../../src/stages/nouns.ts";
+import { chunk, nextChain, pageWeight } from "../../../src/stages/pages/chunk.ts";
+import { checkStageContract, testContext } from "../../contract/stage-contract.ts";
+import { recordBatches, sourceEnd, stream } from "../../fixtures/pipelines.ts";
+
+const pageBytes = 4096;
+
+/** Records of these lengths, each byte telling which record it is of. */
+const recordsOf = (lengths: readonly number[]) =>
+  lengths.map((length, i) => new Uint8Array(length).fill(i % 251));
+
+interface Seen extends Omit<Page, "release" | "content"> {
+  readonly content: Buffer;
+}
+
+/** Pages as they were, each released at once. */
+async function pagesOf(batches: Iterable<RecordBatch>, size = pageBytes): Promise<Seen[]> {
+  const context = testContext({ lease: createLease(2 * pageWeight(size)) });
+  const pages: Seen[] = [];
+  for await (const page of chunk.open({ size }, context, stream(batches))) {
+    const { release: _release, content, ...rest } = page;
+    pages.push({ ...rest, content: Buffer.from(content) });
+    page.release();
+  }
+  assert.equal(context.lease.inUseBytes, 0);
+  return pages;
+}
+
+const pick = (pages: readonly Seen[], ...keys: readonly (keyof Seen)[]) =>
+  pages.map((page) => keys.map((key) => page[key]));
+
+describe("chunk", () => {
+  const small = recordsOf(Array.from({ length: 200 }, (_, i) => 90 + (i % 20)));
+
+  checkStageContract({
+    stage: chunk,
+    config: () => ({ size: pageBytes }),
+    wrong: { size: "1KiB" },
+    makeInput: (pieces) => recordBatches(small, pieces),
+    contentOf: (pages) => pages.map(({ page, chain, records }) => ({ page, chain, records })),
+    empty: {
+      input: () => recordBatches([]),
+      check: (pages) => {
+        assert.equal(pages.length, 1);
+        const { page, records, total, span, bytes, final, content } = pages[0]!;
+        assert.deepEqual(
+          { page, records, total, span, bytes, final, length: content.length },
+          { page: 0, records: 0, total: 0, span: "whole", bytes: 0, final: true, length: 0 },
+        );
+        assert.deepEqual(pages[0]!.facts, { columns: [], end: sourceEnd(0) });
+      },
+    },
+  });
+
+  it("makes pages of 1 MiB unless told otherwise, of 4 KiB at least and 256 MiB at most", () => {
+    const sizeOf = (input: unknown) => chunk.config["~run"]({ value: input }, {}).value;
+    assert.deepEqual(sizeOf({}), { size: 2 ** 20 });
+    for (const size of ["4095B", "257MiB"]) assert.notDeepEqual(sizeOf({ size }), { size });
+  });
+
+  it("fills pages with whole records and counts them", async () => {
+    const pages = await pagesOf(recordBatches(recordsOf([2000, 2000, 2000, 96, 4096, 1])));
+    assert.deepEqual(pick(pages, "bytes", "records", "total", "span", "final"), [
+      [4000, 2, 2, "whole", false],
+      [2096, 2, 4, "whole", false],
+      [4096, 1, 5, "whole", false],
+      [1, 1, 6, "whole", true],
+    ]);
+  });
+
+  it("spreads a record larger than a page over pages that hold nothing else, and marks them", async () => {
+    const pages = await pagesOf(recordBatches(recordsOf([10, 3 * 4096 + 5, 20, 4097])));
+    assert.deepEqual(pick(pages, "bytes", "records", "total", "span", "final"), [
+      [10, 1, 1, "whole", false],
+      [4096, 0, 1, "first", false],
+      [4096, 0, 1, "middle", false],
+      [4096, 0, 1, "middle", false],
+      [5, 1, 2, "last", false],
+      [20, 1, 3, "whole", false],
+      [4096, 0, 3, "first", false],
+      [1, 1, 4, "last", true],
+    ]);
+  });
+
+  it("needs no middle for a record of exactly two pages", async () => {
+    const pages = await pagesOf(recordBatches(recordsOf([2 * 4096])));
+    assert.deepEqual(pick(pages, "span", "final"), [
+      ["first", false],
+      ["last", true],
+    ]);
+  });
+
+  it("counts framing as no record, wherever it lies", async () => {
+    const pages = await pagesOf(recordBatches(recordsOf([4000]), 1, "]".repeat(200)));
+    assert.deepEqual(pick(pages, "bytes", "records", "total", "final"), [
+      [4000, 1, 1, false],
+      [200, 0, 1, true],
+    ]);
+    const long = await pagesOf(recordBatches([], 1, "]".repeat(5000)));
+    assert.deepEqual(pick(long, "records", "total", "span"), [
+      [0, 0, "first"],
+      [0, 0, "last"],
+    ]);
+  });
+
+  it("gives the columns and the proof to the last page alone, behind it nothing", async () => {
+    const pages = await pagesOf(recordBatches(small, 7));
+    const facts = { columns: [], end: sourceEnd(small.length) };
+    assert.deepEqual(
+      pages.map((page) => page.facts),
+      [...pages.slice(1).map(() => undefined), facts],
+    );
+  });
+
+  it("chains digests from 32 zero bytes on", async () => {
+    let chain: Uint8Array = new Uint8Array(32);
+    for (const page of await pagesOf(recordBatches(small))) {
+      assert.deepEqual(Buffer.from(page.digest), hash("sha256", page.content, "buffer"));
+      chain = nextChain(chain, page.digest);
+      assert.equal(page.chain, Buffer.from(chain).toString("hex"));
+    }
+  });
+
+  it("cuts pages by the records alone, loses nothing and exceeds no page", async () => {
+    const length = fc.oneof(
+      { weight: 8, arbitrary: fc.integer({ min: 1, max: 600 }) },
+      { weight: 2, arbitrary: fc.integer({ min: 4000, max: 4200 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 4097, max: 20_000 }) },
+    );
+    const lengths = fc.array(length, { maxLength: 60 });
+    await fc.assert(
+      fc.asyncProperty(
+        lengths,
+        fc.integer({ min: 1, max: 60 }),
+        fc.string(),
+        async (all, pieces, footer) => {
+          const records = recordsOf(all);
+          const pages = await pagesOf(recordBatches(records, pieces, footer));
+          const whole = await pagesOf(recordBatches(records, 1, footer));
+          assert.deepEqual(pages, whole, "another batching makes the same pages");
+          const bytes = Buffer.concat([...records, Buffer.from(footer)]);
+          assert.ok(Buffer.concat(pages.map(({ content }) => content)).equals(bytes));
+          assert.ok(
+            pages.every((page) => page.bytes <= pageBytes && page.bytes === page.content.length),
+          );
+          assert.deepEqual(
+            pages.map(({ page }) => page),
+            [...pages.keys()],
+          );
+          assert.equal(pages.filter(({ final }) => final).length, 1);
+          assert.equal(pages.at(-1)!.final, true);
+          assert.equal(pages.at(-1)!.total, records.length);
+          checkRecords(pages, all);
+        },
+      ),
+    );
+  });
+
+  it("asserts that records end with a proof", async () => {
+    const [batch] = recordBatches(small);
+    await assert.rejects(pagesOf([batch!]), { code: "internal", message: /proof/ });
+  });
+
+  it("refuses a lease that one page does not fit", async () => {
+    const context = testContext({ lease: createLease(pageWeight(pageBytes) - 1) });
+    const pages = chunk.open({ size: pageBytes }, context, stream(recordBatches(small)));
+    await assert.rejects(
+      async () => {
+        for await (const page of pages) page.release();
+      },
+      { code: "budget-too-small" },
+    );
+  });
+});
+
+/** Every page that is whole ends where a record ends; every record ends in the page that counts it. */
+function checkRecords(pages: readonly Seen[], lengths: readonly number[]): void {
+  let record = 0;
+  let left = 0;
+  for (const { span, records, content } of pages) {
+    if (span === "first") left = lengths[record] ?? Number.NaN;
+    if (span === "whole" && records > 0) {
+      const sum = lengths.slice(record, record + records).reduce((a, b) => a + b, 0);
+      assert.ok(content.length >= sum);
+    } else left -= content.length;
+    if (span === "last" && records > 0) assert.equal(left, 0);
+    record += records;
+  }
+}
