@@ -4,6 +4,7 @@ import { PipelineError } from "../stages/errors.ts";
 import type { PageIdentity } from "../stages/nouns.ts";
 import { openAgeBody, sealAge } from "./age.ts";
 import { decodeFrame, encodeFrame } from "./frame.ts";
+import { freeBuffer } from "./free.ts";
 
 export type Codec = "zstd" | "gzip" | "none";
 
@@ -47,30 +48,32 @@ const now = () => performance.timeOrigin + performance.now();
  */
 export async function sealPage(task: SealTask): Promise<SealedResult> {
   const startMillis = now();
-  const { compress, encrypt, identity } = task;
-  const frame = compress
-    ? encodeFrame(task.content, identity, compress.codec, compress.level)
-    : task.content;
+  const { content, compress, encrypt, identity } = task;
+  const frame = compress ? encodeFrame(content, identity, compress.codec, compress.level) : content;
   if (compress) checkFrame(frame, task);
-  const bytes = encrypt ? await sealChecked(frame, encrypt) : owned(frame);
-  return {
-    bytes,
-    sealedDigest: hash("sha256", bytes, "buffer"),
-    startMillis,
-    endMillis: now(),
-  };
+  const bytes = encrypt ? await sealChecked(frame, encrypt, identity.page) : owned(frame);
+  if (encrypt && frame !== content) freeBuffer(frame);
+  const sealedDigest = hash("sha256", bytes, "buffer");
+  return { bytes, sealedDigest, startMillis, endMillis: now() };
 }
 
-function checkFrame(frame: Uint8Array, task: SealTask): void {
-  const { content } = decodeFrame(frame, task.compress!.codec, task.identity.bytes);
-  const digest = hash("sha256", content, "buffer");
-  if (!digest.equals(task.digest)) throw damaged(task.identity.page, "compressed");
+function checkFrame(frame: Uint8Array, { compress, identity, digest, content }: SealTask): void {
+  const opened = decodeFrame(frame, compress!.codec, identity.bytes).content;
+  const same = hash("sha256", opened, "buffer").equals(digest);
+  if (opened !== content) freeBuffer(opened);
+  if (!same) throw damaged(identity.page, "compressed");
 }
 
-async function sealChecked(frame: Uint8Array, recipients: Recipients): Promise<Uint8Array> {
+async function sealChecked(
+  frame: Uint8Array,
+  recipients: Recipients,
+  page: number,
+): Promise<Uint8Array> {
   const { sealed, fileKey, headerBytes } = await sealAge(frame, recipients);
   const opened = openAgeBody(sealed, headerBytes, fileKey);
-  if (Buffer.compare(opened, frame) !== 0) throw damaged(-1, "encrypted");
+  const same = Buffer.compare(opened, frame) === 0;
+  freeBuffer(opened);
+  if (!same) throw damaged(page, "encrypted");
   return sealed;
 }
 
