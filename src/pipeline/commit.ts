@@ -2,7 +2,7 @@
  * The end of a run: SHA256SUMS, the signature and, last of all, the manifest; then proof that the manifest is there.
  * Every step may be repeated after a crash: the manifest is made once, durably, and the same bytes are stored again.
  */
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { access, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { PipelineError, assert, systemCode } from "../stages/errors.ts";
@@ -155,9 +155,9 @@ async function proveStored(
   sha256: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of destination.get(name, signal)) pieces.push(piece);
-  if (hash("sha256", Buffer.concat(pieces), "buffer").equals(sha256)) return;
+  const stored = createHash("sha256");
+  for await (const piece of destination.get(name, signal)) stored.update(piece);
+  if (stored.digest().equals(sha256)) return;
   throw new PipelineError(
     "integrity-failed",
     "commit: the destination gives back another manifest than was stored; do not trust it",
