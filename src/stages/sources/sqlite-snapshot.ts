@@ -15,7 +15,7 @@ import type { Consistency } from "../nouns.ts";
 import { fileChanged, formatNanos, openRegular, requireSame } from "./input-file.ts";
 
 /** How long a lock held by a writer is waited for, and how often it is asked for. */
-const lockDeadlineMillis = 5000;
+const lockDeadlineMillis = 2000;
 const lockPauseMillis = 50;
 
 /** Where the file header keeps its change counter (https://www.sqlite.org/fileformat.html, 1.3.7). */
