@@ -5,10 +5,10 @@
  * taken up. `last.json` is durable before `run.json` goes.
  */
 import { randomBytes } from "node:crypto";
-import { lstat, mkdir, readFile, rm, unlink } from "node:fs/promises";
+import { lstat, readFile, rm, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { PipelineError, systemCode } from "../stages/errors.ts";
-import { syncFolder, writeDurably } from "../stages/durable-file.ts";
+import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
 import { takeLock } from "../stages/pages/spool-lock.ts";
 
 /** The run under way; holds no secret but the key of its own checkpoints. */
@@ -147,7 +147,7 @@ function refuseChanges(found: RunRecord, init: RunFolderInit): void {
 
 async function makePrivate(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path);
     const found = await lstat(path);
     if (found.isDirectory() && (found.mode & 0o077) === 0) return;
   } catch (error) {

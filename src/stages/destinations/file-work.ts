@@ -1,31 +1,12 @@
 /**
- * Files that would survive a power cut, for destinations that are files: folders made and synced,
+ * Work on files for destinations that are files:
  * links that never overwrite, reads that notice a short file, and system errors in the words of our codes.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, link, lstat, mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
-import { syncFolder } from "../durable-file.ts";
+import { type FileHandle, link, lstat } from "node:fs/promises";
 import { PipelineError, systemCode } from "../errors.ts";
 
 const pieceBytes = 2 ** 20;
-
-/** Makes a folder (0700) and its missing parents, each durable in its own parent. */
-export async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    if (systemCode(error) === "EEXIST") return;
-    if (systemCode(error) !== "ENOENT") throw error;
-    await makeFolder(dirname(path));
-    await mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
-  }
-  await syncFolder(dirname(path));
-}
-
-function ignoreExisting(error: unknown): void {
-  if (systemCode(error) !== "EEXIST") throw error;
-}
 
 const withoutLinks = new Set(["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"]);
 

@@ -17,16 +17,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError, systemCode } from "../errors.ts";
 import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
-import { syncFolder, writeAll } from "../durable-file.ts";
-import {
-  digestOf,
-  failureOf,
-  guard,
-  linkOnce,
-  makeFolder,
-  readPieces,
-  statOf,
-} from "./file-work.ts";
+import { makeFolder, syncFolder, writeAll } from "../durable-file.ts";
+import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;

@@ -6,8 +6,8 @@ import { constants } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { PipelineError } from "../errors.ts";
-import { syncFolder, writeAll } from "../durable-file.ts";
-import { digestOf, isFull, linkOnce, makeFolder, statOf } from "./file-work.ts";
+import { makeFolder, syncFolder, writeAll } from "../durable-file.ts";
+import { digestOf, isFull, linkOnce, statOf } from "./file-work.ts";
 import { type TarEntry, readEntry } from "./tar-entry.ts";
 
 const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR } = constants;
