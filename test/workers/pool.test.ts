@@ -138,14 +138,14 @@ describe("pool", () => {
     let listeners = 0;
     const add = signal.addEventListener.bind(signal);
     const remove = signal.removeEventListener.bind(signal);
-    signal.addEventListener = ((...args: Parameters<typeof add>) => {
+    signal.addEventListener = (...args: Parameters<typeof add>) => {
       listeners += 1;
       add(...args);
-    }) as typeof add;
-    signal.removeEventListener = ((...args: Parameters<typeof remove>) => {
+    };
+    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
       listeners -= 1;
       remove(...args);
-    }) as typeof remove;
+    };
     await pool.seal(taskOf(0), never);
     const earlier = timers();
     for (let page = 0; page < 20; page += 1) await pool.seal(taskOf(page), signal);

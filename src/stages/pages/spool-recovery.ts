@@ -1,6 +1,16 @@
 /** What a crash may leave in the spool, and how it becomes whole again. Doing it twice changes nothing. */
 import { constants, createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat, truncate, unlink } from "node:fs/promises";
+import {
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  truncate,
+  unlink,
+  type FileHandle,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { systemCode } from "../errors.ts";
@@ -78,8 +88,12 @@ async function recoverJournal(
     ({ size }) => size,
     () => 0,
   );
+  let torn = false;
   for await (const { line, checkpoint } of journalLines(path, key)) {
-    if (!checkpoint || wholeBytes + Buffer.byteLength(line) + 1 > bytes) break;
+    // A crash tears the last line; anything else is damage that must not be cut away.
+    if (torn) throw spoolDamaged("the journal of acknowledgements was changed");
+    torn = !checkpoint || wholeBytes + Buffer.byteLength(line) + 1 > bytes;
+    if (!checkpoint || torn) continue;
     if (checkpoint.page !== acknowledged)
       throw spoolDamaged("the journal of acknowledgements has a gap");
     acknowledged += 1;
@@ -111,9 +125,10 @@ async function* journalLines(path: string, key: Uint8Array) {
   }
 }
 
-/** The checkpoint of a page file; undefined when the file is torn or changed at its end. */
+/** The checkpoint of a page file; undefined when it is torn or changed at its end, or no file of its own. */
 export async function readPageFile(path: string, key: Uint8Array): Promise<Checkpoint | undefined> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const file = await openPlain(path);
+  if (!file) return undefined;
   try {
     const { size } = await file.stat();
     return await decodeTrailer(key, size, async (position, length) => {
@@ -123,5 +138,15 @@ export async function readPageFile(path: string, key: Uint8Array): Promise<Check
     });
   } finally {
     await file.close();
+  }
+}
+
+/** Undefined for a symbolic link, wherever it leads. */
+async function openPlain(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (systemCode(error) === "ELOOP") return undefined;
+    throw error;
   }
 }

@@ -5,6 +5,7 @@
  * There is no second ledger: a page's progress lies in the page's own file until its journal line is durable.
  */
 import { hash } from "node:crypto";
+import { constants } from "node:fs";
 import { open, unlink, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { assert } from "../errors.ts";
@@ -18,7 +19,7 @@ import {
   toDurablePage,
   type Checkpoint,
 } from "./checkpoint.ts";
-import { writeAll, writeDurably } from "../durable-file.ts";
+import { syncFolder, writeAll, writeDurably } from "../durable-file.ts";
 import { readJournal, readPageFile, recoverPages, type Recovered } from "./spool-recovery.ts";
 import { createRoom } from "./spool-room.ts";
 
@@ -67,6 +68,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const journalPath = join(folder, "acks.ndjson");
   const recovered = await recoverPages(folder, key);
   const journal = await open(journalPath, "a", 0o600);
+  // The journal is believed where a page is gone, so its name must be as durable as its lines.
+  await syncFolder(folder);
   const room = createRoom(maxBytes, options.fullTimeoutMillis, recovered.usedBytes);
   const digests = replayDigests(journalPath, key, recovered);
   const pathOf = (name: string) => join(folder, "pages", name);
@@ -182,7 +185,7 @@ async function appendLine(journal: FileHandle, line: string): Promise<void> {
 }
 
 async function readSealed(path: string, page: DurablePage): Promise<Uint8Array> {
-  const file = await open(path, "r");
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const bytes = Buffer.allocUnsafeSlow(page.sealedBytes);
     for (let at = 0; at < bytes.length;) {

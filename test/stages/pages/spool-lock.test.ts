@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { takeLock } from "../../../src/stages/pages/spool-lock.ts";
+import { useFolder } from "../../fixtures/pipelines.ts";
+
+describe("spool-lock", () => {
+  const folder = useFolder();
+
+  it("is held by one at a time, and may be given back twice", () => {
+    const path = folder.next();
+    const lock = takeLock(path, "observations");
+    assert.throws(() => takeLock(path, "observations"), {
+      code: "already-running",
+      exitCode: 7,
+      message: /another run of observations/,
+    });
+    lock.release();
+    lock.release();
+    takeLock(path, "observations").release();
+  });
+
+  it("is held across processes and falls with the one that holds it, however it dies", async () => {
+    const path = folder.next();
+    const module = fileURLToPath(
+      new URL("../../../src/stages/pages/spool-lock.ts", import.meta.url),
+    );
+    const program = `const { takeLock } = await import(${JSON.stringify(module)});
+      globalThis.lock = takeLock(${JSON.stringify(path)}, "x");
+      console.log("held"); setInterval(() => {}, 1000);`;
+    const holder = spawn(process.execPath, ["--input-type=module", "-e", program], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      await once(holder.stdout, "data");
+      assert.throws(() => takeLock(path, "x"), { code: "already-running" });
+    } finally {
+      holder.kill("SIGKILL");
+      await once(holder, "exit");
+    }
+    takeLock(path, "x").release();
+  });
+});

@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import {
+  appendFile,
+  mkdir,
+  readFile,
+  readdir,
+  rename,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
+import { join } from "node:path";
+import type { Page, SealedPage } from "../../../src/stages/nouns.ts";
+import { recoverPages } from "../../../src/stages/pages/spool-recovery.ts";
+import { useFolder } from "../../fixtures/pipelines.ts";
+import { makeSealed, never, openTestSpool, spoolKey } from "./pages.ts";
+
+describe("spool-recovery", () => {
+  const folder = useFolder();
+  let pages: SealedPage[];
+  before(async () => {
+    pages = await makeSealed(5);
+  });
+
+  /** A spool with `durable` pages, of which the first `acknowledged` are, as a killed process leaves it. */
+  async function leave(durable: number, acknowledged: number): Promise<string> {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    const stored = [];
+    for (const page of pages.slice(0, durable)) stored.push(await spool.store(page, never));
+    for (const page of stored.slice(0, acknowledged)) await spool.acknowledge(page, never);
+    await spool.close();
+    return path;
+  }
+
+  const nameOf = (page: number) => `0000000${page}.ndjson.zst.age`;
+
+  /** Recovers twice, for a crash may come in between, and requires the same of both. */
+  async function recover(path: string) {
+    const first = await recoverPages(path, spoolKey);
+    assert.deepEqual(await recoverPages(path, spoolKey), first);
+    const { acknowledged, durable, usedBytes } = first;
+    return { acknowledged, durable, usedBytes, names: first.pages.map(({ name }) => name) };
+  }
+
+  const damaged = (path: string, message: RegExp) =>
+    assert.rejects(recoverPages(path, spoolKey), { code: "integrity-failed", message });
+
+  it("makes the folders of a new spool", async () => {
+    const path = folder.next();
+    assert.deepEqual(await recover(path), { acknowledged: 0, durable: 0, usedBytes: 0, names: [] });
+    assert.deepEqual((await readdir(path)).toSorted(), ["incoming", "pages"]);
+  });
+
+  it("finds what was durable and what was acknowledged", async () => {
+    assert.deepEqual(await recover(await leave(4, 2)), {
+      acknowledged: 2,
+      durable: 4,
+      usedBytes: pages[2]!.content.length + pages[3]!.content.length,
+      names: [nameOf(2), nameOf(3)],
+    });
+  });
+
+  it("knows the facts of the last page from its file or from the journal", async () => {
+    for (const acknowledged of [0, 5]) {
+      const { facts } = await recoverPages(await leave(5, acknowledged), spoolKey);
+      assert.deepEqual(facts, pages[4]!.facts);
+    }
+    assert.equal((await recoverPages(await leave(4, 0), spoolKey)).facts, undefined);
+  });
+
+  it("removes pages that were not finished", async () => {
+    const path = await leave(1, 0);
+    await writeFile(join(path, "incoming", nameOf(1)), "half");
+    assert.equal((await recover(path)).durable, 1);
+    assert.deepEqual(await readdir(join(path, "incoming")), []);
+  });
+
+  it("removes pages whose acknowledgement is durable", async () => {
+    const path = await leave(2, 0);
+    const kept = await readFile(join(path, "pages", nameOf(0)));
+    const spool = await openTestSpool(path);
+    for await (const page of spool.backlog()) {
+      await spool.acknowledge(page, never);
+      break;
+    }
+    await spool.close();
+    await writeFile(join(path, "pages", nameOf(0)), kept);
+    assert.deepEqual((await recover(path)).names, [nameOf(1)]);
+    assert.deepEqual(await readdir(join(path, "pages")), [nameOf(1)]);
+  });
+
+  it("puts a torn last page aside and goes on before it", async () => {
+    const path = await leave(3, 0);
+    await truncate(join(path, "pages", nameOf(2)), 40);
+    assert.deepEqual((await recover(path)).names, [nameOf(0), nameOf(1)]);
+    assert.deepEqual(await readdir(join(path, "quarantine")), [nameOf(2)]);
+  });
+
+  it("refuses a page in the middle that is torn, changed, missing or another", async () => {
+    const torn = await leave(3, 0);
+    await truncate(join(torn, "pages", nameOf(1)), 40);
+    await damaged(torn, /page 1 is missing or changed/);
+
+    const changed = await leave(3, 1);
+    const file = join(changed, "pages", nameOf(1));
+    const bytes = await readFile(file);
+    bytes[bytes.length - 60]! ^= 1;
+    await writeFile(file, bytes);
+    await damaged(changed, /page 1 is missing or changed/);
+
+    const missing = await leave(3, 0);
+    await rename(join(missing, "pages", nameOf(0)), join(missing, "away"));
+    await damaged(missing, /page 0 is missing or changed/);
+
+    const swapped = await leave(3, 0);
+    const at = (name: string) => join(swapped, "pages", name);
+    await rename(at(nameOf(0)), at("x"));
+    await rename(at(nameOf(1)), at(nameOf(0)));
+    await rename(at("x"), at(nameOf(1)));
+    await damaged(swapped, /page 0 is missing or changed/);
+  });
+
+  it("does not take another run's pages for its own", async () => {
+    const path = await leave(2, 0);
+    await assert.rejects(recoverPages(path, Buffer.alloc(32, 9)), { code: "integrity-failed" });
+  });
+
+  it("puts foreign files aside and removes none of them", async () => {
+    const path = await leave(1, 0);
+    await writeFile(join(path, "pages", "notes.txt"), "mine");
+    await mkdir(join(path, "pages", "folder"));
+    assert.deepEqual((await recover(path)).names, [nameOf(0)]);
+    assert.deepEqual((await readdir(join(path, "quarantine"))).toSorted(), ["folder", "notes.txt"]);
+    assert.equal(await readFile(join(path, "quarantine", "notes.txt"), "utf8"), "mine");
+  });
+
+  it("does not follow a symbolic link in the place of a page", async () => {
+    const last = await leave(2, 0);
+    const away = join(last, "away");
+    await rename(join(last, "pages", nameOf(1)), away);
+    await symlink(away, join(last, "pages", nameOf(1)));
+    assert.deepEqual((await recover(last)).names, [nameOf(0)]);
+
+    const middle = await leave(2, 0);
+    await rename(join(middle, "pages", nameOf(0)), join(middle, "away"));
+    await symlink(join(middle, "away"), join(middle, "pages", nameOf(0)));
+    await damaged(middle, /page 0 is missing or changed/);
+  });
+
+  it("cuts a torn line off the journal, wherever it was torn", async () => {
+    const whole = await readFile(join(await leave(3, 2), "acks.ndjson"));
+    const second = whole.indexOf("\n") + 1;
+    for (let length = second; length < whole.length; length += 37) {
+      const path = await leave(3, 1);
+      await writeFile(join(path, "acks.ndjson"), whole.subarray(0, length));
+      assert.equal((await recover(path)).acknowledged, 1);
+      assert.equal((await readFile(join(path, "acks.ndjson"))).length, second);
+    }
+  });
+
+  it("cuts what is no line of its own off the end of the journal", async () => {
+    const path = await leave(3, 1);
+    await appendFile(join(path, "acks.ndjson"), "\0\0\0\0\n");
+    assert.equal((await recover(path)).acknowledged, 1);
+  });
+
+  it("refuses a journal that was changed before its end, and cuts nothing away", async () => {
+    const path = await leave(4, 3);
+    const journal = join(path, "acks.ndjson");
+    const bytes = await readFile(journal);
+    bytes[bytes.indexOf("\n") + 90]! ^= 1;
+    await writeFile(journal, bytes);
+    await damaged(path, /journal of acknowledgements was changed/);
+    assert.equal((await readFile(journal)).length, bytes.length);
+  });
+
+  it("refuses a journal with a gap", async () => {
+    const path = await leave(4, 3);
+    const journal = join(path, "acks.ndjson");
+    const [first, , third] = (await readFile(journal, "utf8")).split("\n");
+    await writeFile(journal, `${first}\n${third}\n`);
+    await damaged(path, /gap/);
+  });
+
+  it("keeps the acknowledgement of a column named with a line separator", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    const [page] = await makeSealed(1);
+    const columns = [{ name: "\u2028", type: "text", json: "string" as const }];
+    const facts = { ...page!.facts!, columns };
+    await spool.acknowledge(await spool.store({ ...page!, facts }, never), never);
+    await spool.close();
+    assert.deepEqual((await recoverPages(path, spoolKey)).facts, facts);
+  });
+
+  it("compares pages made again with acknowledged and durable ones, in page order", async () => {
+    const path = await leave(3, 1);
+    const spool = await openTestSpool(path);
+    const verdicts = [];
+    for (const page of pages) verdicts.push(await spool.replay(page));
+    assert.deepEqual(verdicts, ["equal", "equal", "equal", "new", "new"]);
+    await spool.close();
+
+    const other = await openTestSpool(path);
+    const changed: Page = { ...pages[1]!, chain: "00".repeat(32) };
+    assert.deepEqual(
+      [await other.replay(pages[0]!), await other.replay(changed)],
+      ["equal", "different"],
+    );
+    await other.close();
+  });
+
+  it("gives the pages that wait for their upload, and goes on behind them", async () => {
+    const spool = await openTestSpool(await leave(3, 1));
+    const waiting = await Array.fromAsync(spool.backlog());
+    assert.deepEqual(
+      waiting.map(({ name }) => name),
+      [nameOf(1), nameOf(2)],
+    );
+    await spool.store(pages[3]!, never);
+    for (const page of waiting) await spool.acknowledge(page, never);
+    assert.deepEqual([spool.durable, spool.acknowledged], [4, 3]);
+    await spool.close();
+  });
+});

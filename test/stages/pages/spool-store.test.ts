@@ -1,0 +1,248 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import {
+  chmod,
+  mkdir,
+  readFile,
+  readdir,
+  rename,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { SealedPage } from "../../../src/stages/nouns.ts";
+import { toDurablePage } from "../../../src/stages/pages/checkpoint.ts";
+import type { Spool } from "../../../src/stages/pages/spool-store.ts";
+import { useFolder } from "../../fixtures/pipelines.ts";
+import { needTools } from "../../fixtures/stock-tools.ts";
+import { contentOf, makeSealed, never, openTestSpool } from "./pages.ts";
+
+const storeAll = async (spool: Spool, pages: readonly SealedPage[]) => {
+  const durable = [];
+  for (const page of pages) durable.push(await spool.store(page, never));
+  return durable;
+};
+
+describe("spool-store", () => {
+  const folder = useFolder();
+  let pages: SealedPage[];
+  before(async () => {
+    pages = await makeSealed(4);
+  });
+
+  it("stores, reads back, acknowledges and frees pages, in order", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    const durable = await storeAll(spool, pages);
+    const used = pages.reduce((sum, { content }) => sum + content.length, 0);
+    assert.deepEqual([spool.durable, spool.acknowledged, spool.usedBytes], [4, 0, used]);
+    assert.equal(spool.flushes, 4);
+    for (const page of durable) {
+      assert.equal(Buffer.from(await spool.read(page)).toString(), contentOf(page.page));
+      assert.deepEqual(await spool.acknowledge(page, never), page);
+    }
+    assert.deepEqual([spool.acknowledged, spool.usedBytes, spool.peakBytes], [4, 0, used]);
+    assert.deepEqual(await readdir(join(path, "pages")), []);
+    const journal = await Array.fromAsync(spool.checkpoints());
+    assert.deepEqual(journal.map(toDurablePage), durable);
+    assert.deepEqual(spool.facts, pages[3]!.facts);
+    await spool.close();
+  });
+
+  it("asserts the order of pages and of acknowledgements", async () => {
+    const spool = await openTestSpool(folder.next());
+    await assert.rejects(spool.store(pages[1]!, never), { code: "internal" });
+    const [, second] = await storeAll(spool, pages);
+    await assert.rejects(spool.acknowledge(second!, never), { code: "internal" });
+    await spool.close();
+  });
+
+  it("lets nobody but the owner in, whatever the umask", async () => {
+    const umask = process.umask(0);
+    try {
+      const path = folder.next();
+      const spool = await openTestSpool(path);
+      await spool.acknowledge((await storeAll(spool, pages))[0]!, never);
+      await writeFile(join(path, "pages", "foreign"), "");
+      await spool.close();
+      await (await openTestSpool(path)).close();
+      for (const name of await readdir(path, { recursive: true })) {
+        if (name.endsWith("foreign")) continue;
+        const { mode } = await stat(join(path, name));
+        assert.equal(mode & 0o077, 0, `${name} has mode ${mode.toString(8)}`);
+      }
+    } finally {
+      process.umask(umask);
+    }
+  });
+
+  it("never gives bytes that are not the ones it stored", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    const [page] = await storeAll(spool, pages);
+    const file = join(path, "pages", page!.name);
+    const bytes = await readFile(file);
+    bytes[3]! ^= 1;
+    await writeFile(file, bytes);
+    await assert.rejects(spool.read(page!), { code: "integrity-failed" });
+    await writeFile(file, bytes.subarray(0, 10));
+    await assert.rejects(spool.read(page!), { code: "integrity-failed" });
+    await spool.close();
+  });
+
+  it("does not follow a symbolic link in the place of a page", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    const [page] = await storeAll(spool, pages);
+    const file = join(path, "pages", page!.name);
+    await rename(file, `${file}.moved`);
+    await symlink(`${file}.moved`, file);
+    await assert.rejects(spool.read(page!));
+    await spool.close();
+  });
+
+  it("waits for room under its cap, and goes on when an acknowledgement makes some", async () => {
+    const spool = await openTestSpool(folder.next(), { maxBytes: pages[0]!.content.length });
+    const first = await spool.store(pages[0]!, never);
+    let stored = false;
+    const waiting = spool.store(pages[1]!, never).then(() => (stored = true));
+    await sleep(50);
+    assert.equal(stored, false);
+    await spool.acknowledge(first, never);
+    await waiting;
+    assert.equal(spool.durable, 2);
+    await spool.close();
+  });
+
+  it("stores a page larger than its cap when it is alone", async () => {
+    const spool = await openTestSpool(folder.next(), { maxBytes: 1 });
+    await spool.acknowledge(await spool.store(pages[0]!, never), never);
+    await spool.store(pages[1]!, never);
+    await spool.close();
+  });
+
+  it("stops with exit 75 when no room comes before the deadline", async () => {
+    const spool = await openTestSpool(folder.next(), { maxBytes: 1, fullTimeoutMillis: 20 });
+    await spool.store(pages[0]!, never);
+    await assert.rejects(spool.store(pages[1]!, never), {
+      code: "spool-full",
+      exitCode: 75,
+      message: /full at 1 B/,
+    });
+    await spool.close();
+  });
+
+  it("stops waiting at once when the signal fires, with its reason", async () => {
+    const spool = await openTestSpool(folder.next(), { maxBytes: 1 });
+    await spool.store(pages[0]!, never);
+    const stop = new AbortController();
+    const reason = new Error("the run is stopped");
+    setTimeout(() => stop.abort(reason), 20);
+    const started = performance.now();
+    await assert.rejects(spool.store(pages[1]!, stop.signal), reason);
+    assert.ok(performance.now() - started < 1000);
+    await spool.close();
+  });
+
+  it("tells a disk that refuses as such, leaves nothing half, and keeps what was durable", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    await spool.store(pages[0]!, never);
+    await rename(join(path, "incoming"), join(path, "gone"));
+    await assert.rejects(spool.store(pages[1]!, never), { code: "spool-failed", exitCode: 75 });
+    await spool.close();
+    const again = await openTestSpool(path);
+    assert.equal(again.durable, 1);
+    await again.close();
+  });
+
+  it("waits while the disk is full, then goes on or stops with exit 75", async function () {
+    const path = folder.next();
+    await mkdir(path);
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", path], { stdio: "ignore" });
+    } catch {
+      this.test!.title += " (mounting a small file system needs more rights)";
+      this.skip();
+    }
+    try {
+      await chmod(path, 0o700);
+      const spool = await openTestSpool(path, { fullTimeoutMillis: 2000 });
+      const ballast = join(path, "ballast");
+      await writeFile(ballast, Buffer.alloc(100_000)).catch(() => {});
+      const waiting = spool.store(pages[0]!, never);
+      await sleep(100);
+      assert.deepEqual(await readdir(join(path, "incoming")), [], "nothing half is left");
+      await writeFile(ballast, "");
+      await spool.acknowledge(await waiting, never);
+      await writeFile(ballast, Buffer.alloc(100_000)).catch(() => {});
+      await assert.rejects(spool.store(pages[1]!, never), { code: "disk-full", exitCode: 75 });
+      await spool.close();
+    } finally {
+      execFileSync("umount", ["-l", path]);
+    }
+  });
+
+  it("has written, synced, named and synced the name before it says durable", async function () {
+    needTools(this, "strace");
+    const calls = trace(fileURLToPath(new URL("trace-spool.ts", import.meta.url)), folder.next());
+    if (calls === undefined) {
+      this.test!.title += " (tracing needs more rights)";
+      this.skip();
+    }
+    const order = (...steps: readonly RegExp[]) => {
+      let from = 0;
+      for (const step of steps) {
+        const at = calls.findIndex((call, i) => i >= from && step.test(call));
+        assert.ok(at >= 0, `${step} is missing after call ${from}:\n${calls.join("\n")}`);
+        from = at + 1;
+      }
+    };
+    order(/openat\(.*acks\.ndjson/, /fsync\(.*\/spool>/, /SAYS open/);
+    order(
+      /openat\(.*incoming\/00000000.*O_EXCL.*O_NOFOLLOW.*0600/,
+      /write\(.*incoming\/00000000/,
+      /fsync\(.*incoming\/00000000/,
+      /rename\(.*incoming\/00000000.*pages\/00000000/,
+      /fsync\(.*\/pages>/,
+      /SAYS durable/,
+      /write\(.*acks\.ndjson/,
+      /fdatasync\(.*acks\.ndjson/,
+      /unlink\(.*pages\/00000000/,
+      /SAYS acknowledged/,
+    );
+    const unlinks = calls.filter((call) => /unlink.*pages\/00000000/.test(call));
+    assert.equal(unlinks.length, 1, "a page is removed once, after its acknowledgement is durable");
+  });
+});
+
+/** System calls on files, in order, of a program; undefined where nobody may trace. */
+function trace(program: string, path: string): string[] | undefined {
+  const log = `${path}.trace`;
+  const what = "trace=openat,write,pwrite64,writev,fsync,fdatasync,rename,unlink";
+  try {
+    execFileSync("strace", ["-f", "-y", "-o", log, "-e", what, process.execPath, program, path], {
+      stdio: "ignore",
+    });
+  } catch {
+    return undefined;
+  }
+  const text = execFileSync("cat", [log]).toString();
+  return joinResumed(text.split("\n")).filter((call) => call.includes(path) || /SAYS/.test(call));
+}
+
+/** A call that another thread interrupts is printed in two halves; it counts where it returned. */
+function joinResumed(lines: readonly string[]): string[] {
+  const begun = new Map<string, string>();
+  return lines.flatMap((line) => {
+    const thread = /^\d+/.exec(line)?.[0] ?? "";
+    if (line.includes("<unfinished ...>")) {
+      begun.set(thread, line);
+      return [];
+    }
+    return line.includes("resumed>") ? [`${begun.get(thread) ?? ""} ${line}`] : [line];
+  });
+}
