@@ -15,7 +15,8 @@ const root = join(dirname(here), "..");
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 
 if (major > 22 || (major === 22 && minor >= 18)) await import(pathToFileURL(entry()).href);
-else startOn(bundledNode());
+else if (bundledNode()) startOn(bundledNode());
+else giveUp();
 
 /** What was built, unless a source file is newer: taking types away at every start costs 35 MB of memory. */
 function entry() {
@@ -31,15 +32,18 @@ function newestMillis(folder) {
   return Math.max(...files.map((name) => statSync(join(folder, name)).mtimeMs));
 }
 
+/** The Node that `npm ci` brings along in a checkout; undefined elsewhere. */
 function bundledNode() {
-  const name = `node-${process.platform}-${process.arch}`;
   try {
-    const path = createRequire(here).resolve(`${name}/package.json`);
-    const node = join(dirname(path), "bin", "node");
-    if (existsSync(node)) return node;
+    const name = `node-${process.platform}-${process.arch}/package.json`;
+    const node = join(dirname(createRequire(here).resolve(name)), "bin", "node");
+    return existsSync(node) ? node : undefined;
   } catch {
-    // Told below.
+    return undefined;
   }
+}
+
+function giveUp() {
   console.error(
     `spillway needs Node.js 22.18 or newer, this is ${process.versions.node}; ` +
       "install a newer one (https://nodejs.org), or in a checkout run `npm ci`, which brings one along",

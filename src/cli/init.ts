@@ -21,7 +21,8 @@ export const init: Verb = {
   options: [
     {
       flags: "--recipient <key>",
-      description: "public key (age1…) of a reader, instead of a new pair; may be given several times",
+      description:
+        "public key (age1…) of a reader, instead of a new pair; may be given several times",
       repeats: true,
     },
   ],
@@ -41,12 +42,19 @@ export const init: Verb = {
     const file = join(folder, pipelineName);
     const identity = key ? join(folder, keyName) : undefined;
     return {
-      document: { file, schema: join(folder, schemaName), recipients: to, identity: identity ?? null },
+      document: {
+        file,
+        schema: join(folder, schemaName),
+        recipients: to,
+        identity: identity ?? null,
+      },
       text: ({ bold, dim, green }) => {
         const written = [
           [file, "the pipeline: put your query in"],
           [join(folder, schemaName), "completion and checks in editors"],
-          ...(identity ? [[identity, "opens the export: keep it secret, away from the exporter"]] : []),
+          ...(identity
+            ? [[identity, "opens the export: keep it secret, away from the exporter"]]
+            : []),
         ].map(([name = "", what = ""]) => [bold(name), dim(what)]);
         const shown = shellWord(relative(".", file) || file);
         const next = ["plan", "check", "run"].map((verb) => `  spillway ${verb} ${shown}`);

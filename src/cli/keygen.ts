@@ -50,7 +50,6 @@ async function makeSigningKey(folder: string): Promise<Report> {
     );
   return {
     document: { signer: key.publicText, file, publicFile: join(folder, "signer.pem") },
-    text: ({ bold }) =>
-      `Signer: ${bold(key.publicText)}\nIn the pipeline: sign: \${file:${file}}`,
+    text: ({ bold }) => `Signer: ${bold(key.publicText)}\nIn the pipeline: sign: \${file:${file}}`,
   };
 }

@@ -54,7 +54,8 @@ function prepare(command: Command): Command {
     .helpOption("-h, --help", "print this help")
     .helpCommand(false)
     .configureHelp({
-      subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/\[options\] ?/, "")}`,
+      subcommandTerm: (command) =>
+        `${command.name()} ${command.usage().replace(/\[options\] ?/, "")}`,
       styleTitle: (title) => paintFor(process.stdout).bold(title),
     })
     .configureOutput({ outputError() {} });
@@ -92,10 +93,7 @@ function addOptions(command: Command, options: readonly VerbOption[]): void {
   }
 }
 
-const append = (value: string, before: readonly string[] | undefined) => [
-  ...(before ?? []),
-  value,
-];
+const append = (value: string, before: readonly string[] | undefined) => [...(before ?? []), value];
 
 const wholeNumber = (option: Option) => (value: string) => {
   if (/^\d{1,15}$/.test(value)) return Number(value);

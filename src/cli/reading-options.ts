@@ -66,7 +66,10 @@ async function readPassphrase(call: Call): Promise<string | undefined> {
   if (path === undefined) return call.env["SPILLWAY_PASSPHRASE"] || undefined;
   const [line = ""] = (await readText(path, "a file with a passphrase")).split(/\r?\n/, 1);
   if (line !== "") return line;
-  throw new PipelineError("config-invalid", `${path}: its first line is empty; expected a passphrase`);
+  throw new PipelineError(
+    "config-invalid",
+    `${path}: its first line is empty; expected a passphrase`,
+  );
 }
 
 async function readSigner(signer: string | undefined): Promise<string | undefined> {

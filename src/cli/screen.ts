@@ -30,7 +30,7 @@ export function isLive(stream: Stream, env: Readonly<Record<string, string | und
 // Default emoji and East Asian wide letters take two columns (Unicode TR 11, the ranges that matter).
 const wide =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
-const noWidth = /[\u200b-\u200f\ufe00-\ufe0f]|\p{Mark}/u;
+const noWidth = /\p{Mark}|\p{Default_Ignorable_Code_Point}/u;
 
 function letterWidth(letter: string): number {
   if (letter >= " " && letter <= "~") return 1;
