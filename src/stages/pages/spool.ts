@@ -9,7 +9,8 @@
 import * as v from "valibot";
 import { duration, size, text } from "../atoms.ts";
 import type { DurablePage, SealedPage } from "../nouns.ts";
-import { defineStage, type StageContext } from "../stage.ts";
+import { defineStage } from "../stage.ts";
+import type { Spool } from "./spool-store.ts";
 
 export const spool = defineStage({
   name: "spool",
@@ -41,13 +42,14 @@ export const spool = defineStage({
   holds: () => 0,
   async *open(_config, ctx, input) {
     const queue = createQueue();
-    void storeAll(input, queue, ctx);
+    const over = new AbortController();
+    void storeAll(input, queue, ctx.spool, AbortSignal.any([ctx.signal, over.signal]));
     try {
       yield* ctx.spool.backlog();
       yield* queue.drain();
     } finally {
-      // The pump ends with the run's signal; waiting for it here would wait for a silent source.
-      queue.stop();
+      // Ends a wait for room. A silent source ends with the run's signal; it is not waited for here.
+      over.abort();
     }
   },
 });
@@ -56,16 +58,17 @@ export const spool = defineStage({
 async function storeAll(
   input: AsyncIterable<SealedPage>,
   queue: Queue,
-  ctx: StageContext,
+  spool: Spool,
+  signal: AbortSignal,
 ): Promise<void> {
   try {
     for await (const page of input) {
       try {
-        queue.push(await ctx.spool.store(page, ctx.signal));
+        signal.throwIfAborted();
+        queue.push(await spool.store(page, signal));
       } finally {
         page.release();
       }
-      if (queue.stopped) return;
     }
     queue.end();
   } catch (error) {
@@ -77,8 +80,6 @@ interface Queue {
   push(page: DurablePage): void;
   end(): void;
   fail(error: unknown): void;
-  stop(): void;
-  readonly stopped: boolean;
   drain(): AsyncGenerator<DurablePage>;
 }
 
@@ -86,7 +87,6 @@ interface Queue {
 function createQueue(): Queue {
   const pages: DurablePage[] = [];
   let outcome: { error?: unknown } | undefined;
-  let stopped = false;
   let wake = () => {};
   return {
     push(page) {
@@ -100,12 +100,6 @@ function createQueue(): Queue {
     fail(error) {
       outcome = { error };
       wake();
-    },
-    stop() {
-      stopped = true;
-    },
-    get stopped() {
-      return stopped;
     },
     async *drain() {
       for (;;) {

@@ -64,13 +64,17 @@ export const upload = defineStage({
   holds: ({ concurrency }, pageBytes) => concurrency * (pageWeight(pageBytes) - pageBytes),
   async *open({ concurrency }, ctx, input) {
     const stored = mapOrdered(input, { width: concurrency, signal: ctx.signal }, (page, signal) =>
-      store(page, { ...ctx, signal }),
+      store(page, ctx, signal),
     );
     for await (const page of stored) yield await ctx.spool.acknowledge(page, ctx.signal);
   },
 });
 
-async function store(page: DurablePage, ctx: StageContext): Promise<DurablePage> {
+async function store(
+  page: DurablePage,
+  ctx: StageContext,
+  signal: AbortSignal,
+): Promise<DurablePage> {
   const bytes = await ctx.spool.read(page);
   await ctx.destination.put(
     {
@@ -79,7 +83,7 @@ async function store(page: DurablePage, ctx: StageContext): Promise<DurablePage>
       sha256: page.sealedDigest,
       ...(page.traceparent !== undefined && { traceparent: page.traceparent }),
     },
-    ctx.signal,
+    signal,
   );
   return page;
 }

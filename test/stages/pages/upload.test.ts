@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as v from "valibot";
+import type { Destination, StoredObject } from "../../../src/stages/destinations/destination.ts";
+import { PipelineError } from "../../../src/stages/errors.ts";
+import type { DurablePage } from "../../../src/stages/nouns.ts";
+import { pageWeight } from "../../../src/stages/pages/chunk.ts";
+import type { Spool } from "../../../src/stages/pages/spool-store.ts";
+import { destinationOptions, upload } from "../../../src/stages/pages/upload.ts";
+import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
+import { stream, useFolder } from "../../fixtures/pipelines.ts";
+import { contentOf, makeSealed, never, openTestSpool, pageBytes } from "./pages.ts";
+
+type Put = Destination["put"];
+
+/** A destination that only takes. */
+function taking(put: Put): Destination {
+  const unused = () => assert.fail("upload only puts");
+  return {
+    url: "test:",
+    put,
+    get: unused,
+    list: unused,
+    finish: unused,
+    close: async () => {},
+  };
+}
+
+describe("upload", () => {
+  const folder = useFolder();
+  const opened: Spool[] = [];
+  let spool: Spool;
+  let pages: DurablePage[];
+
+  /** A spool of seven durable pages. */
+  beforeEach(async () => {
+    spool = await openTestSpool(folder.next());
+    opened.push(spool);
+    pages = [];
+    for (const page of await makeSealed(7)) pages.push(await spool.store(page, never));
+  });
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((one) => one.close()));
+  });
+
+  const start = (put: Put, concurrency = 2) => {
+    const context = testContext({ spool, destination: taking(put) });
+    const config = v.parse(upload.config, { to: "./out", concurrency });
+    return { context, receipts: upload.open(config, context, stream(pages)) };
+  };
+
+  describe("as a stage", () => {
+    const oneLeft = () => pages.slice(spool.acknowledged);
+    checkStageContract({
+      stage: Object.assign({}, upload, {
+        name: "upload",
+        holds: (config: v.InferOutput<typeof upload.config>) => upload.holds(config, pageBytes),
+      }),
+      config: () => ({ to: "./out" }),
+      required: ["to"],
+      wrong: { to: "", concurrency: 0, timeout: "soon", pathStyle: "yes", region: "" },
+      makeInput: () => oneLeft(),
+      // Every run of the contract goes on in the same spool; what it gives is how far it came.
+      contentOf: () => spool.acknowledged,
+      context: () => ({ spool, destination: taking(async () => {}) }),
+    });
+  });
+
+  it("puts each page under its run's folder, with length and digest known before", async () => {
+    const objects: StoredObject[] = [];
+    pages[1]!.traceparent = "00-a-b-01";
+    const { receipts, context } = start(async (object) => void objects.push(object));
+    await collect(receipts);
+    assert.deepEqual(
+      objects.map(({ name }) => name),
+      pages.map(({ name }) => `test/${context.run.id}/${name}`),
+    );
+    for (const [i, { bytes, sha256, traceparent }] of objects.entries()) {
+      assert.equal(Buffer.from(bytes).toString(), contentOf(i));
+      assert.deepEqual(sha256, pages[i]!.sealedDigest);
+      assert.equal(traceparent, i === 1 ? "00-a-b-01" : undefined);
+    }
+  });
+
+  it("acknowledges in page order what is stored in any order, and only what is stored", async () => {
+    const stored = new Set<string>();
+    const { receipts } = start(async ({ name }) => {
+      await sleep(name.includes("0000000.") ? 20 : 1);
+      stored.add(name.split("/").at(-1)!);
+    }, 3);
+    const seen: number[] = [];
+    for await (const receipt of receipts) {
+      assert.ok(stored.has(receipt.name));
+      assert.equal(spool.acknowledged, receipt.page + 1, "the receipt comes after its record");
+      seen.push(receipt.page);
+    }
+    assert.deepEqual(seen, [0, 1, 2, 3, 4, 5, 6]);
+    assert.equal(spool.usedBytes, 0);
+  });
+
+  it("stores no more at a time than it is told", async () => {
+    let now = 0;
+    let most = 0;
+    const { receipts } = start(async () => {
+      now += 1;
+      most = Math.max(most, now);
+      await sleep(2);
+      now -= 1;
+    }, 3);
+    await collect(receipts);
+    assert.equal(most, 3);
+  });
+
+  it("keeps in the spool what the destination refused, and fails without waiting for others", async () => {
+    const refused = new PipelineError("destination-refused", "no");
+    const { receipts } = start(async ({ name }, signal) => {
+      if (name.includes("00000001")) throw refused;
+      if (name.includes("00000002")) await sleep(60_000, undefined, { signal });
+    }, 3);
+    const started = performance.now();
+    await assert.rejects(collect(receipts), refused);
+    assert.ok(performance.now() - started < 1000);
+    assert.equal(spool.acknowledged, 1);
+    assert.equal(Buffer.from(await spool.read(pages[1]!)).toString(), contentOf(1));
+  });
+
+  it("stops with the run's signal while the destination is stuck, with its reason", async () => {
+    const { receipts, context } = start((_object, signal) =>
+      sleep(60_000, undefined, { signal }).catch(() => signal.throwIfAborted()),
+    );
+    const reason = new Error("the run is stopped");
+    setTimeout(() => context.controller.abort(reason), 20);
+    await assert.rejects(collect(receipts), reason);
+    assert.equal(spool.acknowledged, 0);
+  });
+
+  it("holds a sealed page for each upload under way", () => {
+    const config = v.parse(upload.config, { to: "./out", concurrency: 4 });
+    assert.equal(upload.holds(config, 1000), 4 * (pageWeight(1000) - 1000));
+  });
+
+  it("tells the destination its deadline and what it was given of S3, and nothing else", () => {
+    const config = v.parse(upload.config, { to: "s3://bucket/x", timeout: "5s", region: "eu" });
+    assert.deepEqual(destinationOptions(config), { timeoutMillis: 5000, s3: { region: "eu" } });
+  });
+});
