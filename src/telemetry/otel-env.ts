@@ -27,9 +27,9 @@ export function telemetryEnv(config: TelemetryConfig | undefined, env: Env): Env
   asked["OTEL_TRACES_EXPORTER"] ||= hasEndpoint(asked, "TRACES") ? "otlp" : "none";
   asked["OTEL_METRICS_EXPORTER"] ||= hasEndpoint(asked, "METRICS") ? "otlp" : "none";
   if (config?.prometheus) Object.assign(asked, withPrometheus(asked, config.prometheus));
-  // We write no logs to OpenTelemetry; and the default detectors would put the command line on everything.
+  // We write no logs to OpenTelemetry; and the default detectors would put the command line, its owner and the machine id on everything.
   asked["OTEL_LOGS_EXPORTER"] ||= "none";
-  asked["OTEL_NODE_RESOURCE_DETECTORS"] ||= "service,host";
+  asked["OTEL_NODE_RESOURCE_DETECTORS"] ||= "service";
   const byFile = config?.sdk === "node" && Boolean(asked["OTEL_CONFIG_FILE"]);
   const silent = exporters(asked, "TRACES").length + exporters(asked, "METRICS").length === 0;
   return silent && !byFile ? undefined : asked;

@@ -37,7 +37,7 @@ export function startRunSpans({ tracer, parent, pipeline, ...init }: RunSpansIni
   );
   const inRun = trace.setSpan(parent, run);
   const sampled = (run.spanContext().traceFlags & 1) === 1;
-  const pages = createPageSpans(tracer, inRun);
+  const pages = sampled ? createPageSpans(tracer, inRun) : undefined;
   const stages = new Map<StageWatch, Span>();
   let first: { readonly reason: unknown } | undefined;
 
@@ -45,8 +45,8 @@ export function startRunSpans({ tracer, parent, pipeline, ...init }: RunSpansIni
     traceId: sampled ? run.spanContext().traceId : null,
     traceparent: sampled ? formatTraceparent(run.spanContext()) : null,
     opened: (stage) => void stages.set(stage, startStage(tracer, inRun, stage.info)),
-    took: (stage, item) => pages.took(stage.info, item),
-    gave: (stage, item) => pages.gave(stage.info, item),
+    took: (stage, item) => pages?.took(stage.info, item),
+    gave: (stage, item) => pages?.gave(stage.info, item),
     closed(stage, error) {
       const span = stages.get(stage);
       if (!span) return;
@@ -57,7 +57,7 @@ export function startRunSpans({ tracer, parent, pipeline, ...init }: RunSpansIni
       stages.delete(stage);
     },
     end(facts, error) {
-      pages.abort();
+      pages?.abort();
       for (const [stage, span] of stages)
         span.setAttributes(attributesOf(stage.stats())).end(epochMillis());
       stages.clear();

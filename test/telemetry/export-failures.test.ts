@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { createServer, type Server } from "node:net";
 import { startTelemetry } from "../../src/telemetry/sdk.ts";
 import { watchRun } from "../../src/telemetry/watch.ts";
 import { startOtlpReceiver } from "../servers/otlp-receiver.ts";
+import { freePort } from "./free-port.ts";
 import { runSynthetic } from "./synthetic-run.ts";
 
 /** Two pages: 1 run, 6 stages, 2 × (page, seal, spool, upload). */
@@ -83,6 +83,26 @@ describe("an OTLP request", () => {
     }
   });
 
+  it("carries what fits a block; more spans go in more requests and none is lost", async () => {
+    const receiver = await startOtlpReceiver({ delayMillis: 20 });
+    try {
+      const env = { OTEL_METRICS_EXPORTER: "none" };
+      const telemetry = await startTelemetry({ otlp: receiver.url }, env);
+      for (let index = 0; index < 2000; index += 1) {
+        const span = telemetry.tracer.startSpan(`span ${index}`);
+        span.setAttribute("text", "ä".repeat(index % 600)).end();
+      }
+      assert.deepEqual(await telemetry.shutdown(5000), { droppedSpans: 0, exportErrors: 0 });
+      assert.equal(new Set(receiver.spans.map(({ name }) => name)).size, 2000);
+      assert.ok(receiver.requests.length >= 4);
+      for (const { headers } of receiver.requests) {
+        assert.ok(Number(headers["content-length"]) <= 256 * 1024);
+      }
+    } finally {
+      await receiver.close();
+    }
+  });
+
   it("that was on its way at shutdown is waited for", async () => {
     const receiver = await startOtlpReceiver({ delayMillis: 100 });
     try {
@@ -128,12 +148,3 @@ describe("an OTLP request", () => {
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const server: Server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  assert.ok(typeof address === "object" && address !== null);
-  await new Promise((resolve) => server.close(resolve));
-  return address.port;
-}

@@ -1,6 +1,6 @@
 /**
  * A program that is weighed: loads what any export loads, starts telemetry as its arguments ask, makes the spans of many
- * pages and prints its peak memory in bytes. `node weigh.ts off|light|node|prometheus <otlp url> <pages>`.
+ * pages (500 a second) and prints its peak memory and the time it computed. `node weigh.ts off|light|node|prometheus <otlp url> <pages>`.
  */
 import { readFileSync } from "node:fs";
 import { registerGauges } from "../../src/telemetry/gauges.ts";
@@ -27,10 +27,17 @@ const watch = watchRun({ telemetry, pipeline: "weigh", runId: "r" });
 if (telemetry.enabled) registerGauges(telemetry.meter, { ...idleSources, ...watch });
 await passPages(Number(pages));
 watch.end();
-const { droppedSpans } = await telemetry.shutdown(5000);
+const { droppedSpans } = await telemetry.shutdown(2000);
 
+const { user, system } = process.cpuUsage();
 const [, peakKiB = "0"] = /^VmHWM:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
-process.stdout.write(JSON.stringify({ peakRssBytes: Number(peakKiB) * 1024, droppedSpans }));
+process.stdout.write(
+  JSON.stringify({
+    peakRssBytes: Number(peakKiB) * 1024,
+    cpuMillis: (user + system) / 1000,
+    droppedSpans,
+  }) + "\n",
+);
 
 async function passPages(count: number): Promise<void> {
   const seal = { name: "seal", takes: "pages", gives: "sealed" } as const;
@@ -47,6 +54,6 @@ async function* makePages(count: number): AsyncGenerator {
     const now = Date.now();
     const work = { startMillis: now, endMillis: now };
     yield { page, records: 1, bytes: 1, content, sealedBytes: 1, work };
-    if (page % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    if (page % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

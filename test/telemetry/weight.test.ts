@@ -20,10 +20,10 @@ async function weigh(mode: string, receiver: OtlpReceiver, pages: number): Promi
   return { ...JSON.parse(stdout), millis: performance.now() - start };
 }
 
-/** The smallest of three: other processes add noise, never take it away. */
-async function weighThrice(mode: string, receiver: OtlpReceiver, pages: number): Promise<number> {
+/** The smaller of two: other processes add noise, never take it away. */
+async function weighTwice(mode: string, receiver: OtlpReceiver, pages: number): Promise<number> {
   const weights: number[] = [];
-  for (let trial = 0; trial < 3; trial += 1) {
+  for (let trial = 0; trial < 2; trial += 1) {
     weights.push((await weigh(mode, receiver, pages)).peakRssBytes);
   }
   return Math.min(...weights);
@@ -36,11 +36,11 @@ describe("the weight of telemetry", () => {
   });
   afterEach(() => receiver.close());
 
-  it("is at most 10 MiB with `light`, the spans of 500 pages included", async function () {
+  it("is at most 10 MiB with `light`, the spans of 300 pages included", async function () {
     this.timeout(60_000);
-    const off = await weighThrice("off", receiver, 500);
-    const light = await weighThrice("light", receiver, 500);
-    assert.ok(receiver.spans.length > 2000);
+    const off = await weighTwice("off", receiver, 300);
+    const light = await weighTwice("light", receiver, 300);
+    assert.ok(receiver.spans.length > 1200);
     const addedMiB = (light - off) / MiB;
     assert.ok(addedMiB < 10, `${addedMiB.toFixed(1)} MiB`);
   });
@@ -50,7 +50,7 @@ describe("the weight of telemetry", () => {
     try {
       const { millis, droppedSpans } = await weigh("light", mute, 10);
       assert.ok(droppedSpans > 0);
-      assert.ok(millis < 8000, `${millis}`);
+      assert.ok(millis < 6000, `${millis}`);
     } finally {
       await mute.close();
     }
