@@ -33,6 +33,9 @@ export function createPool(threads: number): Pool {
     idleTimeout: Number.POSITIVE_INFINITY,
     recordTiming: false,
   });
+  // An answer that crosses with an abort finds no task and is emitted as an error, which would end the process.
+  // What becomes of a page is told by its own promise.
+  piscina.on("error", () => {});
   let inFlight = 0;
   let closed = false;
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import { decodeFrame } from "../../src/workers/frame.ts";
@@ -123,6 +123,18 @@ describe("pool", () => {
     for (const one of sealing) await assert.rejects(one, reason);
     assert.ok(performance.now() - started < 1000);
     assert.equal(pool.inFlight, 0);
+    assert.equal(opened((await pool.seal(taskOf(5), never)).bytes), text);
+  });
+
+  it("takes an answer that crosses with an abort for none, and goes on", async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const stop = new AbortController();
+      const sealing = [0, 1, 2].map((page) => pool.seal(taskOf(page), stop.signal));
+      await Promise.race(sealing);
+      stop.abort();
+      await Promise.allSettled(sealing);
+      await turn();
+    }
     assert.equal(opened((await pool.seal(taskOf(5), never)).bytes), text);
   });
 
