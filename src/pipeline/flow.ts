@@ -5,7 +5,7 @@
  * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { PipelineError, isAbort } from "../stages/errors.ts";
+import { PipelineError } from "../stages/errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, RowBatch } from "../stages/nouns.ts";
@@ -66,7 +66,9 @@ export async function flow(init: FlowInit): Promise<void> {
   } catch (error) {
     failure.abort(error);
     await Promise.race([Promise.allSettled(owned), sleep(closeMillis, undefined, { ref: false })]);
-    throw named(firstCause(error, init.signal, failure.signal));
+    // What came first is the signal's reason: all other failures follow from it, and are noise.
+    const stopped = init.signal?.aborted === true && signal.reason === init.signal.reason;
+    throw stopped ? stopReason(signal.reason) : named(signal.reason);
   }
 }
 
@@ -122,13 +124,6 @@ async function* skipReplayed(pages: AsyncIterable<Page>, spool: Spool): AsyncGen
       );
     }
   }
-}
-
-/** The reason the caller gave for stopping, or the first failure: what followed from it is noise. */
-function firstCause(error: unknown, caller: AbortSignal | undefined, failed: AbortSignal): unknown {
-  if (caller?.aborted && (isAbort(error) || error === caller.reason))
-    return stopReason(caller.reason);
-  return isAbort(error) ? (failed.reason ?? error) : error;
 }
 
 function stopReason(reason: unknown): PipelineError {
