@@ -100,11 +100,12 @@ export function defineStage<
 >(definition: StageDefinition<Name, Schema, Takes, Gives>): Stage<Name, Schema, Takes, Gives> {
   const { name, ...rest } = definition;
   const place = (input: unknown): StageUse<Takes, Gives> => ({
-    definition,
+    definition: stage as AnyStage,
     input,
     takes: definition.takes,
     gives: definition.gives,
   });
   Object.defineProperty(place, "name", { value: name });
-  return Object.assign(place, rest) as unknown as Stage<Name, Schema, Takes, Gives>;
+  const stage: unknown = Object.assign(place, rest);
+  return stage as Stage<Name, Schema, Takes, Gives>;
 }
