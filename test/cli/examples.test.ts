@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { cliPath, openDesk, rowsText, type Desk } from "./spawn-cli.ts";
+
+const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
+
+describe("examples", () => {
+  let desk: Desk;
+  before(async () => {
+    desk = await openDesk();
+    await desk.write("rows.ndjson", rowsText(50));
+  });
+  after(() => desk.remove());
+
+  it("all plan within their memory", async () => {
+    const names = (await readdir(example("."))).filter((name) => name.endsWith(".yaml"));
+    assert.ok(names.length >= 4);
+    for (const name of names) {
+      const { code, stderr } = await desk.cli(["plan", example(name)]);
+      assert.equal(code, 0, `${name}: ${stderr}`);
+    }
+  });
+
+  it("postgres-to-s3 needs nothing but its variables", async () => {
+    const file = example("postgres-to-s3.yaml");
+    const env = { DATABASE_URL: "postgres://localhost/clinic" };
+    assert.equal((await desk.cli(["check", file], env)).code, 0);
+  });
+
+  it("csv-to-folder gives the chosen columns and rows", async () => {
+    await desk.write("patients.csv", 'id,name,city\n1,Ada,London\n2,Nobody,""\n3,Grace,New York\n');
+    assert.equal((await desk.cli(["run", example("csv-to-folder.yaml"), "-q"])).code, 0);
+    const { stdout } = await desk.cli(["cat", "exports/patients"]);
+    assert.equal(stdout, "id,city\n1,London\n3,New York\n");
+  });
+
+  it("custom-stage runs a function and a stage of one's own", async () => {
+    const input = [
+      '{"id":1,"name":"Ada","born":"1815-12-10","phone":"555-0199","consent":true}',
+      '{"id":2,"name":"Grace","born":"1906-12-09","phone":"555-0142","consent":false}',
+    ].join("\n");
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [cliPath, "run", example("custom-stage.yaml"), "-q"],
+      {
+        cwd: desk.folder,
+        input,
+        encoding: "utf8",
+        env: { ...process.env, XDG_STATE_HOME: desk.folder },
+      },
+    );
+    assert.equal(status, 0, stderr);
+    const { stdout } = await desk.cli(["cat", "exports/anonymous"]);
+    assert.deepEqual(JSON.parse(stdout), { id: 1, phone: "•••••199", born: "1815" });
+  });
+
+  it("passphrase makes one tar file that is restored with it", async () => {
+    const env = { SPILLWAY_PASSPHRASE: "correct horse battery" };
+    assert.equal((await desk.cli(["run", example("passphrase.yaml"), "-q"], env)).code, 0);
+    const { stdout } = await desk.cli(["cat", "tar:./for-the-auditor.tar"], env);
+    assert.equal(stdout, rowsText(50));
+  });
+
+  it("code runs as it stands", async () => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, [example("code.ts")], {
+      cwd: desk.folder,
+      encoding: "utf8",
+      env: { ...process.env, XDG_STATE_HOME: desk.folder },
+    });
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^50 rows in 1 pages at file:/);
+    assert.match(stdout, /the first: \{ id: 0, note: 'row 0', checked: true \}/);
+  });
+});

@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { pipelineJsonSchema } from "../../src/pipeline/json-schema.ts";
+import { registry } from "../../src/stages/registry.ts";
+import { openDesk, pipelineText, type Desk } from "./spawn-cli.ts";
+
+const withSecret = `name: secret
+stages:
+  - postgres: { url: "\${env:NO_SUCH_URL}", query: select 1 }
+  - serialize: ndjson
+  - chunk: 1MiB
+  - compress: zstd
+  - encrypt: { passphrase: "\${file:no-such-file}" }
+  - spool: ./spool
+  - upload: s3://bucket/prefix
+memory: 160MiB
+`;
+
+describe("plan, check and schema", () => {
+  let desk: Desk;
+  before(async () => {
+    desk = await openDesk();
+    await desk.write("good.yaml", pipelineText());
+    await desk.write("secret.yaml", withSecret);
+    await desk.write("bad.yaml", pipelineText().replace("chunk: 4KiB", "chunk: { sise: 4KiB }"));
+    await desk.write("small.yaml", `${pipelineText()}memory: 40MiB\n`);
+  });
+  after(() => desk.remove());
+
+  it("plan shows stages, the memory ledger with its lease, and what was done", async () => {
+    const { code, stdout, stderr } = await desk.cli(["plan", "good.yaml"]);
+    assert.equal(code, 0);
+    assert.equal(stderr, "");
+    assert.match(stdout, /^rows in 96 MiB of memory, pages of 4 KiB\n/);
+    assert.match(stdout, /ndjson +nothing → /);
+    assert.match(stdout, /seal +pages → sealed .* compress \+ encrypt/);
+    assert.match(stdout, /lease +[\d.]+ [KM]iB +[█▏▎▍▌▋▊▉]/);
+  });
+
+  it("plan needs no variable, no file and no server, and makes nothing", async () => {
+    const { code, document } = await desk.json(["plan", "secret.yaml"]);
+    assert.equal(code, 0);
+    assert.equal(document.name, "secret");
+    assert.equal(document.memoryBytes, 160 * 2 ** 20);
+    assert.ok(document.leaseBytes > 0);
+    assert.equal(document.stages.at(-1).name, "upload");
+    assert.equal(existsSync(join(desk.folder, "spool")), false);
+    assert.equal(existsSync(join(desk.folder, "state")), false);
+  });
+
+  it("plan refuses what does not fit its memory and names the knob", async () => {
+    const { code, stderr } = await desk.cli(["plan", "small.yaml"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /40 MiB is too little.*raise `memory`/);
+  });
+
+  it("check says ok", async () => {
+    const { code, stdout } = await desk.cli(["check", "good.yaml"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^ok good\.yaml/);
+    assert.deepEqual((await desk.json(["check", "good.yaml"])).document, { ok: true });
+  });
+
+  it("check names every variable and file that is missing, each at its place", async () => {
+    const { code, document, stderr } = await desk.json(["check", "secret.yaml"]);
+    assert.equal(code, 2);
+    assert.equal(document.ok, false);
+    const places = document.problems.map(({ file, line }: { file: string; line: number }) => [
+      file,
+      line,
+    ]);
+    assert.deepEqual(places, [
+      ["secret.yaml", 3],
+      ["secret.yaml", 7],
+    ]);
+    assert.match(document.problems[0].message, /NO_SUCH_URL is not set/);
+    assert.match(document.problems[1].message, /no-such-file/);
+    assert.equal(document.error.code, "config-invalid");
+    assert.match(stderr, /^secret\.yaml:3:\d+: /);
+  });
+
+  it("a mistake in the file is told at its line and column, with a suggestion, and without a stack", async () => {
+    for (const verb of ["run", "plan", "check"]) {
+      const { code, stderr, stdout } = await desk.cli([verb, "bad.yaml"]);
+      assert.equal(code, 2, verb);
+      assert.equal(stdout, "");
+      assert.match(stderr, /^bad\.yaml:5:\d+: stages\[2\]\.chunk\.?.*"?sise"?.*size/);
+      assert.doesNotMatch(stderr, /\n\s+at /);
+    }
+  });
+
+  it("--debug adds frames", async () => {
+    const { stderr } = await desk.cli(["plan", "bad.yaml", "--debug"]);
+    assert.match(stderr, /\n\s+at /);
+  });
+
+  it("a file that is not there is exit 2", async () => {
+    const { code, document } = await desk.json(["run", "nowhere.yaml"]);
+    assert.equal(code, 2);
+    assert.equal(document.error.code, "input-missing");
+  });
+
+  it("schema prints what editors read, quiet or not", async () => {
+    const { stdout } = await desk.cli(["schema", "--quiet"]);
+    assert.deepEqual(JSON.parse(stdout), JSON.parse(JSON.stringify(pipelineJsonSchema(registry))));
+  });
+});

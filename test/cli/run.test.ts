@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
+
+const summaryKeys = (
+  "runId pipeline state rows pages bytesIn bytesOut seconds peakRssBytes memoryBudgetBytes destination manifest " +
+  "signer consistency rejected resumedFrom stages bottleneck traceId"
+).split(" ");
+
+const escape = "\u001b";
+
+/** From row 4000 on it waits DELAY milliseconds a row, and gives the same rows as without it. */
+const slowModule = `const delay = Number(process.env.DELAY ?? 0);
+export default async (row) => {
+  if (delay > 0 && row.id > 4000) await new Promise((resolve) => setTimeout(resolve, delay));
+  return row;
+};
+`;
+const stuckModule = "export default () => new Promise(() => {});\n";
+
+/** Resolves when the run has made pages durable and stored some. */
+async function untilPagesAreOut(desk: Desk, pipeline: string): Promise<void> {
+  for (let tries = 0; tries < 200; tries += 1) {
+    const runs = await readdir(join(desk.folder, "out", pipeline)).catch(() => []);
+    if (runs.length > 0) return;
+    await sleep(50);
+  }
+  throw new Error("no page came out");
+}
+
+describe("run", () => {
+  let desk: Desk;
+  before(async () => {
+    desk = await openDesk();
+    await desk.write("rows.ndjson", rowsText(6000));
+    await desk.write("slow.mjs", slowModule);
+    await desk.write("stuck.mjs", stuckModule);
+    await desk.write("rows.yaml", pipelineText());
+    await desk.write("slow.yaml", pipelineText({ name: "slow", stages: ["map: ./slow.mjs"] }));
+    await desk.write("stuck.yaml", pipelineText({ name: "stuck", stages: ["map: ./stuck.mjs"] }));
+  });
+  after(() => desk.remove());
+
+  it("--json prints the summary and nothing else on standard output", async () => {
+    const { code, document } = await desk.json(["run", "rows.yaml"]);
+    assert.equal(code, 0);
+    assert.deepEqual(Object.keys(document), summaryKeys);
+    assert.equal(document.state, "committed");
+    assert.equal(document.rows, 6000);
+    assert.equal(document.memoryBudgetBytes, 96 * 2 ** 20);
+    assert.match(document.manifest, /^file:\/\/.*\/out\/rows\/.*\/manifest\.json$/);
+  });
+
+  it("tells people rows, memory, destination and how to check and restore without us", async () => {
+    const { code, stdout, stderr } = await desk.cli(["run", "rows.yaml"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^✔ rows: 6,000 rows committed in /);
+    assert.match(stdout, /memory +\d+ MiB at peak, budget 96 MiB/);
+    assert.match(stdout, /sha256sum -c --quiet SHA256SUMS/);
+    assert.match(stdout, /for p in \*\.ndjson\.zst; do zstd -dc "\$p"; done > rows\.ndjson/);
+    assert.ok(!(stdout + stderr).includes(escape));
+  });
+
+  it("--quiet prints nothing when all is well", async () => {
+    const { code, stdout, stderr } = await desk.cli(["run", "rows.yaml", "--quiet"]);
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: "", stderr: "" });
+  });
+
+  it("paints when told to, and never against NO_COLOR", async () => {
+    const forced = await desk.cli(["plan", "rows.yaml"], { FORCE_COLOR: "1" });
+    assert.ok(forced.stdout.includes(`${escape}[`));
+    const plain = await desk.cli(["plan", "rows.yaml"], { NO_COLOR: "1", TERM: "xterm-256color" });
+    assert.ok(!plain.stdout.includes(escape));
+  });
+
+  it("is stopped by SIGINT with 75, and the same command goes on to 0", async () => {
+    const started = desk.start(["run", "slow.yaml", "--json"], { DELAY: "10" });
+    await untilPagesAreOut(desk, "slow");
+    started.child.kill("SIGINT");
+    const stopped = await started.ended;
+    assert.equal(stopped.code, 75);
+    const { error, state } = JSON.parse(stopped.stdout);
+    assert.equal(state, "stopped");
+    assert.equal(error.code, "stopped");
+    assert.equal(error.exitCode, 75);
+    assert.equal(error.remedy, "try-again");
+    assert.match(stopped.stderr, /run the same command to go on/);
+
+    const { code, document } = await desk.json(["run", "slow.yaml"]);
+    assert.equal(code, 0);
+    assert.equal(document.resumedFrom, document.runId);
+    assert.equal(document.rows, 6000);
+    const restored = await desk.cli(["cat", "out/slow"]);
+    assert.equal(restored.stdout, rowsText(6000));
+  });
+
+  it("is stopped by SIGTERM too, and --restart begins a new run", async () => {
+    const started = desk.start(["run", "slow.yaml", "--restart"], { DELAY: "10" });
+    await sleep(1200);
+    started.child.kill("SIGTERM");
+    assert.equal((await started.ended).code, 75);
+    const { code, document } = await desk.json(["run", "slow.yaml", "--restart"]);
+    assert.equal(code, 0);
+    assert.equal(document.resumedFrom, null);
+  });
+
+  it("takes an echoed signal as one, and a second one ends it at once with 130", async () => {
+    const started = desk.start(["run", "stuck.yaml"]);
+    await sleep(1200);
+    started.child.kill("SIGINT");
+    started.child.kill("SIGINT");
+    await sleep(700);
+    assert.equal(started.child.exitCode, null);
+    assert.match(started.stderr(), /stopping; once more ends it at once/);
+    started.child.kill("SIGINT");
+    assert.equal((await started.ended).code, 130);
+  });
+
+  it("does not run twice at a time: the second ends with 7", async () => {
+    const first = desk.start(["run", "slow.yaml", "--restart"], { DELAY: "10" });
+    await sleep(1200);
+    const { code, document } = await desk.json(["run", "slow.yaml"]);
+    assert.equal(code, 7);
+    assert.equal(document.error.code, "already-running");
+    assert.equal(document.state, "failed");
+    first.child.kill("SIGTERM");
+    assert.equal((await first.ended).code, 75);
+  });
+
+  it("a config that changed since the run was stopped is refused with 2", async () => {
+    await desk.write(
+      "changed.yaml",
+      pipelineText({ name: "slow", stages: ["map: ./slow.mjs"] }).replace("4KiB", "8KiB"),
+    );
+    const { code, stderr } = await desk.cli(["run", "changed.yaml"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /--restart/);
+  });
+
+  it("bad rows end it with 4, at their line and without their content", async () => {
+    await desk.write("broken.ndjson", '{"id":1}\n{"secret": "Jane Doe"\n');
+    await desk.write(
+      "broken.yaml",
+      pipelineText({ name: "broken" }).replace("rows.ndjson", "broken.ndjson"),
+    );
+    const { code, stdout, stderr, document } = await desk.json(["run", "broken.yaml", "--debug"]);
+    assert.equal(code, 4);
+    assert.match(stderr, /broken\.ndjson:2/);
+    assert.equal(document.error.code, "source-bad-data");
+    assert.equal(document.state, "failed");
+    assert.doesNotMatch(stdout + stderr, /Jane/);
+  });
+
+  it("a destination that cannot be written ends it with 5", async () => {
+    await desk.write("taken", "a file, not a folder");
+    await desk.write(
+      "taken.yaml",
+      pipelineText({ name: "taken" }).replace("upload: ./out", "upload: ./taken"),
+    );
+    const { code, stderr } = await desk.cli(["run", "taken.yaml"]);
+    assert.equal(code, 5);
+    assert.match(stderr, /^spillway: /);
+  });
+});

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { cliPath, openDesk, pipelineText, rowsText } from "./spawn-cli.ts";
+
+/** A Node of the system that is too old for us, where there is one. */
+function oldNode(): string | undefined {
+  const folders = (process.env["PATH"] ?? "").split(":").filter((name) => name.startsWith("/"));
+  return folders
+    .filter((folder) => !folder.includes("node_modules"))
+    .map((folder) => join(folder, "node"))
+    .find((path) => {
+      const { stdout } = spawnSync(path, ["--version"], { encoding: "utf8" });
+      const [, major = "99", minor = "0"] = /^v(\d+)\.(\d+)/.exec(stdout ?? "") ?? [];
+      return Number(major) < 22 || (Number(major) === 22 && Number(minor) < 18);
+    });
+}
+
+describe("bin/spillway.js", () => {
+  it("started by an older Node, goes on with the bundled one", function () {
+    const node = oldNode() ?? this.skip();
+    const { stdout, status } = spawnSync(node, [cliPath, "--version"], { encoding: "utf8" });
+    assert.equal(status, 0);
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+    const failed = spawnSync(node, [cliPath, "plan", "nowhere.yaml"], { encoding: "utf8" });
+    assert.equal(failed.status, 2);
+  });
+
+  it("passes signals on to it and ends as it ends", async function () {
+    const node = oldNode() ?? this.skip();
+    const desk = await openDesk();
+    try {
+      await desk.write("rows.ndjson", rowsText(10));
+      await desk.write(
+        "wait.mjs",
+        "export default () => new Promise((go) => setTimeout(go, 300));",
+      );
+      await desk.write("wait.yaml", pipelineText({ stages: ["map: ./wait.mjs"] }));
+      const child = spawn(node, [cliPath, "run", "wait.yaml"], {
+        cwd: desk.folder,
+        env: { ...process.env, XDG_STATE_HOME: desk.folder },
+      });
+      child.stderr.resume();
+      setTimeout(() => child.kill("SIGTERM"), 1500);
+      const [code] = await once(child, "close");
+      assert.equal(code, 75);
+    } finally {
+      await desk.remove();
+    }
+  });
+
+  it("without any Node to go on with, says what to install and ends with 78", async function () {
+    const node = oldNode() ?? this.skip();
+    const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
+    try {
+      const alone = join(folder, "spillway.mjs");
+      await cp(cliPath, alone);
+      const { status, stderr } = spawnSync(node, [alone, "run", "x"], { encoding: "utf8" });
+      assert.equal(status, 78);
+      assert.match(
+        stderr,
+        /^spillway needs Node\.js 22\.18 or newer, this is \d+\.\d+\.\d+; install /,
+      );
+      assert.equal(stderr.trimEnd().split("\n").length, 1);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it("runs what was built, unless a source is newer", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
+    try {
+      for (const name of ["bin", "dist/cli", "src/cli"])
+        await mkdir(join(folder, name), { recursive: true });
+      await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+      await cp(cliPath, join(folder, "bin", "spillway.js"));
+      await writeFile(join(folder, "dist/cli/main.js"), 'console.log("built");');
+      await writeFile(join(folder, "src/cli/main.ts"), 'console.log("source" as string);');
+      const start = () =>
+        spawnSync(process.execPath, [join(folder, "bin/spillway.js")], { encoding: "utf8" }).stdout;
+      const touch = (name: string, seconds: number) => utimes(join(folder, name), seconds, seconds);
+      await touch("src/cli/main.ts", 1000);
+      await touch("dist/cli/main.js", 2000);
+      assert.equal(start(), "built\n");
+      await touch("src/cli/main.ts", 3000);
+      assert.equal(start(), "source\n");
+      await rm(join(folder, "src"), { recursive: true });
+      assert.equal(start(), "built\n");
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it("can be called by a link, as npm makes one", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
+    try {
+      await symlink(cliPath, join(folder, "spillway"));
+      const { status } = spawnSync(process.execPath, [join(folder, "spillway"), "--version"]);
+      assert.equal(status, 0);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
