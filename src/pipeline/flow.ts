@@ -5,7 +5,7 @@
  * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError, isAbort } from "../stages/errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, RowBatch } from "../stages/nouns.ts";
@@ -67,8 +67,7 @@ export async function flow(init: FlowInit): Promise<void> {
     failure.abort(error);
     await Promise.race([Promise.allSettled(owned), sleep(closeMillis, undefined, { ref: false })]);
     // What came first is the signal's reason: all other failures follow from it, and are noise.
-    const stopped = init.signal?.aborted === true && signal.reason === init.signal.reason;
-    throw stopped ? stopReason(signal.reason) : named(signal.reason);
+    throw toPipelineError(signal.reason, init.signal);
   }
 }
 
@@ -124,6 +123,12 @@ async function* skipReplayed(pages: AsyncIterable<Page>, spool: Spool): AsyncGen
       );
     }
   }
+}
+
+/** What the caller hears: that it stopped the run itself, what failed, or that we have a defect. */
+export function toPipelineError(error: unknown, caller: AbortSignal | undefined): PipelineError {
+  const stopped = caller?.aborted === true && (error === caller.reason || isAbort(error));
+  return stopped ? stopReason(caller.reason) : named(error);
 }
 
 function stopReason(reason: unknown): PipelineError {

@@ -138,6 +138,13 @@ function refuseChanges(found: RunRecord, init: RunFolderInit): void {
       `run ${found.runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,
     );
   }
+  if (found.destination !== init.destination) {
+    // A reference in `upload.to` may lead elsewhere though the stages read the same.
+    throw new PipelineError(
+      "config-changed",
+      `run ${found.runId} began to upload to another destination; restore it to go on, or discard the run with --restart`,
+    );
+  }
   if (found.configDigest === init.configDigest) return;
   throw new PipelineError(
     "config-changed",

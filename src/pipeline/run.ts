@@ -6,15 +6,15 @@ import { openSpool, type Spool } from "../stages/pages/spool-store.ts";
 import { destinationOptions } from "../stages/pages/upload.ts";
 import type { Log } from "../stages/stage.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
-import { createPool } from "../workers/pool.ts";
+import { createPool, type Pool } from "../workers/pool.ts";
 import { commitRun } from "./commit.ts";
 import type { Pipeline } from "./define.ts";
-import { flow } from "./flow.ts";
+import { flow, toPipelineError } from "./flow.ts";
 import { planPipeline, type Plan } from "./plan.ts";
 import { openRunFolder, type LastCommit, type RunFolder } from "./run-folder.ts";
 import { loadSigningKey, type SigningKey } from "./signing-key.ts";
 import type { Progress, RunSummary } from "./summary.ts";
-import { watchPlannedRun, type PlannedWatch } from "./watched-run.ts";
+import { watchPlannedRun } from "./watched-run.ts";
 
 export interface RunOptions {
   /** Stops the run cleanly, resumable; a second reason is not waited for. */
@@ -35,6 +35,14 @@ const silent: Log = { info() {}, warn() {} };
  * @throws PipelineError whose `exitCode` says what became of it; what was durable stays so, and the same call goes on
  */
 export async function run(pipeline: Pipeline, options: RunOptions = {}): Promise<RunSummary> {
+  try {
+    return await planAndRun(pipeline, options);
+  } catch (error) {
+    throw toPipelineError(error, options.signal);
+  }
+}
+
+async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunSummary> {
   const started = performance.now();
   const env = options.env ?? process.env;
   const plan = await planPipeline(pipeline, { resolve: "full", env });
@@ -72,7 +80,7 @@ interface Opened {
 }
 
 async function runInFolder(opened: Opened): Promise<RunSummary> {
-  const { plan, folder, options, destination, started } = opened;
+  const { plan, folder } = opened;
   if (folder.committed) {
     await folder.commit(folder.last!);
     return summarize(opened, folder.last!, undefined);
@@ -83,60 +91,41 @@ async function runInFolder(opened: Opened): Promise<RunSummary> {
     fullTimeoutMillis: plan.spool.fullTimeout,
     key: Buffer.from(folder.record.key, "hex"),
   });
-  const lease = createLease(plan.report.leaseBytes);
   const pool = createPool(plan.report.threads);
-  const watched = await watchPlannedRun({
-    ...opened,
-    lease,
-    pool,
-    spool,
-    log: options.log ?? silent,
-  });
   try {
-    if (watched.watch.traceparent) {
-      await folder.save({ ...folder.record, traceparent: watched.watch.traceparent });
-    }
+    return await runWatched({ ...opened, spool, pool });
+  } finally {
+    await pool.close();
+    // After a commit it is closed already.
+    await spool.close().catch(() => {});
+  }
+}
+
+async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promise<RunSummary> {
+  const { plan, folder, spool, pool, options, destination, started } = opened;
+  const log = options.log ?? silent;
+  const lease = createLease(plan.report.leaseBytes);
+  const { watch, ...watched } = await watchPlannedRun({ ...opened, lease, log });
+  try {
+    if (watch.traceparent) await folder.save({ ...folder.record, traceparent: watch.traceparent });
     const stop = watched.reportProgress(options.onProgress, started);
     try {
-      await flow({
-        plan,
-        folder,
-        spool,
-        lease: watched.lease,
-        pool,
-        destination,
-        watch: watched.watch,
-        signal: options.signal,
-        log: options.log ?? silent,
-        onExpected: watched.expect,
-      });
+      const { lease, expect: onExpected } = watched;
+      const { signal } = options;
+      await flow({ plan, folder, spool, lease, pool, destination, watch, signal, log, onExpected });
       watched.committing();
-      const last = await commitRun({
-        ...opened,
-        spool,
-        signal: options.signal ?? new AbortController().signal,
-      });
-      watched.watch.end();
-      return summarize(opened, last, watched.watch);
+      const last = await commitRun({ ...opened, signal: signal ?? new AbortController().signal });
+      watch.end();
+      return summarize(opened, last, watch);
     } finally {
       stop();
     }
   } catch (error) {
-    watched.watch.end(error);
+    watch.end(error);
     throw error;
   } finally {
-    await finishAll(spool, pool, watched);
+    await watched.shutdown();
   }
-}
-
-async function finishAll(
-  spool: Spool,
-  pool: { close(): Promise<void> },
-  watched: PlannedWatch,
-): Promise<void> {
-  await pool.close();
-  await spool.close().catch(() => {});
-  await watched.shutdown();
 }
 
 function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined): RunSummary {

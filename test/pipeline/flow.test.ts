@@ -58,7 +58,7 @@ function probe(kind: Kind, watched: Watched, fail?: Failing): StageUse {
         watched.closed += 1;
       }
     },
-  })({}) as StageUse;
+  })({});
 }
 
 /** The stage each kind comes out of. */
