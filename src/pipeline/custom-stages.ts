@@ -1,10 +1,11 @@
 /** Stages of the user's own, by the path of their module. */
 import { resolve } from "node:path";
+import * as v from "valibot";
 import { PipelineError } from "../stages/errors.ts";
 import type { AnyStage } from "../stages/stage.ts";
+import { defineTransform } from "../stages/transforms/define-transform.ts";
 import { importModule } from "../stages/transforms/load-module.ts";
-import { map } from "../stages/transforms/map.ts";
-import { isRowWork } from "../stages/transforms/row-work.ts";
+import { isRowWork, type RowWork } from "../stages/transforms/row-work.ts";
 import type { PipelineSpec } from "./spec.ts";
 import { isModulePath } from "./validate.ts";
 
@@ -28,12 +29,17 @@ export async function loadCustomStages(
 
 function asStage(name: string, exported: unknown): AnyStage {
   if (isStage(exported)) return Object.assign({}, exported, { name });
-  if (isRowWork(exported))
-    return Object.assign({}, map, { name, work: () => exported }) as AnyStage;
+  if (isRowWork(exported)) return asTransform(name, exported);
   throw new PipelineError(
     "config-invalid",
     `${name}: the module's default export must be a stage (defineStage) or row work (a function, generator, Transform or chain)`,
   );
+}
+
+function asTransform(name: string, work: RowWork): AnyStage {
+  const summary = "Changes rows with the work of a module.";
+  const stage = defineTransform({ name, summary, config: v.strictObject({}), work: () => work });
+  return Object.assign({}, stage, { name });
 }
 
 function isStage(value: unknown): value is AnyStage {

@@ -9,6 +9,7 @@ import { checkDestinationUrl } from "../stages/destinations/schemes.ts";
 import type { UploadConfig } from "../stages/pages/upload.ts";
 import { registry } from "../stages/registry.ts";
 import type { AnyStage } from "../stages/stage.ts";
+import { isRowWork } from "../stages/transforms/row-work.ts";
 import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
 import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
@@ -67,6 +68,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   const valid = validateSpec(spec, stages, { resolve: options.resolve, locate });
   const configured = configure(valid, baseDir);
   refuseMisfits(configured, valid, pipeline);
+  refuseStandIns(configured);
   const configs = new Map(configured.map(({ name, config }) => [name, config]));
   const pageBytes = sizeOr((configs.get("chunk") as { size: unknown }).size);
   const { stages: physical, notes } = fuseStages(configured, options.apart, pageBytes);
@@ -137,6 +139,17 @@ function refuseMisfits(
   throw new PipelineError("config-invalid", `${place}stages: ${misfit.problem}`);
 }
 
+/** Resume and the manifest rest on these; a stage of one's own may stand between them, not in their place. */
+function refuseStandIns(stages: readonly ConfiguredStage[]): void {
+  const names = new Set(stages.map(({ name }) => name));
+  const absent = ["chunk", "compress", "encrypt", "spool", "upload"].filter((n) => !names.has(n));
+  if (absent.length === 0) return;
+  throw new PipelineError(
+    "config-invalid",
+    `stages: ${absent.map((name) => `\`${name}\``).join(", ")} must be there; no stage of your own can take its place`,
+  );
+}
+
 function sizeOr(size: unknown): number {
   // A size behind a reference is only known to a run; the plan draws its ledger with the default.
   return typeof size === "number" ? size : 1024 * 1024;
@@ -167,8 +180,10 @@ function explainPath(stages: readonly ConfiguredStage[]): string[] {
 
 /** SHA-256 over the stages as written: references stay references, so no secret is in it. */
 function digestStages({ spec }: Pipeline): string {
-  const text = JSON.stringify(spec.stages, (_key, value: unknown) =>
-    typeof value === "function" ? String(value) : value,
-  );
+  const text = JSON.stringify(spec.stages, (_key, value: unknown) => {
+    if (typeof value === "function" || typeof value === "bigint") return String(value);
+    // A stream in code is known by its class alone: what is inside it changes while it is looked at.
+    return isRowWork(value) ? value.constructor.name : value;
+  });
   return createHash("sha256").update(text).digest("hex");
 }

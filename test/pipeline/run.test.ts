@@ -270,8 +270,10 @@ describe("run", () => {
     const here = place();
     // Where the record of the commit is to be written there is a folder, so writing it fails.
     const obstacle = join(here.spool, "last.json.incoming");
-    const onBatch = () => mkdir(obstacle).catch(() => {});
-    await assert.rejects(go(here.pipeline({ onBatch: async () => void (await onBatch()) })));
+    const onBatch = async () => {
+      await mkdir(obstacle).catch(() => {});
+    };
+    await assert.rejects(go(here.pipeline({ onBatch })));
     const manifest = await readFile(join(await here.runFolder(), "manifest.json"));
     await rmdir(obstacle);
     let asked = 0;

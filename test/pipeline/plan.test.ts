@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
+import * as v from "valibot";
+import { parsePipeline } from "../../src/pipeline/load.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import type { Row } from "../../src/stages/nouns.ts";
+import { chunk } from "../../src/stages/pages/chunk.ts";
+import { encrypt } from "../../src/stages/pages/encrypt.ts";
+import { spool } from "../../src/stages/pages/spool.ts";
+import { upload } from "../../src/stages/pages/upload.ts";
+import { serialize } from "../../src/stages/formats/serialize.ts";
+import { compress } from "../../src/stages/pages/compress.ts";
+import { defineStage, type StageUse } from "../../src/stages/stage.ts";
+import { map } from "../../src/stages/transforms/map.ts";
+import { countedRows, defineUnchecked, makePipeline, testEnv } from "../fixtures/pipelines.ts";
+
+const head = ["name: observations", "memory: 256MiB", "stages:"];
+const stages = [
+  "  - ndjson: in.ndjson",
+  "  - serialize: ndjson",
+  "  - chunk: 1MiB",
+  "  - compress: zstd",
+  "  - encrypt: none",
+  "  - spool: ./spool",
+  "  - upload: ./out",
+];
+
+const planYaml = (lines: readonly string[], env = {}) =>
+  planPipeline(parsePipeline([...head, ...lines].join("\n"), "export.yaml"), {
+    resolve: "none",
+    env,
+  });
+
+const refused = (lines: readonly string[], message: RegExp, code = "config-invalid") =>
+  assert.rejects(planYaml(lines), { code, exitCode: 2, message });
+
+describe("plan", () => {
+  it("says what will run, what it holds and what it adds up to", async () => {
+    const { report } = await planYaml(stages);
+    assert.deepEqual(
+      report.stages.map(({ name, from }) => [name, from.join("+")]),
+      [
+        ["ndjson", "ndjson"],
+        ["serialize", "serialize"],
+        ["chunk", "chunk"],
+        ["seal", "compress+encrypt"],
+        ["spool", "spool"],
+        ["upload", "upload"],
+      ],
+    );
+    assert.equal(report.memoryBytes, 256 * 2 ** 20);
+    const sum = report.ledger.reduce((all, { bytes }) => all + bytes, 0);
+    assert.ok(sum <= report.memoryBytes);
+    assert.equal(report.ledger.at(-1)?.bytes, report.leaseBytes);
+    assert.match(report.notes.join("\n"), /compress \+ encrypt run as one stage/);
+  });
+
+  it("refuses in words, at their line, the wirings that do not compile in code", async () => {
+    await refused(
+      stages.slice(1),
+      /export\.yaml:4:5: stages: serialize takes rows.*must be a source/,
+    );
+    await refused(
+      [stages[0]!, ...stages],
+      /export\.yaml:5:5: .*ndjson is a source.*only be the first/,
+    );
+    for (let absent = 1; absent < 6; absent += 1) {
+      const missing = /\w+/.exec(stages[absent]!)![0];
+      const line = 4 + absent;
+      await refused(
+        stages.toSpliced(absent, 1),
+        new RegExp(`export\\.yaml:${line}:5: .*\`${missing}\`.*must come between`),
+      );
+    }
+    await refused(stages.slice(0, -1), /export\.yaml:9:5: .*`upload` must follow/);
+    await refused([...stages, "  - select: [a]"], /select takes rows.*gives receipts/);
+    await refused(stages.toSpliced(2, 0, "  - select: [a]"), /select takes rows.*gives records/);
+  });
+
+  it("refuses a stage of one's own in the place of one that resume rests on", async () => {
+    const straight = defineStage({
+      name: "straight",
+      summary: "Seals at once.",
+      config: v.strictObject({}),
+      takes: "pages",
+      gives: "sealed",
+      holds: () => 0,
+      open: (_config, _ctx, input) => input as never,
+    })({}) as StageUse;
+    const parts = [serialize("ndjson"), chunk("1MiB"), straight, spool("./s"), upload("./o")];
+    const pipeline = defineUnchecked({ name: "x", stages: [countedRows({ rows: 1 }), ...parts] });
+    await assert.rejects(planPipeline(pipeline, { resolve: "none", env: {} }), {
+      code: "config-invalid",
+      message: /`compress`, `encrypt` must be there/,
+    });
+  });
+
+  it("refuses what cannot fit its memory, before anything is opened", async () => {
+    await refused(
+      stages.with(2, "  - chunk: 200MiB"),
+      /256 MiB is too little.*lower `chunk\.size` \(now 200 MiB\)/,
+      "budget-too-small",
+    );
+  });
+
+  it("refuses a destination that is none, and leaves one behind a reference alone", async () => {
+    await refused(stages.with(6, "  - upload: ftp://host/x"), /unknown scheme `ftp:`/);
+    await planYaml(stages.with(6, '  - upload: "${env:TO}"'));
+  });
+
+  it("does not touch source, spool or destination, and asks for no secret", async () => {
+    const lines = stages.with(4, '  - encrypt: { passphrase: "${env:NOT_SET}" }');
+    assert.equal((await planYaml(lines)).layers.encrypt, "age");
+    await assert.rejects(
+      planPipeline(parsePipeline([...head, ...lines].join("\n"), "x.yaml"), {
+        resolve: "full",
+        env: {},
+      }),
+      { code: "config-invalid", message: /NOT_SET/ },
+    );
+  });
+
+  it("counts telemetry only where somebody listens", async () => {
+    const lines = async (env: Record<string, string>, more: readonly string[] = []) =>
+      (await planYaml([...stages, ...more], env)).report.ledger.map(({ name }) => name);
+    assert.ok(!(await lines({})).includes("telemetry"));
+    assert.ok((await lines({ OTEL_EXPORTER_OTLP_ENDPOINT: "http://x" })).includes("telemetry"));
+    assert.ok((await lines({}, ["telemetry: { otlp: http://x }"])).includes("telemetry"));
+  });
+
+  it("digests the stages as written, secrets unresolved, and nothing else", async () => {
+    const digest = async (lines: readonly string[], env = {}) =>
+      (await planYaml(lines, env)).report.configDigest;
+    const first = await digest(stages);
+    assert.match(first, /^[0-9a-f]{64}$/);
+    assert.equal(await digest([...stages, "telemetry: { sdk: light }"]), first);
+    assert.notEqual(await digest(stages.with(2, "  - chunk: 2MiB")), first);
+    const secret = stages.with(4, '  - encrypt: { passphrase: "${env:PASS}" }');
+    assert.equal(await digest(secret, { PASS: "a" }), await digest(secret, { PASS: "b" }));
+  });
+
+  it("digests work given in code: functions by their text, streams by their class, never what is inside", async () => {
+    const digest = async (work: unknown) => {
+      const rows = [map({ module: work as () => Row })];
+      const source = countedRows({ rows: 1 });
+      const pipeline = makePipeline({ source, rows, dir: "./s", to: "./o" });
+      return (await planPipeline(pipeline, { resolve: "full", env: testEnv })).report.configDigest;
+    };
+    assert.equal(await digest((row: Row) => row), await digest((row: Row) => row));
+    assert.notEqual(await digest((row: Row) => row), await digest((row: Row) => ({ ...row })));
+    const stream = () => new PassThrough({ objectMode: true });
+    const used = stream();
+    used.write({ id: 1 });
+    assert.equal(await digest(stream()), await digest(used));
+  });
+
+  it("knows that counts must agree only where no row function may drop or add rows", async () => {
+    assert.equal((await planYaml(stages)).keepsRows, true);
+    const selected = stages.toSpliced(1, 0, "  - filter: { column: a, not: null }");
+    assert.equal((await planYaml(selected)).keepsRows, false);
+  });
+
+  it("takes every layer from the stages", async () => {
+    const layers = async (codec: "zstd" | "gzip" | "none", seal: Record<string, unknown>) => {
+      const all = [
+        countedRows({ rows: 1 }),
+        serialize("csv"),
+        chunk("1MiB"),
+        compress(codec),
+        encrypt(seal as { mode: "none" }),
+        spool("./s"),
+        upload("./o"),
+      ];
+      const pipeline = defineUnchecked({ name: "x", memory: "256MiB", stages: all });
+      return (await planPipeline(pipeline, { resolve: "none", env: {} })).layers;
+    };
+    const to = `age1${"q".repeat(58)}`;
+    assert.deepEqual(await layers("gzip", { mode: "none" }), { compress: "gzip", encrypt: "none" });
+    assert.deepEqual(await layers("none", { to }), { compress: "none", encrypt: "age" });
+  });
+});
