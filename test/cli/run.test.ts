@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
@@ -20,16 +18,6 @@ export default async (row) => {
 `;
 const stuckModule = "export default () => new Promise(() => {});\n";
 
-/** Resolves when the run has made pages durable and stored some. */
-async function untilPagesAreOut(desk: Desk, pipeline: string): Promise<void> {
-  for (let tries = 0; tries < 200; tries += 1) {
-    const runs = await readdir(join(desk.folder, "out", pipeline)).catch(() => []);
-    if (runs.length > 0) return;
-    await sleep(50);
-  }
-  throw new Error("no page came out");
-}
-
 describe("run", () => {
   let desk: Desk;
   before(async () => {
@@ -38,7 +26,8 @@ describe("run", () => {
     await desk.write("slow.mjs", slowModule);
     await desk.write("stuck.mjs", stuckModule);
     await desk.write("rows.yaml", pipelineText());
-    await desk.write("slow.yaml", pipelineText({ name: "slow", stages: ["map: ./slow.mjs"] }));
+    for (const name of ["slow", "term", "locked"])
+      await desk.write(`${name}.yaml`, pipelineText({ name, stages: ["map: ./slow.mjs"] }));
     await desk.write("stuck.yaml", pipelineText({ name: "stuck", stages: ["map: ./stuck.mjs"] }));
   });
   after(() => desk.remove());
@@ -77,7 +66,7 @@ describe("run", () => {
 
   it("is stopped by SIGINT with 75, and the same command goes on to 0", async () => {
     const started = desk.start(["run", "slow.yaml", "--json"], { DELAY: "10" });
-    await untilPagesAreOut(desk, "slow");
+    await desk.until("out/slow");
     started.child.kill("SIGINT");
     const stopped = await started.ended;
     assert.equal(stopped.code, 75);
@@ -97,18 +86,19 @@ describe("run", () => {
   });
 
   it("is stopped by SIGTERM too, and --restart begins a new run", async () => {
-    const started = desk.start(["run", "slow.yaml", "--restart"], { DELAY: "10" });
-    await sleep(1200);
+    const started = desk.start(["run", "term.yaml"], { DELAY: "10" });
+    await desk.until("spool/term/run.json");
     started.child.kill("SIGTERM");
     assert.equal((await started.ended).code, 75);
-    const { code, document } = await desk.json(["run", "slow.yaml", "--restart"]);
+    const { code, document } = await desk.json(["run", "term.yaml", "--restart"]);
     assert.equal(code, 0);
     assert.equal(document.resumedFrom, null);
   });
 
   it("takes an echoed signal as one, and a second one ends it at once with 130", async () => {
     const started = desk.start(["run", "stuck.yaml"]);
-    await sleep(1200);
+    await desk.until("spool/stuck/run.json");
+    await sleep(300);
     started.child.kill("SIGINT");
     started.child.kill("SIGINT");
     await sleep(700);
@@ -119,9 +109,9 @@ describe("run", () => {
   });
 
   it("does not run twice at a time: the second ends with 7", async () => {
-    const first = desk.start(["run", "slow.yaml", "--restart"], { DELAY: "10" });
-    await sleep(1200);
-    const { code, document } = await desk.json(["run", "slow.yaml"]);
+    const first = desk.start(["run", "locked.yaml"], { DELAY: "10" });
+    await desk.until("spool/locked/run.json");
+    const { code, document } = await desk.json(["run", "locked.yaml"]);
     assert.equal(code, 7);
     assert.equal(document.error.code, "already-running");
     assert.equal(document.state, "failed");
@@ -132,7 +122,7 @@ describe("run", () => {
   it("a config that changed since the run was stopped is refused with 2", async () => {
     await desk.write(
       "changed.yaml",
-      pipelineText({ name: "slow", stages: ["map: ./slow.mjs"] }).replace("4KiB", "8KiB"),
+      pipelineText({ name: "locked", stages: ["map: ./slow.mjs"] }).replace("4KiB", "8KiB"),
     );
     const { code, stderr } = await desk.cli(["run", "changed.yaml"]);
     assert.equal(code, 2);

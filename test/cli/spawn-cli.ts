@@ -1,9 +1,11 @@
 /** The real command line as a process, in a folder of its own, away from the user's keys. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 export const cliPath = fileURLToPath(new URL("../../bin/spillway.js", import.meta.url));
@@ -29,6 +31,8 @@ export interface Desk {
   cli(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ended>;
   /** The one document that a call with `--json` prints. */
   json(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<JsonEnded>;
+  /** Resolves when the file or folder is there. */
+  until(name: string): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -70,6 +74,12 @@ export async function openDesk(): Promise<Desk> {
     async write(name, text) {
       await writeFile(join(folder, name), text);
       return name;
+    },
+    async until(name) {
+      for (let tries = 0; !existsSync(join(folder, name)); tries += 1) {
+        if (tries === 300) throw new Error(`${name} did not appear`);
+        await sleep(50);
+      }
     },
     remove: () => rm(folder, { recursive: true, force: true }),
   };

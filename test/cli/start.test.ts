@@ -44,8 +44,10 @@ describe("bin/spillway.js", () => {
         env: { ...process.env, XDG_STATE_HOME: desk.folder },
       });
       child.stderr.resume();
-      setTimeout(() => child.kill("SIGTERM"), 1500);
-      const [code] = await once(child, "close");
+      const closed = once(child, "close");
+      await desk.until("spool/rows/run.json");
+      child.kill("SIGTERM");
+      const [code] = await closed;
       assert.equal(code, 75);
     } finally {
       await desk.remove();
