@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { createHash, generateKeyPairSync } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { commitRun, type CommitInit } from "../../src/pipeline/commit.ts";
+import { publicText, verifyManifestSignature } from "../../src/pipeline/manifest-signature.ts";
+import type { Plan } from "../../src/pipeline/plan.ts";
+import { openRunFolder } from "../../src/pipeline/run-folder.ts";
+import type { Destination } from "../../src/stages/destinations/destination.ts";
+import { openDestination } from "../../src/stages/destinations/schemes.ts";
+import { openSpool } from "../../src/stages/pages/spool-store.ts";
+import { useFolder } from "../fixtures/pipelines.ts";
+import { makeSealed, never } from "../stages/pages/pages.ts";
+
+const { privateKey } = generateKeyPairSync("ed25519");
+const key = { privateKey, publicText: publicText(privateKey), publicPem: "", made: false };
+const plan = { keepsRows: true, layers: { compress: "zstd", encrypt: "age" } } as Plan;
+
+describe("commit", () => {
+  const folder = useFolder();
+
+  /** A run whose pages are all acknowledged; what the destination is told is written down. */
+  async function ready(pages = 3, change: Partial<Destination> = {}, dir = folder.next()) {
+    const out = folder.next();
+    const real = await openDestination(out, { timeoutMillis: 5000 });
+    const puts: string[] = [];
+    const destination: Destination = {
+      ...real,
+      put: async (object, signal) => {
+        puts.push(object.name.split("/").at(-1)!);
+        await real.put(object, signal);
+      },
+      ...change,
+    };
+    const runFolder = await openRunFolder({
+      dir,
+      pipeline: "observations",
+      configDigest: "c".repeat(64),
+      destination: out,
+      restart: false,
+    });
+    await mkdir(join(runFolder.path, "incoming"), { recursive: true });
+    const spool = await openSpool({
+      folder: runFolder.path,
+      maxBytes: 1 << 30,
+      fullTimeoutMillis: 1000,
+      key: Buffer.from(runFolder.record.key, "hex"),
+    });
+    for (const page of await makeSealed(pages))
+      await spool.acknowledge(await spool.store(page, never), never);
+    const init: CommitInit = { plan, folder: runFolder, spool, destination, key, signal: never };
+    const at = join(out, "observations", runFolder.record.runId);
+    const close = async () => {
+      runFolder.release();
+      await spool.close().catch(() => {});
+    };
+    return { init, puts, at, dir, close };
+  }
+
+  it("stores the manifest last, behind its sums and its signature", async () => {
+    const { init, puts, at, close } = await ready();
+    const last = await commitRun(init);
+    await close();
+    assert.deepEqual(puts, ["SHA256SUMS", "manifest.json.sig", "manifest.json"]);
+    const bytes = await readFile(join(at, "manifest.json"));
+    assert.equal(last.manifestDigest, createHash("sha256").update(bytes).digest("hex"));
+    assert.deepEqual([last.rows, last.pages, last.generation], [150, 3, 1]);
+    const manifest = JSON.parse(bytes.toString()) as Record<string, unknown>;
+    assert.deepEqual([manifest["generation"], manifest["previous"]], [1, null]);
+    assert.deepEqual(manifest["consistency"], { class: "stream", proof: {} });
+    const sums = await readFile(join(at, "SHA256SUMS"), "utf8");
+    assert.equal(sums.trim().split("\n").length, 3);
+    const signature = await readFile(join(at, "manifest.json.sig"));
+    verifyManifestSignature(bytes, signature, key.publicText);
+  });
+
+  it("tells the manifest before it and counts generations", async () => {
+    const dir = folder.next();
+    const first = await ready(1, {}, dir);
+    const { manifestDigest } = await commitRun(first.init);
+    await first.close();
+    const second = await ready(1, {}, dir);
+    await commitRun(second.init);
+    await second.close();
+    const manifest = JSON.parse(await readFile(join(second.at, "manifest.json"), "utf8")) as object;
+    assert.deepEqual(
+      [Reflect.get(manifest, "generation"), Reflect.get(manifest, "previous")],
+      [2, manifestDigest],
+    );
+  });
+
+  it("stores the same manifest when it is repeated, wherever it was cut off", async () => {
+    for (const name of ["SHA256SUMS", "manifest.json.sig", "manifest.json"]) {
+      const { init, at, close } = await ready();
+      const cut: Destination = {
+        ...init.destination,
+        put: async (object, signal) => {
+          if (object.name.endsWith(`/${name}`)) throw new Error("cut off");
+          await init.destination.put(object, signal);
+        },
+      };
+      await assert.rejects(commitRun({ ...init, destination: cut }), /cut off/);
+      const draft = await readFile(join(init.folder.path, "manifest.json"));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      await commitRun(init);
+      await close();
+      assert.deepEqual(await readFile(join(at, "manifest.json")), draft);
+    }
+  });
+
+  it("does not believe a destination that gives another manifest back", async () => {
+    const { init, close } = await ready(1, {
+      async *get() {
+        yield Buffer.from("{}");
+      },
+    });
+    await assert.rejects(commitRun(init), { code: "integrity-failed", exitCode: 6 });
+    assert.equal(init.folder.last, undefined);
+    await close();
+  });
+
+  it("commits nothing where rows and records differ in number", async () => {
+    const { init, puts, close } = await ready();
+    const facts = init.spool.facts!;
+    const spool = Object.create(init.spool, {
+      facts: { value: { ...facts, end: { ...facts.end, rows: 151 } } },
+    }) as typeof init.spool;
+    await assert.rejects(commitRun({ ...init, spool }), {
+      code: "integrity-failed",
+      message: /151 rows.*150 records/,
+    });
+    await commitRun({ ...init, spool, plan: { ...plan, keepsRows: false } });
+    assert.equal(puts.length, 3);
+    await close();
+  });
+
+  it("asserts that every durable page is acknowledged", async () => {
+    const { init, close } = await ready();
+    const spool = Object.create(init.spool, { durable: { value: 4 } }) as typeof init.spool;
+    await assert.rejects(commitRun({ ...init, spool }), { code: "internal" });
+    await close();
+  });
+});

@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { chmod, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  openRunFolder,
+  type LastCommit,
+  type RunFolderInit,
+} from "../../src/pipeline/run-folder.ts";
+import { useFolder } from "../fixtures/pipelines.ts";
+
+const last = (runId: string): LastCommit => ({
+  runId,
+  generation: 1,
+  manifestDigest: "aa",
+  signer: "ed25519:x",
+  rows: 1,
+  pages: 1,
+  bytesIn: 1,
+  bytesOut: 1,
+  consistency: "stream",
+});
+
+describe("run-folder", () => {
+  const folder = useFolder();
+  const initOf = (dir: string, more: Partial<RunFolderInit> = {}): RunFolderInit => ({
+    dir,
+    pipeline: "observations",
+    configDigest: "digest",
+    destination: "file:///out",
+    restart: false,
+    ...more,
+  });
+
+  /** Opens and gives the lock back at once, as a process that ends does. */
+  async function visit(dir: string, more: Partial<RunFolderInit> = {}) {
+    const opened = await openRunFolder(initOf(dir, more));
+    opened.release();
+    return opened;
+  }
+
+  it("begins a run whose id sorts by time, with a key of its own", async () => {
+    const [a, b] = [await visit(folder.next()), await visit(folder.next())];
+    assert.match(a.record.runId, /^\d{8}T\d{6}Z-[0-9a-f]{8}$/);
+    assert.match(a.record.key, /^[0-9a-f]{64}$/);
+    assert.notEqual(a.record.key, b.record.key);
+    assert.deepEqual(
+      [a.resumed, a.committed, a.last, a.record.attempts],
+      [false, false, undefined, 1],
+    );
+  });
+
+  it("takes the same run up until it is committed, counting attempts", async () => {
+    const dir = folder.next();
+    const first = await visit(dir);
+    const second = await visit(dir);
+    assert.deepEqual(
+      [second.resumed, second.record.runId, second.record.key, second.record.attempts],
+      [true, first.record.runId, first.record.key, 2],
+    );
+    const third = await openRunFolder(initOf(dir));
+    await third.commit(last(third.record.runId));
+    third.release();
+    const fresh = await visit(dir);
+    assert.equal(fresh.resumed, false);
+    assert.notEqual(fresh.record.runId, first.record.runId);
+    assert.deepEqual(fresh.last, last(first.record.runId));
+  });
+
+  it("removes what the run left, and what it knows of no run it keeps", async () => {
+    const dir = folder.next();
+    const opened = await openRunFolder(initOf(dir));
+    await mkdir(join(opened.path, "pages"));
+    await writeFile(join(opened.path, "pages", "x"), "");
+    await writeFile(join(opened.path, "acks.ndjson"), "");
+    await writeFile(join(opened.path, "mine.txt"), "");
+    await opened.commit(last(opened.record.runId));
+    opened.release();
+    assert.deepEqual((await readdir(opened.path)).toSorted(), ["last.json", "lock.db", "mine.txt"]);
+  });
+
+  it("clears what is there without a run to belong to", async () => {
+    const dir = folder.next();
+    const { path } = await visit(dir, {});
+    await writeFile(join(path, "acks.ndjson"), "stale");
+    await visit(dir, { restart: true });
+    assert.ok(!(await readdir(path)).includes("acks.ndjson"));
+  });
+
+  it("knows a run that was committed and not tidied up", async () => {
+    const dir = folder.next();
+    const first = await visit(dir);
+    await writeFile(join(first.path, "last.json"), JSON.stringify(last(first.record.runId)));
+    assert.equal((await visit(dir)).committed, true);
+  });
+
+  it("refuses a run of other stages, another destination or another version, and keeps it", async () => {
+    const dir = folder.next();
+    const { record, save } = await visit(dir);
+    const refused = (more: Partial<RunFolderInit>, message: RegExp) =>
+      assert.rejects(openRunFolder(initOf(dir, more)), {
+        code: "config-changed",
+        exitCode: 2,
+        message,
+      });
+    await refused({ configDigest: "other" }, /stages have changed.*--restart/);
+    await refused({ destination: "file:///elsewhere" }, /another destination.*--restart/);
+    await save({ ...record, version: 2 as 1 });
+    await refused({}, /another version/);
+    await save(record);
+    assert.equal((await visit(dir)).record.runId, record.runId, "the lock was given back too");
+    assert.equal((await visit(dir, { configDigest: "other", restart: true })).resumed, false);
+  });
+
+  it("is opened by one at a time", async () => {
+    const dir = folder.next();
+    const opened = await openRunFolder(initOf(dir));
+    await assert.rejects(openRunFolder(initOf(dir)), { code: "already-running", exitCode: 7 });
+    await visit(dir, { pipeline: "another" });
+    opened.release();
+    await visit(dir);
+  });
+
+  it("tells a record that cannot be read, and does not begin anew over it", async () => {
+    const dir = folder.next();
+    const { path } = await visit(dir);
+    await writeFile(join(path, "run.json"), "{ half");
+    await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+  });
+
+  it("lets nobody but the owner in, whatever the umask", async () => {
+    const umask = process.umask(0);
+    try {
+      const { path } = await visit(folder.next());
+      for (const name of [".", ...(await readdir(path))]) {
+        const { mode } = await stat(join(path, name));
+        assert.equal(mode & 0o077, 0, `${name} has mode ${mode.toString(8)}`);
+      }
+    } finally {
+      process.umask(umask);
+    }
+  });
+
+  it("refuses a folder that others can open, a link and a file in its place", async () => {
+    const open = folder.next();
+    const { path } = await visit(open);
+    await chmod(path, 0o750);
+    await assert.rejects(openRunFolder(initOf(open)), {
+      code: "config-invalid",
+      message: /chmod 700/,
+    });
+    const linked = folder.next();
+    await mkdir(linked);
+    await symlink(path, join(linked, "observations"));
+    await assert.rejects(openRunFolder(initOf(linked)), { code: "config-invalid" });
+    const taken = folder.next();
+    await mkdir(taken);
+    await writeFile(join(taken, "observations"), "");
+    await assert.rejects(openRunFolder(initOf(taken)));
+  });
+});
