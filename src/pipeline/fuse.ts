@@ -4,7 +4,7 @@ import type { Kind, Page } from "../stages/nouns.ts";
 import { compressWork } from "../stages/pages/compress.ts";
 import { encryptWork } from "../stages/pages/encrypt.ts";
 import { sealPages } from "../stages/pages/seal-pages.ts";
-import { postgres } from "../stages/sources/postgres.ts";
+import { postgres, readTuples } from "../stages/sources/postgres.ts";
 import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
 import { applyRowWork } from "../stages/transforms/row-work.ts";
@@ -46,7 +46,7 @@ export function fuseStages(
   for (let i = 0; i < stages.length;) {
     const group = apart ? [stages[i]!] : groupAt(stages, i);
     i += group.length;
-    const stage = group.length === 1 ? single(group[0]!) : together(group, pageBytes);
+    const stage = group.length === 1 ? single(group[0]!, stages[i]) : together(group, pageBytes);
     if (group.length > 1)
       notes.push(`${stage.from.join(" + ")} run as one stage, \`${stage.name}\``);
     fused.push(stage);
@@ -66,16 +66,28 @@ function groupAt(stages: readonly ConfiguredStage[], start: number): readonly Co
   return stages.slice(start, Math.max(end, start + 1));
 }
 
-function single({ name, definition, config }: ConfiguredStage): PhysicalStage {
+function single(
+  { name, definition, config }: ConfiguredStage,
+  next: ConfiguredStage | undefined,
+): PhysicalStage {
+  const open = opensTexts(definition, next)
+    ? (ctx: StageContext) => readTuples(config as never, ctx, "text")
+    : (ctx: StageContext, input: AsyncIterable<unknown>) => definition.open(config, ctx, input);
   return {
     name,
     from: [name],
     takes: definition.takes,
     gives: definition.gives,
     holds: (pageBytes) => definition.holds(config, pageBytes),
-    open: (ctx, input) => definition.open(config, ctx, input),
+    open,
   };
 }
+
+/** CSV straight from PostgreSQL is what COPY prints, so arrays and composites are wanted as texts. */
+const opensTexts = (definition: AnyStage, next: ConfiguredStage | undefined): boolean =>
+  definition === postgres &&
+  next?.name === "serialize" &&
+  (next.config as { format: string }).format === "csv";
 
 function together(group: readonly ConfiguredStage[], pageBytes: number): PhysicalStage {
   const from = group.map(({ name }) => name);

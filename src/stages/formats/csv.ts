@@ -1,6 +1,7 @@
 /**
  * CSV as `COPY … (FORMAT csv, HEADER)` prints it: RFC 4180 quoting, `\n` after each record, NULL as nothing at all
- * and the empty text as `""`. Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
+ * and the empty text as `""`. One exception: a text longer than `csvScanBytes` is always quoted, as sources must that
+ * cannot see it whole. Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
  */
 import { PipelineError } from "../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
@@ -8,6 +9,9 @@ import { valueToJson } from "./json-text.ts";
 import type { Format } from "./format.ts";
 
 const needsQuotes = /[",\r\n]/;
+
+/** UTF-8 bytes beyond which a text is quoted without a look at what is in it. */
+export const csvScanBytes = 256 * 1024;
 
 export const csv: Format = {
   extension: "csv",
@@ -80,5 +84,9 @@ function quote(text: string): string {
       "serialize: a text holds half a surrogate pair, which no CSV file can hold; NDJSON can",
     );
   }
-  return needsQuotes.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return isLong(text) || needsQuotes.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+/** A UTF-16 unit is at most three bytes of UTF-8. */
+const isLong = (text: string): boolean =>
+  text.length > csvScanBytes / 3 && Buffer.byteLength(text) > csvScanBytes;

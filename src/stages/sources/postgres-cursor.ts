@@ -23,8 +23,9 @@ export interface RowsOfBatch {
   readonly bytes: number;
 }
 
-/** A row may be so many batches wide; wider ones are refused before they are read. */
-export const widestRowBatches = 4;
+/** A row may be so wide, or so many batches; wider ones are refused before they are read. */
+const widestRowBytes = 64 * 1024 * 1024;
+const widestRowBatches = 4;
 
 const firstFetchRows = 64;
 /** What V8 adds to a row and to each text: array, header, pointer, rounding. */
@@ -65,7 +66,10 @@ export class RowCursor extends QueryStream {
     super(query.sql, [...query.values], { highWaterMark: 1, rowMode: "array", types: rawTexts });
     this.#session = session;
     this.#batchBytes = batchBytes;
-    this.#widestBytes = Math.min(widestRowBatches * batchBytes, constants.MAX_STRING_LENGTH);
+    this.#widestBytes = Math.min(
+      Math.max(widestRowBatches * batchBytes, widestRowBytes),
+      constants.MAX_STRING_LENGTH,
+    );
     this.#columns = query.columns;
     const suspend = this.handlePortalSuspended;
     const complete = this.handleCommandComplete;
@@ -197,11 +201,14 @@ export class RowCursor extends QueryStream {
   #tooWide(bytes: number, head: Buffer): PipelineError {
     const row = this.received + 1;
     const column = this.#columns[findWideField(head, this.#widestBytes / 2)]?.name;
+    const help =
+      bytes <= constants.MAX_STRING_LENGTH
+        ? "raise `batch` to a quarter of that row, and `memory` with it"
+        : "leave the column out, or do without row functions";
     return new PipelineError(
       "source-bad-data",
       `row ${row} is ${formatBytes(bytes)} wide${column === undefined ? "" : ` (column ${JSON.stringify(column)})`}; ` +
-        `expected at most ${formatBytes(this.#widestBytes)}, ${widestRowBatches} times \`batch\`, since rows are held whole` +
-        " (raise `batch`, and `memory` with it)",
+        `expected at most ${formatBytes(this.#widestBytes)}, since row functions need rows whole (${help})`,
       { details: { row, bytes, ...(column === undefined ? {} : { column }) } },
     );
   }

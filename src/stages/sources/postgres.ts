@@ -2,10 +2,13 @@
  * Rows of one query from PostgreSQL, through a cursor, in one read-only snapshot.
  *
  * takes / gives  nothing / rows: tuples of the server's texts, batches of about `batch` bytes
- * holds          16 × `batch`: the batch being used, the next one, one row of 4 × `batch` as bytes and as text
+ * holds          16 × `batch`: the batch being used, the next one, a row of 4 × `batch` as bytes and as text. A wider row,
+ *                up to 64 MiB, passes too, and costs as much again as it is wide in every form it takes: bytes, texts,
+ *                what row functions make of it, its record. Without row functions no row is held (`postgres-wire/`).
  * order          the query's own
  * ends           only when the server stated the count of every fetch, the counts agree and COMMIT succeeded; then an
- *                empty batch carries the proof. Arrays, composites and unknown types are JSON, made by the server (CSV too).
+ *                empty batch carries the proof. Arrays, composites and unknown types are JSON, made by the server, but
+ *                for a CSV that no row function stands before: there they are what COPY prints.
  * fails          source-unreachable and source-failed (again may help); source-refused, source-bad-data (it will not).
  *                TLS is what `sslmode` in `url` says; `verify-full` checks certificate and host name, absence means none.
  */
@@ -14,7 +17,7 @@ import * as v from "valibot";
 import { duration, secret, size, text } from "../atoms.ts";
 import { PipelineError } from "../errors.ts";
 import type { Column, Consistency, RowBatch, SourceEnd } from "../nouns.ts";
-import { defineStage } from "../stage.ts";
+import { defineStage, type StageContext } from "../stage.ts";
 import { RowCursor, type RowsOfBatch } from "./postgres-cursor.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
@@ -40,8 +43,10 @@ export const postgresConfig = v.strictObject({
     v.description("columns that are unique and not null together"),
   ),
   batch: v.pipe(
-    v.optional(size, "1MiB"),
-    v.description("bytes of rows read at a time; a row may be 4 times as wide"),
+    v.optional(size, "256KiB"),
+    v.description(
+      "bytes of rows read at a time where row functions need them; a row may be as wide as 64MiB, or 4 times `batch` if that is more",
+    ),
   ),
   timeout: v.pipe(
     v.optional(duration, "60s"),
@@ -70,15 +75,22 @@ export const postgres = defineStage({
   takes: "nothing",
   gives: "rows",
   holds: ({ batch }) => heldBatches * batch,
-  async *open(config, ctx) {
-    const query = await openQuery(config, ctx.signal, "json");
-    try {
-      yield* readRows(query, config.batch);
-    } finally {
-      await query.session.close();
-    }
-  },
+  open: (config, ctx) => readTuples(config, ctx, "json"),
 });
+
+/** Reads the rows as tuples; `composites` as for `openQuery`. */
+export async function* readTuples(
+  config: Config,
+  ctx: Pick<StageContext, "signal">,
+  composites: "json" | "text",
+): AsyncGenerator<RowBatch> {
+  const query = await openQuery(config, ctx.signal, composites);
+  try {
+    yield* readRows(query, config.batch);
+  } finally {
+    await query.session.close();
+  }
+}
 
 /** A query in its snapshot, described and ready to run. */
 export interface OpenedQuery extends DescribedQuery {

@@ -1,16 +1,22 @@
 /**
  * Records straight from PostgreSQL: what `postgres` and `serialize` do together when nobody needs the rows.
  *
- * holds: the output (a page and a half at least) and two reads of a socket. A value of any size the server can send
- * passes in parts.
+ * holds: the output (a page at least, and one short value) and two reads of a socket. A value of any size the server
+ * can send passes in parts.
  */
 import type { InferOutput } from "valibot";
-import type { RecordBatch } from "../../nouns.ts";
+import type { Column, RecordBatch } from "../../nouns.ts";
 import type { StageContext } from "../../stage.ts";
 import { openQuery, type postgresConfig } from "../postgres.ts";
-import { createRowWalker, type RowWalker } from "./data-rows.ts";
-import { recordLayouts } from "./record-writer.ts";
-import { startWireQuery } from "./wire-query.ts";
+import { RowWalker } from "./data-rows.ts";
+import type { RecordLayout } from "./record-writer.ts";
+import { WireQuery } from "./wire-query.ts";
+import { csvLayout } from "./write-csv.ts";
+import { jsonLayout, ndjsonLayout } from "./write-json.ts";
+
+/** How each format of `serialize` lays out records of these columns. */
+export const recordLayouts: Readonly<Record<string, (columns: readonly Column[]) => RecordLayout>> =
+  { ndjson: ndjsonLayout, json: jsonLayout, csv: csvLayout };
 
 const leastOutputBytes = 512 * 1024;
 
@@ -33,31 +39,29 @@ export async function* readRecords(
     const shared = { columns, extension: layout.extension };
     const { expects } = opened;
     yield { ...framing(layout.header), ...shared, ...(expects && { expects }) };
-    const query = startWireQuery(session, opened, (onMessage) =>
-      createRowWalker(layout, outputBytes(pageBytes), onMessage),
+    const query = new WireQuery(
+      session,
+      opened,
+      (onMessage) => new RowWalker(layout, outputBytes(pageBytes), onMessage),
     );
+    const { walker } = query;
     try {
       for (let more = true; more;) {
         more = await query.next();
-        const batch = take(query.walker, more);
-        yield { ...batch, framing: false, ...shared };
-        query.walker.reset(batch.bytes.length);
+        // No Buffer: its `slice` would not copy, and copying is how a batch is kept.
+        const bytes = new Uint8Array(walker.out.buffer, 0, walker.takeable);
+        const ends = walker.ends.subarray(0, walker.endCount);
+        yield { bytes, ends, framing: false, ...shared };
+        walker.take();
       }
     } finally {
       query.release();
     }
-    const end = await opened.finish(query.walker.rows);
+    const end = await opened.finish(walker.rows);
     yield { ...framing(layout.footer), ...shared, end };
   } finally {
     await session.close();
   }
-}
-
-/** Whole records; of a record that alone fills the output, what there is of it. */
-function take(walker: RowWalker, more: boolean): Pick<RecordBatch, "bytes" | "ends"> {
-  const { out, ends, endCount } = walker;
-  const taken = endCount > 0 || !more ? (ends[endCount - 1] ?? 0) : out.length;
-  return { bytes: out.bytes.subarray(0, taken), ends: ends.subarray(0, endCount) };
 }
 
 const framing = (bytes: Uint8Array) => ({

@@ -5,44 +5,134 @@
  * unread socket. The end is what the server states: the count in its command tag must be the rows that were walked.
  */
 import type { Connection, Submittable } from "pg";
-import { PipelineError } from "../../errors.ts";
+import type { Socket } from "node:net";
+import { assert, PipelineError } from "../../errors.ts";
 import { countOf } from "../postgres-cursor.ts";
 import { explain } from "../postgres-errors.ts";
 import { type Session, silence } from "../postgres-session.ts";
 import type { RowWalker } from "./data-rows.ts";
 
-export interface WireQuery {
-  /** Walks on until the output is full or the query has ended; true when there may be more. */
-  next(): Promise<boolean>;
-  /** Gives the socket back to `pg`. */
-  release(): void;
+interface Query {
+  readonly sql: string;
+  readonly values: readonly (string | null)[];
 }
-
 interface Protocol extends Omit<Connection, "bind"> {
-  bind(config: { values: readonly (string | null)[] }, more: boolean): void;
+  bind(config: { values: Query["values"] }, more: boolean): void;
+}
+type Listener = (bytes: Buffer) => void;
+
+export class WireQuery {
+  readonly walker: RowWalker;
+  readonly #session: Session;
+  readonly #socket: Socket;
+  readonly #settle: () => void;
+  /** How `pg` reads the socket when it is not ours. */
+  readonly #parse: Listener;
+  /** Read but not yet walked: one chunk, and more only if some were on their way when the socket was paused. */
+  readonly #unread: Buffer[] = [];
+  #at = 0;
+  #ended = false;
+  #waiting: PromiseWithResolvers<boolean> | undefined;
+  #silence: NodeJS.Timeout | undefined;
+
+  /** Sends the query; its answer stays unread until `next` is called. */
+  constructor(session: Session, query: Query, makeWalker: (onMessage: Listener) => RowWalker) {
+    const answer = createAnswer(session, query, {
+      rows: () => this.walker.rows,
+      onEnd: () => (this.#ended = true),
+    });
+    const { socket, settle } = session.start(answer);
+    const [parse, ...others] = socket.listeners("data") as Listener[];
+    assert(parse && others.length === 0, "pg alone listens to its socket");
+    this.walker = makeWalker(parse);
+    this.#session = session;
+    this.#socket = socket;
+    this.#settle = settle;
+    this.#parse = parse;
+    session.life.addEventListener("abort", this.#onFail, { once: true });
+    socket.off("data", parse);
+    socket.on("data", this.#onData);
+    socket.pause();
+  }
+
+  /** Walks on until the output is full or the query has ended; true when there may be more. */
+  next(): Promise<boolean> {
+    this.#session.life.throwIfAborted();
+    const waiting = Promise.withResolvers<boolean>();
+    this.#waiting = waiting;
+    const { answerMillis } = this.#session.options;
+    this.#silence = setTimeout(
+      () => this.#session.fail(silence(answerMillis, this.walker.rows)),
+      answerMillis,
+    );
+    this.#tryWalk();
+    if (this.#waiting) this.#socket.resume();
+    return waiting.promise;
+  }
+
+  /** Gives the socket back to `pg` when the query has ended; otherwise leaves it unread, to be closed. */
+  release(): void {
+    clearTimeout(this.#silence);
+    this.#session.life.removeEventListener("abort", this.#onFail);
+    this.#socket.off("data", this.#onData);
+    if (!this.#ended || this.#unread.length > 0 || this.#session.life.aborted) return;
+    this.#socket.on("data", this.#parse);
+    this.#settle();
+    this.#socket.resume();
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#unread.push(chunk);
+    if (this.#waiting) {
+      this.#silence?.refresh();
+      this.#tryWalk();
+    } else this.#socket.pause();
+  };
+
+  readonly #onFail = (): void => {
+    clearTimeout(this.#silence);
+    this.#socket.pause();
+    this.#waiting?.reject(this.#session.life.reason as Error);
+    this.#waiting = undefined;
+  };
+
+  #tryWalk(): void {
+    try {
+      this.#walk();
+    } catch (error) {
+      this.#session.fail(explain(error, "query", this.walker.rows));
+    }
+  }
+
+  #walk(): void {
+    for (let chunk = this.#unread[0]; chunk; chunk = this.#unread[0]) {
+      this.#at = this.walker.walk(chunk, this.#at);
+      if (this.#at < chunk.length) return this.#give(true);
+      this.#unread.shift();
+      this.#at = 0;
+      free(chunk);
+    }
+    if (this.#ended) this.#give(false);
+  }
+
+  #give(more: boolean): void {
+    this.#socket.pause();
+    clearTimeout(this.#silence);
+    this.#waiting?.resolve(more);
+    this.#waiting = undefined;
+  }
 }
 
-/** Sends the query and walks its answer as `next` is called. */
-export function startWireQuery(
+/** What `pg` calls while the query runs. */
+function createAnswer(
   session: Session,
-  query: { readonly sql: string; readonly values: readonly (string | null)[] },
-  makeWalker: (onMessage: (message: Buffer) => void) => RowWalker,
-): WireQuery & { readonly walker: RowWalker } {
-  let waiting: PromiseWithResolvers<boolean> | undefined;
-  let rest: { chunk: Buffer; at: number } | undefined;
-  let ended = false;
-  let timer: NodeJS.Timeout | undefined;
-
-  const settle = (more: boolean) => {
-    clearTimeout(timer);
-    waiting?.resolve(more);
-    waiting = undefined;
-  };
+  query: Query,
+  { rows, onEnd }: { rows: () => number; onEnd: () => void },
+): Submittable {
   const check = (stated: number | undefined) => {
-    if (stated === walker.rows) return;
-    session.fail(miscounted(stated, walker.rows));
+    if (stated !== rows()) session.fail(miscounted(stated, rows()));
   };
-  const running = session.start({
+  return {
     submit(connection: Protocol) {
       connection.parse({ name: "", text: query.sql, types: [] }, true);
       connection.bind({ values: query.values }, true);
@@ -52,78 +142,14 @@ export function startWireQuery(
     handleCommandComplete: ({ text }: { text: string }) => check(countOf(text)),
     handleEmptyQuery: () => check(undefined),
     handlePortalSuspended: () => check(undefined),
-    handleError: (error: unknown) => session.fail(explain(error, "query", walker.rows)),
-    handleReadyForQuery() {
-      ended = true;
-    },
-  } as unknown as Submittable);
-  const { socket } = running;
-  const [parse] = socket.listeners("data") as ((bytes: Buffer) => void)[];
-  const walker = makeWalker((message) => parse?.(message));
-
-  const walk = (chunk: Buffer, at: number) => {
-    try {
-      const stopped = walker.walk(chunk, at);
-      rest = stopped < chunk.length ? { chunk, at: stopped } : undefined;
-      if (!rest) free(chunk);
-    } catch (error) {
-      session.fail(explain(error, "query", walker.rows));
-    }
-    if (rest || ended) {
-      socket.pause();
-      settle(!ended || rest !== undefined);
-    }
-  };
-  const onData = (chunk: Buffer) => {
-    if (waiting && !rest) {
-      timer?.refresh();
-      walk(chunk, 0);
-    } else {
-      // A chunk that was on its way when the socket was told to pause.
-      rest = rest
-        ? { chunk: Buffer.concat([rest.chunk.subarray(rest.at), chunk]), at: 0 }
-        : { chunk, at: 0 };
-      socket.pause();
-    }
-  };
-  const onFail = () => {
-    clearTimeout(timer);
-    waiting?.reject(session.life.reason as Error);
-    waiting = undefined;
-  };
-  session.life.addEventListener("abort", onFail, { once: true });
-  if (parse) socket.off("data", parse);
-  socket.on("data", onData);
-  socket.pause();
-
-  return {
-    walker,
-    next() {
-      session.life.throwIfAborted();
-      if (ended && !rest) return Promise.resolve(false);
-      waiting = Promise.withResolvers();
-      const { promise } = waiting;
-      const { answerMillis } = session.options;
-      timer = setTimeout(() => session.fail(silence(answerMillis, walker.rows)), answerMillis);
-      if (rest) walk(rest.chunk, rest.at);
-      if (waiting) socket.resume();
-      return promise;
-    },
-    release() {
-      clearTimeout(timer);
-      session.life.removeEventListener("abort", onFail);
-      socket.off("data", onData);
-      if (parse) socket.on("data", parse);
-      if (ended) running.settle();
-      socket.resume();
-    },
-  };
+    handleError: (error: unknown) => session.fail(explain(error, "query", rows())),
+    handleReadyForQuery: onEnd,
+  } as unknown as Submittable;
 }
 
 /** A read's memory is its own and read once: given back at once, not when a collection comes by. */
 function free({ buffer, byteLength }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && !buffer.detached)
-    buffer.transfer(0);
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 function miscounted(stated: number | undefined, walked: number): PipelineError {

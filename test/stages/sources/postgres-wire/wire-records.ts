@@ -1,0 +1,86 @@
+/** Records of a query: as the plan makes them, as it makes them with every stage apart, and as COPY prints them. */
+import type { Submittable } from "pg";
+import * as v from "valibot";
+import { fuseStages } from "../../../../src/pipeline/fuse.ts";
+import { serialize } from "../../../../src/stages/formats/serialize.ts";
+import type { RecordBatch } from "../../../../src/stages/nouns.ts";
+import { openSession } from "../../../../src/stages/sources/postgres-session.ts";
+import { postgres } from "../../../../src/stages/sources/postgres.ts";
+import type { StageContext } from "../../../../src/stages/stage.ts";
+
+export type Config = v.InferInput<typeof postgres.config>;
+export type Format = "ndjson" | "json" | "csv";
+export const formats: readonly Format[] = ["ndjson", "json", "csv"];
+
+export interface OpenOptions {
+  readonly apart?: boolean;
+  readonly pageBytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Opens `postgres` and `serialize` as a run does. */
+export function openRecords(
+  config: Config,
+  format: Format,
+  { apart = false, pageBytes = 2 ** 20, signal = new AbortController().signal }: OpenOptions = {},
+): AsyncGenerator<RecordBatch> {
+  const stages = [
+    { name: "postgres", definition: postgres, config: v.parse(postgres.config, config) },
+    { name: "serialize", definition: serialize, config: { format } },
+  ];
+  const ctx = { signal, log: console } as unknown as StageContext;
+  let items: AsyncIterable<unknown> = noInput();
+  for (const stage of fuseStages(stages, apart, pageBytes).stages) items = stage.open(ctx, items);
+  return items as AsyncGenerator<RecordBatch>;
+}
+
+async function* noInput(): AsyncGenerator<never> {}
+
+export interface Written {
+  readonly text: string;
+  readonly records: number;
+  readonly last: RecordBatch;
+}
+
+/** Reads all records. */
+export async function writeRecords(
+  config: Config,
+  format: Format,
+  options?: OpenOptions,
+): Promise<Written> {
+  const parts: Uint8Array[] = [];
+  let records = 0;
+  let last: RecordBatch | undefined;
+  for await (const batch of openRecords(config, format, options)) {
+    parts.push(batch.bytes.slice());
+    if (!batch.framing) records += batch.ends.length;
+    last = batch;
+  }
+  return { text: Buffer.concat(parts).toString("utf8"), records, last: last! };
+}
+
+/** What `COPY (query) TO STDOUT (FORMAT csv, HEADER)` prints in the session settings of an export. */
+export async function copyCsv(url: string, query: string): Promise<string> {
+  const session = await openSession(
+    { url, connectMillis: 10_000, answerMillis: 60_000 },
+    new AbortController().signal,
+  );
+  const parts: Buffer[] = [];
+  try {
+    await session.ask("set timezone = 'UTC'");
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { settle } = session.start({
+      submit: (connection: { query(sql: string): void }) =>
+        connection.query(`copy (${query}\n) to stdout (format csv, header)`),
+      handleCopyData: ({ chunk }: { chunk: Buffer }) => parts.push(Buffer.from(chunk)),
+      handleCommandComplete() {},
+      handleError: reject,
+      handleReadyForQuery: resolve,
+    } as unknown as Submittable);
+    await promise;
+    settle();
+    return Buffer.concat(parts).toString("utf8");
+  } finally {
+    await session.close();
+  }
+}
