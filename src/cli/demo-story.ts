@@ -24,7 +24,7 @@ export function tellStory(write: (text: string) => void, { bold, dim, cyan }: Pa
       for (const line of alignColumns(rows, { indent: 3 })) write(`${line}\n`);
     },
     lines(lines) {
-      for (const line of lines) write(`   ${line}\n`);
+      for (const line of lines) write(line === "" ? "\n" : `   ${line}\n`);
     },
   };
 }
@@ -47,7 +47,7 @@ export function exportFacts(summary: RunSummary, { bold, green, yellow }: Paint)
   ] as const;
 }
 
-const widestCell = 32;
+const widestCell = 36;
 
 /** Rows as a table as wide as the terminal: what does not fit is named below it. */
 export function rowTable(rows: readonly Row[], { width, dim }: Paint, indent: number): string[] {

@@ -6,7 +6,9 @@ import { drawBar, formatCount } from "./screen.ts";
 import type { Paint } from "./verb.ts";
 
 const windowMillis = 5000;
-const barWidth = 16;
+const barWidth = 12;
+/** Below this the picture gives its room to the numbers. */
+const wideTerminal = 100;
 
 interface Moment {
   readonly rows: number;
@@ -37,18 +39,25 @@ function partsOf(progress: Progress, rowsPerSecond: number, paint: Paint): strin
   // An estimate may be passed; 100 % is said by the summary alone.
   const share = known ? Math.min(0.99, rows / expectedRows) : undefined;
   const about = expectedExact ? "" : "~";
-  const of = known ? ` of ${about}${formatCount(expectedRows)}` : "";
+  const of = known ? `/${about}${formatCount(expectedRows)}` : "";
   const left = known && rowsPerSecond > 0 ? (expectedRows - rows) / rowsPerSecond : undefined;
-  const parts = [paint.bold(phase)];
-  if (share !== undefined && phase === "exporting")
-    parts.push(`${about}${Math.floor(share * 100)} %`.padStart(5) + bar(share, paint));
+  const percent =
+    share !== undefined && phase === "exporting"
+      ? `${about}${Math.floor(share * 100)} %`.padStart(5)
+      : undefined;
+  const isWide = paint.width >= wideTerminal;
+  const parts = isWide || percent === undefined ? [paint.bold(phase)] : [];
+  if (percent !== undefined) parts.push(isWide ? percent + bar(share ?? 0, paint) : percent);
   parts.push(`${formatCount(rows)}${of} rows`, `${formatCount(rowsPerSecond)} rows/s`);
   if (left !== undefined && left > 0 && phase === "exporting")
-    parts.push(`ETA ${formatDuration(Math.ceil(left) * 1000)}`);
+    parts.push(`ETA ${formatLeft(left)}`);
   parts.push(memoryPart(progress, paint), `${pagesUploaded}/${pages} pages uploaded`);
   if (progress.spoolBytes > 0) parts.push(paint.dim(`spool ${formatBytes(progress.spoolBytes)}`));
   return parts;
 }
+
+const formatLeft = (seconds: number): string =>
+  seconds < 60 ? `${Math.ceil(seconds)} s` : formatDuration(seconds * 1000);
 
 /** For people who watch; a log needs no picture. */
 function bar(share: number, paint: Paint): string {

@@ -76,9 +76,9 @@ describe("what the terminal shows", () => {
     assert.deepEqual(describe(progress(5000, 3000))(plain), [
       "exporting",
       "~50 %",
-      "5,000 of ~10,000 rows",
+      "5,000/~10,000 rows",
       "2,000 rows/s",
-      "ETA 3.0 s",
+      "ETA 3 s",
       "mem 80 MiB of 96 MiB",
       "3/4 pages uploaded",
     ]);
