@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RunningPostgres } from "../../../src/cli/demo-postgres.ts";
+import { formats, openRecords, writeRecords } from "./postgres-wire/wire-records.ts";
 import { openSource, ownPostgres, readSource, runSql } from "../../servers/postgres.ts";
 
 describe("postgres over TLS", () => {
@@ -73,5 +74,48 @@ describe("postgres over TLS", () => {
     await assert.rejects(reading, /enough/);
     await sleep(100);
     assert.deepEqual(await runSql(server.url, backends), [["0"]]);
+  });
+
+  it("makes the same records without row objects, also of rows wider than a page", async () => {
+    const wide =
+      "select g, repeat('é\"', g * 100000) as t, array[g] as a from generate_series(0, 6) g union all " +
+      "select g, md5(g::text), null from generate_series(10, 50000) g";
+    for (const format of formats) {
+      const config = { url: urlWith(trusted()), query: wide };
+      const wire = await writeRecords(config, format);
+      const plain = await writeRecords(config, format, { apart: true });
+      assert.ok(wire.text === plain.text, format);
+      assert.equal(wire.last.end?.rows, 49_998);
+    }
+  });
+
+  it("ends fast reads on failure, abort and leave, and stops the server", async () => {
+    const tag = "tls-records";
+    const endless = `select '${tag}', generate_series(1, 100000000), repeat('x', 100)`;
+    const count = `select count(*) from pg_stat_activity where query like '%''${tag}''%' and pid <> pg_backend_pid()`;
+    const stop = new AbortController();
+    const config = { url: urlWith(trusted()), query: endless };
+    const harms = [
+      () => Promise.resolve(stop.abort(new Error("enough"))),
+      () =>
+        runSql(
+          server.url,
+          `select pg_terminate_backend(pid) from pg_stat_activity where query like '%''${tag}''%' and pid <> pg_backend_pid()`,
+        ),
+    ];
+    const leaving = openRecords(config, "csv");
+    for (let taken = 0; taken < 3; taken += 1) await leaving.next();
+    await leaving.return(undefined);
+    for (const [index, harm] of harms.toReversed().entries()) {
+      const source = openRecords(config, "csv", { signal: stop.signal });
+      for (let taken = 0; taken < 3; taken += 1) await source.next();
+      await harm();
+      const read = async () => {
+        for await (const batch of source) assert.equal(batch.end, undefined);
+      };
+      await assert.rejects(read, index === 0 ? { code: "source-failed" } : /enough/);
+    }
+    const [[left]] = (await runSql(server.url, count)) as [[string]];
+    assert.equal(left, "0");
   });
 });
