@@ -28,25 +28,27 @@ async function loadVerbs(args: readonly string[]): Promise<Verb[]> {
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  const tell = (failure: PipelineError) => {
-    const paint = paintFor(process.stderr);
-    process.stderr.write(`${failureText(failure, paint, args.includes("--debug"))}\n`);
-    return failure.exitCode;
-  };
-  try {
-    const parsed = await parseArguments(args, await loadVerbs(args));
-    if (typeof parsed === "number") return parsed;
-    const report = await parsed.verb.run(parsed.call);
-    const exitCode = report.failure ? tell(report.failure) : (report.exitCode ?? 0);
-    process.exitCode = exitCode;
-    await printReport(report, parsed.call);
-    return exitCode;
-  } catch (error) {
-    const failure = asFailure(error);
-    process.exitCode = tell(failure);
-    if (args.includes("--json")) await printJson(failureDocument(failure));
-    return failure.exitCode;
-  }
+  const parsed = await parseArguments(args, await loadVerbs(args));
+  if (typeof parsed === "number") return parsed;
+  const report = await parsed.verb.run(parsed.call);
+  const exitCode = report.failure ? tell(report.failure) : (report.exitCode ?? 0);
+  process.exitCode = exitCode;
+  await printReport(report, parsed.call);
+  return exitCode;
+}
+
+/** Says what failed: a sentence on standard error, the document on standard output when it is for one. */
+async function fail(error: unknown): Promise<number> {
+  const failure = asFailure(error);
+  process.exitCode = tell(failure);
+  if (args.includes("--json")) await printJson(failureDocument(failure));
+  return failure.exitCode;
+}
+
+function tell(failure: PipelineError): number {
+  const paint = paintFor(process.stderr);
+  process.stderr.write(`${failureText(failure, paint, args.includes("--debug"))}\n`);
+  return failure.exitCode;
 }
 
 async function printReport(report: Report, { json, quiet }: Call): Promise<void> {
@@ -62,11 +64,15 @@ function print(text: string): Promise<void> {
   return new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
 }
 
+const args = process.argv.slice(2);
+
 // Whoever reads our output may stop reading: that ends the command, and is no failure of it.
 process.stdout.on("error", (error) => {
   process.exit(systemCode(error) === "EPIPE" ? (process.exitCode ?? 0) : 1);
 });
 // An export goes on when nobody looks at its progress any more.
 process.stderr.on("error", () => {});
+// Node's own way to tell of it would print messages that may quote rows.
+process.on("uncaughtException", (error) => void fail(error).then((code) => process.exit(code)));
 
-process.exit(await main(process.argv.slice(2)));
+process.exit(await main(args).catch(fail));

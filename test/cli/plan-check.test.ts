@@ -14,7 +14,7 @@ stages:
   - encrypt: { passphrase: "\${file:no-such-file}" }
   - spool: ./spool
   - upload: s3://bucket/prefix
-memory: 160MiB
+memory: 256MiB
 `;
 
 describe("plan, check and schema", () => {
@@ -24,7 +24,7 @@ describe("plan, check and schema", () => {
     await desk.write("good.yaml", pipelineText());
     await desk.write("secret.yaml", withSecret);
     await desk.write("bad.yaml", pipelineText().replace("chunk: 4KiB", "chunk: { sise: 4KiB }"));
-    await desk.write("small.yaml", `${pipelineText()}memory: 40MiB\n`);
+    await desk.write("small.yaml", pipelineText({ memory: "40MiB" }));
   });
   after(() => desk.remove());
 
@@ -32,7 +32,7 @@ describe("plan, check and schema", () => {
     const { code, stdout, stderr } = await desk.cli(["plan", "good.yaml"]);
     assert.equal(code, 0);
     assert.equal(stderr, "");
-    assert.match(stdout, /^rows in 96 MiB of memory, pages of 4 KiB\n/);
+    assert.match(stdout, /^rows in 128 MiB of memory, pages of 4 KiB\n/);
     assert.match(stdout, /ndjson +nothing → /);
     assert.match(stdout, /seal +pages → sealed .* compress \+ encrypt/);
     assert.match(stdout, /lease +[\d.]+ [KM]iB +[█▏▎▍▌▋▊▉]/);
@@ -42,7 +42,7 @@ describe("plan, check and schema", () => {
     const { code, document } = await desk.json(["plan", "secret.yaml"]);
     assert.equal(code, 0);
     assert.equal(document.name, "secret");
-    assert.equal(document.memoryBytes, 160 * 2 ** 20);
+    assert.equal(document.memoryBytes, 256 * 2 ** 20);
     assert.ok(document.leaseBytes > 0);
     assert.equal(document.stages.at(-1).name, "upload");
     assert.equal(existsSync(join(desk.folder, "spool")), false);
@@ -85,7 +85,7 @@ describe("plan, check and schema", () => {
       const { code, stderr, stdout } = await desk.cli([verb, "bad.yaml"]);
       assert.equal(code, 2, verb);
       assert.equal(stdout, "");
-      assert.match(stderr, /^bad\.yaml:5:\d+: stages\[2\]\.chunk\.?.*"?sise"?.*size/);
+      assert.match(stderr, /^bad\.yaml:6:\d+: stages\[2\]\.chunk\.?.*"?sise"?.*size/);
       assert.doesNotMatch(stderr, /\n\s+at /);
     }
   });

@@ -123,7 +123,11 @@ describe("verify, restore, cat and ls", () => {
     await desk.write("passphrase", `${passphrase}\n`);
     await desk.write(
       "phrase.yaml",
-      `${pipelineText({ name: "phrase", encrypt: '{ passphrase: "${env:SECRET}" }' }).replace("4KiB", "1MiB")}memory: 160MiB\n`,
+      pipelineText({
+        name: "phrase",
+        memory: "256MiB",
+        encrypt: '{ passphrase: "${env:SECRET}" }',
+      }).replace("4KiB", "1MiB"),
     );
     const made = await desk.cli(["run", "phrase.yaml", "-q"], { SECRET: passphrase });
     assert.equal(made.code, 0);

@@ -38,7 +38,7 @@ describe("run", () => {
     assert.deepEqual(Object.keys(document), summaryKeys);
     assert.equal(document.state, "committed");
     assert.equal(document.rows, 6000);
-    assert.equal(document.memoryBudgetBytes, 96 * 2 ** 20);
+    assert.equal(document.memoryBudgetBytes, 128 * 2 ** 20);
     assert.match(document.manifest, /^file:\/\/.*\/out\/rows\/.*\/manifest\.json$/);
   });
 
@@ -46,7 +46,7 @@ describe("run", () => {
     const { code, stdout, stderr } = await desk.cli(["run", "rows.yaml"]);
     assert.equal(code, 0);
     assert.match(stdout, /^✔ rows: 6,000 rows committed in /);
-    assert.match(stdout, /memory +\d+ MiB at peak, budget 96 MiB/);
+    assert.match(stdout, /memory +\d+ MiB at peak, budget 128 MiB/);
     assert.match(stdout, /sha256sum -c --quiet SHA256SUMS/);
     assert.match(stdout, /for p in \*\.ndjson\.zst; do zstd -dc "\$p"; done > rows\.ndjson/);
     assert.ok(!(stdout + stderr).includes(escape));
@@ -140,6 +140,25 @@ describe("run", () => {
     assert.match(stderr, /broken\.ndjson:2/);
     assert.equal(document.error.code, "source-bad-data");
     assert.equal(document.state, "failed");
+    assert.doesNotMatch(stdout + stderr, /Jane/);
+  });
+
+  it("a defect of somebody's timer is told without its message, which may quote a row", async () => {
+    await desk.write(
+      "defect.mjs",
+      `export default (row) => {
+        setTimeout(() => { throw new Error("Jane Doe"); });
+        return new Promise(() => {});
+      };`,
+    );
+    await desk.write(
+      "defect.yaml",
+      pipelineText({ name: "defect", stages: ["map: ./defect.mjs"] }),
+    );
+    const { code, document, stdout, stderr } = await desk.json(["run", "defect.yaml", "--debug"]);
+    assert.equal(code, 1);
+    assert.equal(document.error.code, "internal");
+    assert.match(stderr, /unexpected Error.*\n[^]*\n\s+at /);
     assert.doesNotMatch(stdout + stderr, /Jane/);
   });
 

@@ -93,10 +93,11 @@ export const rowsText = (count: number): string =>
 
 /** A pipeline from rows.ndjson to ./out; further stages stand behind the source. */
 export const pipelineText = (
-  options: { encrypt?: string; stages?: readonly string[]; name?: string } = {},
+  options: { encrypt?: string; stages?: readonly string[]; name?: string; memory?: string } = {},
 ): string =>
   [
     `name: ${options.name ?? "rows"}`,
+    `memory: ${options.memory ?? "128MiB"}`,
     "stages:",
     "  - ndjson: rows.ndjson",
     ...(options.stages ?? []).map((stage) => `  - ${stage}`),
