@@ -49,13 +49,12 @@ const copyBytes = 64;
 
 export const copy: Write = (to, at, from, start, end) => {
   if (end - start >= copyBytes) return at + from.copy(to, at, start, end);
-  let next = at;
-  for (let i = start; i < end; i += 1) to[next++] = from[i]!;
-  return next;
+  const shift = at - start;
+  for (let i = start; i < end; i += 1) to[i + shift] = from[i]!;
+  return end + shift;
 };
 
 export function append(to: Buffer, at: number, text: Uint8Array): number {
-  let next = at;
-  for (let i = 0; i < text.length; i += 1) to[next++] = text[i]!;
-  return next;
+  for (let i = 0; i < text.length; i += 1) to[at + i] = text[i]!;
+  return at + text.length;
 }

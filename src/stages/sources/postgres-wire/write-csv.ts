@@ -9,7 +9,6 @@ import {
   append,
   ascii,
   carriageReturn,
-  copy,
   newline,
   nothing,
   quoteBytes,
@@ -25,27 +24,36 @@ const growth = 2;
 
 const doubleQuotes: Write = (to, at, from, start, end) => {
   let next = at;
-  for (let i = start; i < end; i += 1) {
-    const byte = from[i]!;
-    to[next++] = byte;
-    if (byte === quoteMark) to[next++] = quoteMark;
+  for (let i = start; i < end;) {
+    const shift = next - i;
+    while (i < end && from[i] !== quoteMark) {
+      to[i + shift] = from[i]!;
+      i += 1;
+    }
+    next = i + shift;
+    if (i === end) return next;
+    to[next] = quoteMark;
+    to[next + 1] = quoteMark;
+    next += 2;
+    i += 1;
   }
   return next;
 };
 
-/** True for the empty text, and for a comma, quote or line break in it. */
-function needsQuotes(from: Buffer, start: number, end: number): boolean {
-  if (start === end || end - start > csvScanBytes) return true;
-  for (let i = start; i < end; i += 1) {
-    const byte = from[i]!;
-    if (byte === comma || byte === quoteMark || byte === newline || byte === carriageReturn)
-      return true;
-  }
-  return false;
-}
+/** 1 for what needs quotes around the value: a comma, quote or line break. */
+const special = new Uint8Array(256);
+for (const byte of [comma, quoteMark, newline, carriageReturn]) special[byte] = 1;
 
 const value: Write = (to, at, from, start, end) => {
-  if (!needsQuotes(from, start, end)) return copy(to, at, from, start, end);
+  if (start < end && end - start <= csvScanBytes) {
+    const shift = at - start;
+    let i = start;
+    while (i < end && special[from[i]!] === 0) {
+      to[i + shift] = from[i]!;
+      i += 1;
+    }
+    if (i === end) return end + shift;
+  }
   to[at] = quoteMark;
   const next = doubleQuotes(to, at + 1, from, start, end);
   to[next] = quoteMark;
