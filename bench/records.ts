@@ -19,44 +19,52 @@ interface Counted {
 interface Measured extends Counted {
   readonly seconds: number;
   readonly cpuSeconds: number;
+  /** Resident memory when everything is loaded and nothing is read; and at most. */
+  readonly startBytes: number;
   readonly peakBytes: number;
 }
 
+type Read = (url: string) => Promise<Counted>;
+
 // Imported where they run, so that a process weighs only what it uses.
-const contestants: Readonly<Record<string, (url: string) => Promise<Counted>>> = {
-  async textbook(url) {
+const contestants: Readonly<Record<string, () => Promise<Read>>> = {
+  async textbook() {
     const { Client } = await import("pg");
     const { default: QueryStream } = await import("pg-query-stream");
-    const client = new Client(url);
-    await client.connect();
-    let [rows, bytes] = [0, 0];
-    for await (const row of client.query(new QueryStream(demoQuery))) {
-      bytes += Buffer.from(`${JSON.stringify(row)}\n`).length;
-      rows += 1;
-    }
-    await client.end();
-    return { rows, bytes };
+    return async (url) => {
+      const client = new Client(url);
+      await client.connect();
+      let [rows, bytes] = [0, 0];
+      for await (const row of client.query(new QueryStream(demoQuery))) {
+        bytes += Buffer.from(`${JSON.stringify(row)}\n`).length;
+        rows += 1;
+      }
+      await client.end();
+      return { rows, bytes };
+    };
   },
-  rows: (url) => readOurs(url, true),
-  records: (url) => readOurs(url, false),
+  rows: () => loadOurs(true),
+  records: () => loadOurs(false),
 };
 
-async function readOurs(url: string, apart: boolean): Promise<Counted> {
+async function loadOurs(apart: boolean): Promise<Read> {
   const { parse } = await import("valibot");
   const { postgres } = await import("../src/stages/sources/postgres.ts");
   const { serialize } = await import("../src/stages/formats/serialize.ts");
   const { readRecords } = await import("../src/stages/sources/postgres-wire/read-records.ts");
-  const config = parse(postgres.config, { url, query: demoQuery });
-  const ctx = { signal: new AbortController().signal } as Parameters<typeof postgres.open>[1];
-  const batches = apart
-    ? serialize.open({ format: "ndjson" }, ctx, postgres.open(config, ctx, nothing()))
-    : readRecords(config, "ndjson", 2 ** 20, ctx);
-  let [rows, bytes] = [0, 0];
-  for await (const batch of batches) {
-    bytes += batch.bytes.length;
-    rows += batch.framing ? 0 : batch.ends.length;
-  }
-  return { rows, bytes };
+  return async (url) => {
+    const config = parse(postgres.config, { url, query: demoQuery });
+    const ctx = { signal: new AbortController().signal } as Parameters<typeof postgres.open>[1];
+    const batches = apart
+      ? serialize.open({ format: "ndjson" }, ctx, postgres.open(config, ctx, nothing()))
+      : readRecords(config, "ndjson", 2 ** 20, ctx);
+    let [rows, bytes] = [0, 0];
+    for await (const batch of batches) {
+      bytes += batch.bytes.length;
+      rows += batch.framing ? 0 : batch.ends.length;
+    }
+    return { rows, bytes };
+  };
 }
 
 async function* nothing(): AsyncGenerator<never> {}
@@ -69,15 +77,18 @@ async function readPeakBytes(): Promise<number> {
 }
 
 async function measure(name: string, url: string): Promise<Measured> {
+  const read = await contestants[name]!();
+  const startBytes = process.memoryUsage.rss();
   const before = process.cpuUsage();
   const started = performance.now();
-  const counted = await contestants[name]!(url);
+  const counted = await read(url);
   const seconds = (performance.now() - started) / 1000;
   const { user, system } = process.cpuUsage(before);
   return {
     ...counted,
     seconds,
     cpuSeconds: (user + system) / 1e6,
+    startBytes,
     peakBytes: await readPeakBytes(),
   };
 }
@@ -138,6 +149,7 @@ function print(
       "MB/s": Math.round(of("bytes") / of("seconds") / 1e6),
       "× textbook": Number((textbook / of("seconds")).toFixed(2)),
       "client CPU s": Number(of("cpuSeconds").toFixed(2)),
+      "RSS before MB": Math.round(of("startBytes") / 1e6),
       "peak RSS MB": Math.round(of("peakBytes") / 1e6),
     };
   });
