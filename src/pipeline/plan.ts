@@ -10,6 +10,7 @@ import type { UploadConfig } from "../stages/pages/upload.ts";
 import { registry } from "../stages/registry.ts";
 import type { AnyStage } from "../stages/stage.ts";
 import { isRowWork } from "../stages/transforms/row-work.ts";
+import { telemetryEnv } from "../telemetry/otel-env.ts";
 import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
 import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
@@ -159,11 +160,7 @@ function weighTelemetry(
   { telemetry }: ValidSpec,
   env: Readonly<Record<string, string | undefined>>,
 ): TelemetryWeight {
-  const named = Object.keys(env).some((name) =>
-    /^OTEL_(EXPORTER_OTLP.*ENDPOINT|.*_EXPORTER)$/.test(name),
-  );
-  const asked = telemetry?.otlp !== undefined || telemetry?.prometheus !== undefined || named;
-  return asked ? (telemetry?.sdk ?? "light") : "off";
+  return telemetryEnv(telemetry, env) ? (telemetry?.sdk ?? "light") : "off";
 }
 
 function explainPath(stages: readonly ConfiguredStage[]): string[] {

@@ -49,6 +49,7 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
   const { plan, folder, lease, pool, spool } = init;
   const telemetry = await startTelemetry(plan.telemetry, init.env, {
     service: { version: toolVersion },
+    log: init.log,
   });
   const watch = watchRun({
     telemetry,

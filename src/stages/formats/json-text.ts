@@ -38,6 +38,8 @@ export function timestampToJson(text: string): string {
 /** A JavaScript value as JSON; big integers keep every digit. */
 export function valueToJson(value: unknown): string {
   if (typeof value === "bigint") return value.toString();
+  // A replacer makes stringify slow, and only what has members may hold a bigint.
+  if (typeof value !== "object") return JSON.stringify(value) ?? "null";
   return JSON.stringify(value, exactBigInt) ?? "null";
 }
 

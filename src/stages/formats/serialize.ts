@@ -18,7 +18,7 @@ import { ndjson } from "./ndjson.ts";
 const formats: Record<"ndjson" | "csv" | "json", Format> = { ndjson, csv, json };
 
 /** Records of one usual batch; a wider row is held on top, as its source already holds it. */
-const batchBytes = 2 * 1024 * 1024;
+const batchBytes = 1024 * 1024;
 
 export const serialize = defineStage({
   name: "serialize",

@@ -6,9 +6,12 @@
  */
 import { pipeline } from "node:stream/promises";
 import { Duplex, Readable, isReadable, isWritable } from "node:stream";
-import { gen, isFunctionList, getFunctionList, many } from "stream-chain";
-import { PipelineError } from "../errors.ts";
-import type { Column, Row, RowBatch } from "../nouns.ts";
+import { gen, getFunctionList, getManyValues, isFunctionList, many, none } from "stream-chain";
+import { fun } from "stream-chain/fun.js";
+import { PipelineError, isAbort } from "../errors.ts";
+import type { Row, RowBatch } from "../nouns.ts";
+import { toDocuments } from "./documents.ts";
+import { createBatches, type Batches } from "./row-batches.ts";
 
 // What stream-chain accepts is wider than a type can say; rows in, rows or markers out.
 export type RowFunction = (row: Row) => unknown;
@@ -28,9 +31,6 @@ function isDuplex(value: unknown): value is Duplex {
     isWritable(stream) === true
   );
 }
-
-/** About 256 KiB of rows leave together. */
-const batchBytes = 256 * 1024;
 
 /** Runs row functions, fused, over batches; the columns stay as hints for names that stay. */
 export async function* applyRowWork(
@@ -72,38 +72,62 @@ async function* applyFunctions(
   stage: string,
   input: AsyncIterable<RowBatch>,
 ): AsyncGenerator<RowBatch> {
-  const expand = (rows: unknown) => many(rows as Row[]);
-  // stream-chain types a chain by its first function; here each link is row to row.
-  const run = gen(expand, dropEmpty, ...functions.flatMap((fn) => [fn, dropEmpty])) as (
-    rows: readonly Row[],
-  ) => AsyncIterable<Row>;
+  const apply = fuseFunctions(functions);
   for await (const batch of input) {
-    const rows = toDocuments(batch);
-    yield* collect(guardRows(run(rows), stage), batch);
+    const out = createBatches(batch, stage);
+    try {
+      for (const row of toDocuments(batch)) {
+        const outputs = apply(row);
+        if (Array.isArray(outputs)) for (const made of outputs) out.add(made);
+        else yield* gather(outputs, out);
+        if (out.isFull) yield out.take();
+      }
+      // What functions hold back (batches, totals) comes out when they are told of the end.
+      if (batch.end) yield* gather(apply(none), out);
+    } catch (error) {
+      throw wrapUserError(error, stage);
+    }
+    if (out.isDue) yield out.takeLast();
   }
+}
+
+type Outputs = readonly unknown[] | Promise<readonly unknown[]> | AsyncIterable<unknown>;
+
+/** Takes in what one row became; gives batches only where that is more than fits one. */
+async function* gather(outputs: Outputs, out: Batches): AsyncGenerator<RowBatch> {
+  if (Symbol.asyncIterator in outputs) {
+    for await (const row of outputs) {
+      out.add(row);
+      if (out.isFull) yield out.take();
+    }
+  } else {
+    for (const row of isThenable(outputs) ? await outputs : outputs) out.add(row);
+  }
+}
+
+/** One function of several. A generator's rows pass as they come; all else is a few rows, gathered at once. */
+function fuseFunctions(functions: readonly RowFunction[]): (row: unknown) => Outputs {
+  const links = functions.flatMap((fn) => [fn, dropEmpty]) as [RowFunction];
+  if (functions.some(isGeneratorFunction))
+    return gen(...links) as (row: unknown) => AsyncIterable<unknown>;
+  const apply = fun(...links) as (row: unknown) => unknown;
+  const valuesOf = (made: unknown) => getManyValues(made as Parameters<typeof getManyValues>[0]);
+  return (row) => {
+    const made = apply(row);
+    return isThenable(made) ? made.then(valuesOf) : valuesOf(made);
+  };
 }
 
 const dropEmpty = (row: unknown): unknown => (row === null || row === undefined ? many([]) : row);
 
-async function* guardRows(rows: AsyncIterable<Row>, stage: string): AsyncGenerator<Row> {
-  try {
-    for await (const row of rows) {
-      if (typeof row !== "object" || row === null || Array.isArray(row)) {
-        throw new PipelineError(
-          "transform-failed",
-          `${stage}: the function gave ${Array.isArray(row) ? "an array" : `a ${typeof row}`}; expected a row (an object), null to drop it, or many([…])`,
-        );
-      }
-      yield row;
-    }
-  } catch (error) {
-    throw wrapUserError(error, stage);
-  }
-}
+const isGeneratorFunction = (fn: RowFunction) => fn.constructor.name.endsWith("GeneratorFunction");
+
+const isThenable = (value: unknown): value is Promise<unknown> =>
+  typeof (value as { then?: unknown } | null)?.then === "function";
 
 /** The user's own message may quote a row, so only the error's class and place are told. */
-function wrapUserError(error: unknown, stage: string): PipelineError {
-  if (error instanceof PipelineError) return error;
+function wrapUserError(error: unknown, stage: string): unknown {
+  if (error instanceof PipelineError || isAbort(error)) return error;
   const kind = error instanceof Error ? error.constructor.name : typeof error;
   const place =
     error instanceof Error
@@ -114,35 +138,6 @@ function wrapUserError(error: unknown, stage: string): PipelineError {
     `${stage}: the function threw ${kind}${place ? ` at ${place}` : ""}; its message is kept back because it may quote a row`,
     { cause: error },
   );
-}
-
-async function* collect(rows: AsyncIterable<Row>, from: RowBatch): AsyncGenerator<RowBatch> {
-  const { columns, end, expects } = from;
-  let ready: Row[] = [];
-  let bytes = 0;
-  const first = expects ? { expects } : {};
-  for await (const row of rows) {
-    ready.push(row);
-    bytes += roughBytes(row);
-    if (bytes >= batchBytes) {
-      yield { shape: "documents", columns, rows: ready, bytes };
-      ready = [];
-      bytes = 0;
-    }
-  }
-  if (ready.length > 0 || end || expects) {
-    yield { shape: "documents", columns, rows: ready, bytes, ...first, ...(end && { end }) };
-  }
-}
-
-/** About how much memory a row takes: its texts, and a little for everything else. */
-function roughBytes(row: Row): number {
-  let bytes = 64;
-  for (const value of Object.values(row)) {
-    bytes +=
-      typeof value === "string" ? value.length + 16 : typeof value === "object" && value ? 256 : 16;
-  }
-  return bytes;
 }
 
 async function* applyStream(
@@ -162,65 +157,26 @@ async function* applyStream(
   );
   const flow = pipeline(rows, stream, { signal, end: true });
   flow.catch(() => {});
+  const out = () =>
+    createBatches({ shape: "documents", columns: last?.columns ?? [], rows: [], bytes: 0 }, stage);
   try {
-    for await (const batch of collect(guardRows(stream as AsyncIterable<Row>, stage), {
-      shape: "documents",
-      columns: [],
-      rows: [],
-      bytes: 0,
-    })) {
-      yield { ...batch, columns: last?.columns ?? [] };
+    let batches = out();
+    for await (const row of stream as AsyncIterable<unknown>) {
+      batches.add(row);
+      if (!batches.isFull) continue;
+      yield batches.take();
+      batches = out();
     }
     await flow;
+    if (batches.isDue) yield batches.takeLast();
     if (last?.end)
       yield { shape: "documents", columns: last.columns, rows: [], bytes: 0, end: last.end };
+  } catch (error) {
+    // A stream tells of an abort without its reason.
+    signal.throwIfAborted();
+    throw wrapUserError(error, stage);
   } finally {
     stream.destroy();
     rows.destroy();
   }
-}
-
-const nativeTypes: Record<string, (text: string) => unknown> = {
-  int2: Number,
-  int4: Number,
-  bool: (text) => text === "t",
-};
-
-/**
- * Rows as JavaScript sees them: booleans and 2- and 4-byte integers as such, everything else as the source's exact text.
- * @throws PipelineError `transform-failed` when two columns share a name: an object can hold only one.
- */
-export function toDocuments(batch: RowBatch): readonly Row[] {
-  if (batch.shape === "documents") return batch.rows;
-  const { columns } = batch;
-  refuseDoubles(columns);
-  const convert = columns.map((column) =>
-    column.json === "value" ? undefined : nativeTypes[column.type],
-  );
-  return batch.rows.map((tuple) => {
-    const row: Row = Object.create(null) as Row;
-    for (let i = 0; i < columns.length; i += 1) {
-      const cell = tuple[i];
-      const native = convert[i];
-      row[columns[i]!.name] = native && typeof cell === "string" ? native(cell) : cell;
-    }
-    return row;
-  });
-}
-
-const checked = new WeakSet<readonly Column[]>();
-
-function refuseDoubles(columns: readonly Column[]): void {
-  if (checked.has(columns)) return;
-  const names = new Set<string>();
-  for (const { name } of columns) {
-    if (names.has(name)) {
-      throw new PipelineError(
-        "transform-failed",
-        `two columns are named ${JSON.stringify(name)}; give them different names in the query, or drop the row functions`,
-      );
-    }
-    names.add(name);
-  }
-  checked.add(columns);
 }

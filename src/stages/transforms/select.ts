@@ -10,6 +10,7 @@ import * as v from "valibot";
 import { text } from "../atoms.ts";
 import { PipelineError } from "../errors.ts";
 import type { Row } from "../nouns.ts";
+import { setMember } from "./documents.ts";
 import { defineTransform } from "./define-transform.ts";
 
 export const select = defineTransform({
@@ -26,7 +27,7 @@ export const select = defineTransform({
   work:
     ({ columns }) =>
     (row) => {
-      const kept: Row = Object.create(null) as Row;
+      const kept: Row = {};
       for (const name of columns) {
         if (!Object.hasOwn(row, name)) {
           throw new PipelineError(
@@ -36,7 +37,7 @@ export const select = defineTransform({
               .join(", ")}`,
           );
         }
-        kept[name] = row[name];
+        setMember(kept, name, row[name]);
       }
       return kept;
     },

@@ -1,0 +1,60 @@
+/** Rows that functions made, gathered into batches again. */
+import { PipelineError } from "../errors.ts";
+import type { Row, RowBatch } from "../nouns.ts";
+
+/** About 256 KiB of rows leave together. */
+const batchBytes = 256 * 1024;
+
+export interface Batches {
+  add(row: unknown): void;
+  readonly isFull: boolean;
+  /** There is something to give: rows, or what only this batch carries. */
+  readonly isDue: boolean;
+  take(): RowBatch;
+  takeLast(): RowBatch;
+}
+
+/** Rows made from one batch, in batches of about the usual size. */
+export function createBatches({ columns, end, expects }: RowBatch, stage: string): Batches {
+  let rows: Row[] = [];
+  let bytes = 0;
+  const take = (): RowBatch => {
+    const batch = { shape: "documents", columns, rows, bytes } as const;
+    [rows, bytes] = [[], 0];
+    return batch;
+  };
+  return {
+    add(row) {
+      refuseOther(row, stage);
+      rows.push(row);
+      bytes += roughBytes(row);
+    },
+    get isFull() {
+      return bytes >= batchBytes;
+    },
+    get isDue() {
+      return rows.length > 0 || end !== undefined || expects !== undefined;
+    },
+    take,
+    takeLast: () => ({ ...take(), ...(expects && { expects }), ...(end && { end }) }),
+  };
+}
+
+function refuseOther(row: unknown, stage: string): asserts row is Row {
+  if (typeof row === "object" && row !== null && !Array.isArray(row)) return;
+  throw new PipelineError(
+    "transform-failed",
+    `${stage}: the function gave ${Array.isArray(row) ? "an array" : `a ${typeof row}`}; expected a row (an object), null to drop it, or many([…])`,
+  );
+}
+
+/** About how much memory a row takes: its texts, and a little for everything else. */
+function roughBytes(row: Row): number {
+  let bytes = 64;
+  for (const key in row) {
+    const value = row[key];
+    bytes +=
+      typeof value === "string" ? value.length + 16 : typeof value === "object" && value ? 256 : 16;
+  }
+  return bytes;
+}
