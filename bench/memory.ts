@@ -68,8 +68,8 @@ try {
       { upload: join(folder, "out") },
     ];
     await writeFile(yaml, JSON.stringify({ name: "memory", stages }));
-    const summary = command<RunSummary>("run", yaml);
-    const { ledger } = command<PlanReport>("plan", yaml);
+    const summary = command("run", yaml) as RunSummary;
+    const { ledger } = command("plan", yaml) as PlanReport;
     const promised = ledger.reduce((sum, { bytes }) => sum + bytes, 0);
     const cells = [
       name,
@@ -87,11 +87,11 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-function command<T>(verb: string, yaml: string): T {
+function command(verb: string, yaml: string): unknown {
   const env = { ...process.env, XDG_STATE_HOME: join(folder, "state") };
   const text = execFileSync(process.execPath, [bin, verb, yaml, "--json"], {
     env,
     stdio: ["ignore", "pipe", "ignore"],
   });
-  return JSON.parse(text.toString()) as T;
+  return JSON.parse(text.toString());
 }

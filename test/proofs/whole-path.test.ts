@@ -160,7 +160,7 @@ describe("the whole path, to a real S3 store and a real OTLP receiver", () => {
   });
 
   it("leaves the trace beside each page in the store", async () => {
-    const path = `${new URL(summary.destination).pathname.slice(1)}`;
+    const path = new URL(summary.destination).pathname.slice(1);
     const { "x-amz-meta-traceparent": stored } = await s3(
       "HEAD",
       `/exports/${path}/00000000.ndjson.zst.age`,
