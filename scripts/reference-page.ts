@@ -5,7 +5,7 @@ import {
   type JsonNode,
 } from "../src/pipeline/json-schema.ts";
 import type { Registry } from "../src/pipeline/validate.ts";
-import { errorCodes, type Remedy } from "../src/stages/errors.ts";
+import { errorCodes, type Remedy } from "../src/errors.ts";
 import type { AnyStage } from "../src/stages/stage.ts";
 
 /** What an exit code says to a script; every exit code of the table must be here. */

@@ -48,4 +48,4 @@ export { restoreExport, type RestoreOptions, type RestoreSummary } from "./readb
 export { listExports, type ListedExport } from "./readback/list-exports.ts";
 
 // Errors.
-export { PipelineError, errorCodes, type ErrorCode, type Remedy } from "./stages/errors.ts";
+export { PipelineError, errorCodes, type ErrorCode, type Remedy } from "./errors.ts";

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readPages } from "../readback/read-pages.ts";
 import { readExport } from "../readback/read-export.ts";
 import type { ReadOptions } from "../readback/find-run.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
 import { alreadyWritten, type Verb } from "./verb.ts";

@@ -1,7 +1,7 @@
 /** `spillway check`: everything a run would refuse before it touches source or destination, references included. */
 import { loadPipeline } from "../pipeline/load.ts";
 import { planPipeline } from "../pipeline/plan.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { failureDocument } from "./failure.ts";
 import type { Report, Verb } from "./verb.ts";
 

@@ -9,7 +9,7 @@ import { existsSync } from "node:fs";
 import { chown, mkdir, readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 
 /** How to start the server's programs: a command before them, and the account they run as. */
 export interface Launch {

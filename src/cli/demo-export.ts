@@ -5,7 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { RunSummary } from "../pipeline/summary.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 
 const cli = fileURLToPath(new URL("../../bin/spillway.js", import.meta.url));
 

@@ -1,5 +1,5 @@
 /** How an error is told: one sentence for people, one document for machines, frames without messages for `--debug`. */
-import { PipelineError, systemCode, type ErrorCode, type Remedy } from "../stages/errors.ts";
+import { PipelineError, systemCode, type ErrorCode, type Remedy } from "../errors.ts";
 import { harmless } from "./screen.ts";
 import type { Paint } from "./verb.ts";
 

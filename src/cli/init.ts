@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { checkRecipients } from "../workers/age.ts";
 import { makeAgeKey, writeNewFile } from "./key-file.ts";
 import { schemaText } from "./schema.ts";

@@ -1,5 +1,5 @@
 /** Ctrl-C and SIGTERM: the first asks the work to stop cleanly, the second ends the process at once. */
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 
 export interface Interrupt {
   readonly signal: AbortSignal;

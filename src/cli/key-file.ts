@@ -1,7 +1,7 @@
 /** Files that hold keys: made once, 0600, never over what is there. */
 import { open } from "node:fs/promises";
 import { generateAgeIdentity, identityToRecipient } from "../workers/age.ts";
-import { PipelineError, systemCode } from "../stages/errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 
 export interface AgeKey {
   /** The public key (`age1…`). */

@@ -1,7 +1,7 @@
 /** `spillway keygen`: key pairs. Age for those who read exports, Ed25519 for the exporter who signs manifests. */
 import { join } from "node:path";
 import { loadSigningKey } from "../pipeline/signing-key.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { makeAgeKey, writeNewFile } from "./key-file.ts";
 import type { Report, Verb } from "./verb.ts";
 

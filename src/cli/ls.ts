@@ -1,7 +1,7 @@
 /** `spillway ls`: the exports below a URL, finished or not. */
 import { listExports, type ListedExport } from "../readback/list-exports.ts";
 import { formatBytes } from "../stages/atoms.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { readingOptions, s3Note, s3Options } from "./reading-options.ts";
 import { alignColumns, formatCount, harmless } from "./screen.ts";

@@ -1,5 +1,5 @@
 /** The command line: finds the verb, prints what it gives back or why it failed, ends with its exit code. */
-import { systemCode, type PipelineError } from "../stages/errors.ts";
+import { systemCode, type PipelineError } from "../errors.ts";
 import { asFailure, failureDocument, failureText } from "./failure.ts";
 import { parseArguments } from "./program.ts";
 import { paintFor } from "./screen.ts";

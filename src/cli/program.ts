@@ -1,6 +1,6 @@
 /** Arguments → a call of one verb. The only file that knows commander. */
 import { Command, CommanderError, Option } from "commander";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { toolVersion } from "../pipeline/version.ts";
 import { paintFor } from "./screen.ts";
 import type { Call, Verb, VerbOption } from "./verb.ts";

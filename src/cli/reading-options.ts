@@ -1,7 +1,7 @@
 /** What the verbs that read an export share: keys, passphrase, signer and where S3 is. Secrets never come by argv. */
 import { readFile } from "node:fs/promises";
 import type { ReadOptions } from "../readback/find-run.ts";
-import { PipelineError, systemCode } from "../stages/errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 import type { Call, VerbOption } from "./verb.ts";
 
 export const s3Options: readonly VerbOption[] = [

@@ -1,7 +1,7 @@
 /** `spillway restore`: an export back to one file, or to standard output, authenticated before it is released. */
 import { restoreExport, type RestoreSummary } from "../readback/restore.ts";
 import { formatBytes } from "../stages/atoms.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";

@@ -4,7 +4,7 @@ import { planPipeline } from "../pipeline/plan.ts";
 import type { Pipeline } from "../pipeline/define.ts";
 import { run as runPipeline } from "../pipeline/run.ts";
 import type { RunState, RunSummary } from "../pipeline/summary.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { asFailure, failureDocument } from "./failure.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";

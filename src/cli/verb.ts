@@ -1,5 +1,5 @@
 /** The contract of a verb: what its help says, and one function. Only `program.ts` knows how arguments are read. */
-import type { PipelineError } from "../stages/errors.ts";
+import type { PipelineError } from "../errors.ts";
 
 export interface VerbOption {
   /** Short and long form and the value's name: `-i, --identity <file>`. */

@@ -1,7 +1,7 @@
 /** `spillway verify`: is an export whole, unchanged, and by whom it should be? */
 import { verifyExport, type VerifyLevel, type VerifyReport } from "../readback/verify.ts";
 import { formatBytes } from "../stages/atoms.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { failureDocument } from "./failure.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";

@@ -5,7 +5,7 @@
 import { createHash, hash } from "node:crypto";
 import { access, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { PipelineError, assert, systemCode } from "../stages/errors.ts";
+import { PipelineError, assert, systemCode } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { syncFolder, writeDurably } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";

@@ -1,7 +1,7 @@
 /** Stages of the user's own, by the path of their module. */
 import { resolve } from "node:path";
 import * as v from "valibot";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import type { AnyStage } from "../stages/stage.ts";
 import { defineTransform } from "../stages/transforms/define-transform.ts";
 import { importModule } from "../stages/transforms/load-module.ts";

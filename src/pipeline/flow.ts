@@ -5,7 +5,7 @@
  * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { PipelineError, isAbort } from "../stages/errors.ts";
+import { PipelineError, isAbort } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, RowBatch } from "../stages/nouns.ts";

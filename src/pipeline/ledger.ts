@@ -1,7 +1,7 @@
 /** The memory ledger: what every part of a run holds at most, added up before a row is read. */
 import { availableParallelism } from "node:os";
 import { formatBytes } from "../stages/atoms.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { pageWeight } from "../stages/pages/chunk.ts";
 import type { PhysicalStage } from "./fuse.ts";
 import type { LedgerLine } from "./plan-types.ts";

@@ -7,7 +7,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { PipelineError, systemCode } from "../stages/errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 import { checkConfig, isMapping } from "./check-config.ts";
 import { problemsError, printPlace, refusal, type Locate, type Place } from "./problems.ts";
 import { specSchema, type PipelineSpec } from "./spec.ts";

@@ -4,7 +4,7 @@
  */
 import { createPublicKey, hash, sign, verify, type KeyObject } from "node:crypto";
 import { open } from "node:fs/promises";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { readManifest } from "./read-manifest.ts";
 
 const signatureBytes = 64;

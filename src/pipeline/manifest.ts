@@ -5,7 +5,7 @@
  * exactly one spelling: the reader (`read-manifest.ts`) writes what it understood and compares bytes.
  */
 import type { Consistency, Span } from "../stages/nouns.ts";
-import type { Codec } from "../workers/seal.ts";
+import type { Codec } from "../workers/frame.ts";
 
 export const manifestName = "manifest.json";
 export const signatureName = "manifest.json.sig";
@@ -85,10 +85,6 @@ const compressSuffix: Record<Codec, string> = { zstd: ".zst", gzip: ".gz", none:
 export function pageExtension({ extension, compress, encrypt }: Layers): string {
   return `${extension}${compressSuffix[compress]}${encrypt === "age" ? ".age" : ""}`;
 }
-
-/** The object name of a page, counted from 0: `00000000.ndjson.zst.age`. */
-export const pageName = (page: number, extension: string) =>
-  `${String(page).padStart(8, "0")}.${extension}`;
 
 /** The lines up to the pages, each with its newline. */
 export function headText(head: ManifestHead): string {

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { checkDestinationUrl } from "../stages/destinations/schemes.ts";
 import type { UploadConfig } from "../stages/pages/upload.ts";
 import { registry } from "../stages/registry.ts";

@@ -2,7 +2,7 @@
  * What is wrong with a config, collected and told at once: `file:line:column: path: what was expected`.
  * Messages name keys and types; they never repeat a value, which may be a secret.
  */
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 
 /** Where something stands in a spec: `["stages", 2, "chunk", "size"]`. */
 export type Path = readonly (string | number)[];

@@ -5,14 +5,14 @@
  * repeated keys and other number formats are all refused by the same comparison.
  */
 import * as v from "valibot";
-import { PipelineError } from "../stages/errors.ts";
+import { pageName } from "../stages/pages/checkpoint.ts";
+import { PipelineError } from "../errors.ts";
 import {
   entryText,
   headText,
   manifestFormat,
   maxPages,
   pageExtension,
-  pageName,
   tailText,
   type ManifestHead,
   type ManifestTail,

@@ -7,7 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { lstat, readFile, rm, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { PipelineError, systemCode } from "../stages/errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
 import { takeLock } from "../stages/pages/spool-lock.ts";
 

@@ -7,7 +7,7 @@ import { mkdir, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { KeyObject } from "node:crypto";
 import envPaths from "env-paths";
-import { PipelineError, systemCode } from "../stages/errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 import { linkOnce } from "../stages/destinations/file-work.ts";
 import { syncFolder, writeAll } from "../stages/durable-file.ts";
 import { publicText } from "./manifest-signature.ts";

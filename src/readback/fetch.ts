@@ -1,6 +1,6 @@
 /** Reads objects into memory, never more than was agreed on. */
 import { hash } from "node:crypto";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { verifyManifestSignature, type Verified } from "../pipeline/manifest-signature.ts";
 import { manifestName, signatureName } from "../pipeline/manifest.ts";
 import { readManifest, type Manifest } from "../pipeline/read-manifest.ts";

@@ -1,6 +1,6 @@
 /** Finds the run a URL means: the run's own folder, or the newest complete run below a pipeline or a root. */
 import { parseIdentityFile, type Identities } from "../workers/age.ts";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import type { Destination, S3Options } from "../stages/destinations/destination.ts";
 import { openDestination } from "../stages/destinations/schemes.ts";
 import { manifestName, signatureName } from "../pipeline/manifest.ts";

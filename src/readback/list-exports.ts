@@ -1,5 +1,5 @@
 /** The exports below a URL, finished or not: what `spillway ls` prints. */
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import type { Manifest } from "../pipeline/read-manifest.ts";
 import { fetchManifestUnverified } from "./fetch.ts";
 import {

@@ -1,5 +1,5 @@
 /** One record's text to a row, losing nothing. */
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import type { Row } from "../stages/nouns.ts";
 
 declare global {

@@ -1,5 +1,5 @@
 /** Problems found while verifying: by object, a bounded list, and the rest counted. */
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 
 export interface Problem {
   /** The object's name in the run's folder. */

@@ -1,5 +1,5 @@
 /** The rows of an export, one by one, parsed; a record that spans pages is joined, up to a limit. */
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import type { Row } from "../stages/nouns.ts";
 import { freeBuffer } from "../workers/free.ts";
 import type { ReadOptions } from "./find-run.ts";

@@ -3,11 +3,11 @@
  * Holds one page and the sealed bytes of the next.
  */
 import { hash } from "node:crypto";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import type { ManifestHead, PageEntry } from "../pipeline/manifest.ts";
 import { maxPageBytes } from "../workers/frame.ts";
 import { openPage, type OpenedPage } from "../workers/open.ts";
-import type { FrameIdentity } from "../workers/seal.ts";
+import type { FrameIdentity } from "../workers/identity.ts";
 import { fetchExactly, fetchManifest, oneAhead, type TrustedManifest } from "./fetch.ts";
 import { openRun, readIdentities, type ReadOptions, type Run } from "./find-run.ts";
 import { createPageCheck } from "./page-check.ts";

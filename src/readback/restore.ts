@@ -8,7 +8,7 @@ import { lstat, open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { PipelineError, systemCode } from "../stages/errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 import { linkOnce } from "../stages/destinations/file-work.ts";
 import { makeFolder, syncFolder, writeAll } from "../stages/durable-file.ts";
 import { freeBuffer } from "../workers/free.ts";

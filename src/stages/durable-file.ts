@@ -5,7 +5,7 @@
 import { constants } from "node:fs";
 import { mkdir, open, rename, unlink, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { systemCode } from "./errors.ts";
+import { systemCode } from "../errors.ts";
 
 const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 

@@ -4,7 +4,7 @@
  * A buffer knows how to go home (`release`), so its holder need not know who lent it. Memory is shared
  * (`SharedArrayBuffer`): a worker reads a page where it lies, and the page is not lost if that worker dies.
  */
-import { PipelineError, assert } from "./errors.ts";
+import { PipelineError, assert } from "../errors.ts";
 
 /** Borrowed page memory. */
 export interface Leased {

@@ -3,6 +3,9 @@
  * rows become records, records fill pages, pages are framed (compressed), sealed (encrypted),
  * made durable and uploaded; a receipt comes back.
  */
+import type { PageIdentity, Span } from "../workers/identity.ts";
+
+export type { PageIdentity, Span };
 
 /**
  * How a column's text becomes JSON: `string` is quoted; `number` is printed as it stands when it is a JSON number
@@ -76,26 +79,6 @@ export interface RecordBatch {
   readonly extension: string;
   readonly expects?: { readonly rows: number; readonly exact: boolean };
   readonly end?: SourceEnd;
-}
-
-/** Whether a page holds whole records or a fragment of one that is larger than a page. */
-export type Span = "whole" | "first" | "middle" | "last";
-
-/** What a page is, apart from its bytes: the same whatever process makes it again from the same rows. */
-export interface PageIdentity {
-  /** Counts from 0. */
-  readonly page: number;
-  /** Records that end in this page. */
-  readonly records: number;
-  /** Records that end in this page or before. */
-  readonly total: number;
-  readonly span: Span;
-  /** Bytes of serialized records in the page. */
-  readonly bytes: number;
-  /** Hex; SHA-256(previous page's chain ‖ SHA-256(this page's bytes)); the first page's previous is 32 zero bytes. */
-  readonly chain: string;
-  /** True on the last page of the run. */
-  readonly final: boolean;
 }
 
 /** What only the last page knows: the columns and the source's proof. */

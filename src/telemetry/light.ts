@@ -18,7 +18,7 @@ import {
 import { endpointOf } from "./otlp-endpoint.ts";
 import { createOtlpClient, type OtlpClient } from "./otlp-http.ts";
 import { loadResources, loadSdkMetrics, loadSdkTrace } from "./packages.ts";
-import type { Providers, StartOptions } from "./sdk.ts";
+import type { Providers, StartOptions } from "./providers.ts";
 import { createSpanLedger } from "./span-ledger.ts";
 import { createSpanQueue } from "./span-queue.ts";
 

@@ -3,7 +3,7 @@
  * instrumentations of other libraries join in. It writes nothing to standard output, which belongs to the run's summary.
  */
 import type { DiagLogger } from "@opentelemetry/api";
-import { PipelineError, systemCode } from "../stages/errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 import { settlesWithin } from "./deadline.ts";
 import { registerExportGauges } from "./gauges.ts";
 import { scope } from "./names.ts";
@@ -18,7 +18,7 @@ import {
   propagation,
   trace,
 } from "./packages.ts";
-import type { Providers, StartOptions } from "./sdk.ts";
+import type { Providers, StartOptions } from "./providers.ts";
 import { createSpanLedger, type SpanLedger } from "./span-ledger.ts";
 
 /**

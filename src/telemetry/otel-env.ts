@@ -2,7 +2,7 @@
  * What the config and the `OTEL_*` variables together ask for, said in `OTEL_*` variables again, so that both SDKs start
  * from one truth (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
  */
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 

@@ -1,6 +1,6 @@
 /** Where a signal goes, by config and `OTEL_EXPORTER_OTLP_*` (per signal first, then for all). */
 import { readFileSync } from "node:fs";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { countSetting, otlpSetting, pairsOf, type Env, type Signal } from "./otel-env.ts";
 
 export interface OtlpEndpoint {

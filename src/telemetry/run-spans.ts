@@ -1,6 +1,6 @@
 /** The spans of one run: `export <pipeline>`, a child for each stage, and the pages' journeys. */
 import type { Attributes, Context, Span, Tracer } from "@opentelemetry/api";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { epochMillis } from "./epoch-millis.ts";
 import { attributes, clientStages, spans } from "./names.ts";
 import { SpanKind, SpanStatusCode, trace } from "./packages.ts";

@@ -4,20 +4,12 @@
  * `light` keeps the memory promise, `node` loads all of @opentelemetry/sdk-node, and an application that has registered its
  * own OpenTelemetry SDK keeps it: the run then joins its traces.
  */
-import type { Context, Meter, ProxyTracerProvider, Tracer } from "@opentelemetry/api";
+import type { Context, ProxyTracerProvider, Tracer } from "@opentelemetry/api";
 import { scope } from "./names.ts";
 import { countSetting, telemetryEnv, type Env, type TelemetryConfig } from "./otel-env.ts";
 import { context, createTraceState, metrics, ROOT_CONTEXT, trace } from "./packages.ts";
-import type { Losses } from "./span-ledger.ts";
+import type { Providers, StartOptions } from "./providers.ts";
 import { parseTraceparent } from "./traceparent.ts";
-
-/** What an SDK gives. */
-export interface Providers {
-  readonly tracer: Tracer;
-  readonly meter: Meter;
-  /** Flushes what is left, for `deadlineMillis` at most, and tells what was lost. */
-  shutdown(deadlineMillis: number): Promise<Losses>;
-}
 
 export interface Telemetry extends Providers {
   /** False when nobody listens: spans and metrics are then no-ops. */
@@ -32,12 +24,6 @@ export interface TelemetryOptions {
   readonly pages?: number | undefined;
   readonly service?: { readonly version?: string | undefined };
   readonly log?: { warn(message: string): void };
-}
-
-export interface StartOptions {
-  readonly queueSpans: number;
-  readonly version: string | undefined;
-  readonly warn: (message: string) => void;
 }
 
 /**

@@ -3,7 +3,7 @@
  * counter and a mark on the last. Written with node:crypto, ten times the speed of the library's own.
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { freeBuffer } from "./free.ts";
 
 const chunkBytes = 64 * 1024;

@@ -5,7 +5,7 @@
  * age-encryption library. Both directions are checked against that library and the stock `age` binary.
  */
 import { randomBytes } from "node:crypto";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { damagedAge, openAgeBody, sealAgeBody } from "./age-body.ts";
 import {
   checkMac,
@@ -22,9 +22,14 @@ import {
   unwrapWithPassphrase,
   wrapWithPassphrase,
 } from "./age-scrypt.ts";
-import type { Recipients } from "./seal.ts";
 
 export { openAgeBody };
+
+/** Who may open a page: age recipients, or one passphrase. Never both. */
+export interface Recipients {
+  readonly to?: readonly string[];
+  readonly passphrase?: string;
+}
 
 /** Who opens: age identities (`AGE-SECRET-KEY-1…`), a passphrase, or both to be tried. */
 export interface Identities {

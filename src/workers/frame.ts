@@ -4,11 +4,12 @@
  * `zstd` puts the identity in a skippable frame, `gzip` in an extra field; `none` has no place for it, there the
  * manifest alone says which page is which. The bytes are specified in docs/format.md.
  */
-import { PipelineError } from "../stages/errors.ts";
-import type { Span } from "../stages/nouns.ts";
+import { PipelineError } from "../errors.ts";
 import { decodeGzip, encodeGzip, splitGzip } from "./gzip.ts";
-import type { Codec, FrameIdentity } from "./seal.ts";
+import type { FrameIdentity, Span } from "./identity.ts";
 import { decodeZstd, encodeZstd, splitZstd } from "./zstd.ts";
+
+export type Codec = "zstd" | "gzip" | "none";
 
 /** The most bytes of records one page may hold, by the format. */
 export const maxPageBytes = 256 * 2 ** 20;

@@ -5,7 +5,7 @@
  * that equal pages make equal members.
  */
 import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { freeBuffer } from "./free.ts";
 
 // ID1 ID2, CM = deflate, FLG = FEXTRA, MTIME = 0, XFL = 0, OS = 255.

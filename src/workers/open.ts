@@ -2,7 +2,8 @@
 import { openAge, type Identities } from "./age.ts";
 import { decodeFrame } from "./frame.ts";
 import { freeBuffer } from "./free.ts";
-import type { Codec, FrameIdentity } from "./seal.ts";
+import type { Codec } from "./frame.ts";
+import type { FrameIdentity } from "./identity.ts";
 
 /** How pages were made, as the manifest says, and who opens them. */
 export interface OpenHow {

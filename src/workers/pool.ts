@@ -1,6 +1,6 @@
 /** Worker threads for work on bytes: the only file that knows piscina. */
 import { Piscina } from "piscina";
-import { PipelineError, isAbort } from "../stages/errors.ts";
+import { PipelineError, isAbort } from "../errors.ts";
 import type { SealedResult, SealTask } from "./seal.ts";
 import type { Failure } from "./seal-worker.ts";
 

@@ -1,6 +1,6 @@
 /** The adapter between the pool and `sealPage`; errors travel as plain data, because threads lose classes. */
 import { move, transferableSymbol, valueSymbol } from "piscina";
-import { PipelineError, type ErrorCode } from "../stages/errors.ts";
+import { PipelineError, type ErrorCode } from "../errors.ts";
 import { sealPage, type SealTask, type SealedResult } from "./seal.ts";
 
 export interface Failure {

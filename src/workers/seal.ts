@@ -1,23 +1,10 @@
 /** One page in one worker hop: frame (identity + compress), seal (age), digest, and open it again to check. */
 import { hash } from "node:crypto";
-import { PipelineError } from "../stages/errors.ts";
-import type { PageIdentity } from "../stages/nouns.ts";
-import { openAgeBody, sealAge } from "./age.ts";
-import { decodeFrame, encodeFrame } from "./frame.ts";
+import { PipelineError } from "../errors.ts";
+import { openAgeBody, sealAge, type Recipients } from "./age.ts";
+import { decodeFrame, encodeFrame, type Codec } from "./frame.ts";
 import { freeBuffer } from "./free.ts";
-
-export type Codec = "zstd" | "gzip" | "none";
-
-/** What the frame carries beside the records, so that a page proves its place alone. */
-export interface FrameIdentity extends PageIdentity {
-  readonly run: string;
-}
-
-/** Who may open a page: age recipients, or one passphrase. Never both. */
-export interface Recipients {
-  readonly to?: readonly string[];
-  readonly passphrase?: string;
-}
+import type { FrameIdentity } from "./identity.ts";
 
 export interface SealTask {
   readonly content: Uint8Array;

@@ -5,7 +5,7 @@
  * what follows it, and call both a success.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { PipelineError } from "../stages/errors.ts";
+import { PipelineError } from "../errors.ts";
 import { freeBuffer } from "./free.ts";
 
 /** The skippable frame that holds a page identity: magic 0x184D2A53, little endian. */

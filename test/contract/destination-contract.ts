@@ -6,7 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Destination, StoredObject } from "../../src/stages/destinations/destination.ts";
-import { type ErrorCode, PipelineError } from "../../src/stages/errors.ts";
+import { type ErrorCode, PipelineError } from "../../src/errors.ts";
 
 const never = new AbortController().signal;
 

@@ -26,7 +26,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
 import { createLease } from "../../src/stages/lease.ts";
 import type { Kind, Kinds, PageIdentity, RecordBatch, RowBatch } from "../../src/stages/nouns.ts";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import type { StageContext, StageDefinition } from "../../src/stages/stage.ts";
 
 type Input<Item> = Iterable<Item> | AsyncIterable<Item>;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { parsePipeline } from "../../src/pipeline/load.ts";
 import { resolveSpec, validateSpec } from "../../src/pipeline/validate.ts";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { registry } from "../../src/stages/registry.ts";
 
 /** What `check`, and then `run` without an environment, say of a file; nothing when they accept it. */

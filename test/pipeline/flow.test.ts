@@ -3,7 +3,7 @@ import { readdirSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
 import { sealThreads } from "../../src/pipeline/ledger.ts";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import type { Kind } from "../../src/stages/nouns.ts";
 import { defineStage, type StageUse } from "../../src/stages/stage.ts";
 import { createPool, type Pool } from "../../src/workers/pool.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { loadPipeline, parsePipeline, printPipeline } from "../../src/pipeline/load.ts";
 import { validateSpec } from "../../src/pipeline/validate.ts";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { inStage, nonsense } from "./nonsense.ts";
 import { testRegistry } from "./stages-for-tests.ts";
 

@@ -10,15 +10,11 @@ import {
   signManifestFile,
   verifyManifestSignature,
 } from "../../src/pipeline/manifest-signature.ts";
-import {
-  pageName,
-  writeSums,
-  type ManifestHead,
-  type PageEntry,
-} from "../../src/pipeline/manifest.ts";
+import { writeSums, type ManifestHead, type PageEntry } from "../../src/pipeline/manifest.ts";
+import { pageName } from "../../src/stages/pages/checkpoint.ts";
 import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { loadSigningKey } from "../../src/pipeline/signing-key.ts";
-import { PipelineError, type ErrorCode } from "../../src/stages/errors.ts";
+import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { manifestBytes, sampleEntries, sampleHead } from "../fixtures/manifest.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 

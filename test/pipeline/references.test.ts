@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { parsePipeline } from "../../src/pipeline/load.ts";
 import { findReferences, resolveReferences } from "../../src/pipeline/references.ts";
 import { resolveSpec } from "../../src/pipeline/validate.ts";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { testRegistry } from "./stages-for-tests.ts";
 
 const canary = "canary-51d0e";

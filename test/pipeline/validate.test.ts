@@ -3,7 +3,7 @@ import { Transform } from "node:stream";
 import type { PipelineSpec } from "../../src/pipeline/spec.ts";
 import { suggest } from "../../src/pipeline/suggest.ts";
 import { isModulePath, resolveSpec, validateSpec } from "../../src/pipeline/validate.ts";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { testRegistry } from "./stages-for-tests.ts";
 
 const specOf = (...stages: Record<string, unknown>[]): PipelineSpec => ({ name: "x", stages });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseCsvRecord, parseJsonRecord } from "../../src/readback/parse-record.ts";
 import { readExport, readPages } from "../../src/readback/read-export.ts";
-import { PipelineError, type ErrorCode } from "../../src/stages/errors.ts";
+import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import type { Row } from "../../src/stages/nouns.ts";
 import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import { makeExport, ndjsonPages, type PlainPage } from "../fixtures/make-export.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { listExports } from "../../src/readback/list-exports.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
-import { PipelineError, type ErrorCode } from "../../src/stages/errors.ts";
+import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import { makeExport, ndjsonPages } from "../fixtures/make-export.ts";
 

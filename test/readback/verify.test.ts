@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PipelineError, type ErrorCode } from "../../src/stages/errors.ts";
+import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { verifyExport, type VerifyLevel, type VerifyReport } from "../../src/readback/verify.ts";
 import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import * as fc from "fast-check";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { createLease, type Lease, type Leased } from "../../src/stages/lease.ts";
 
 const never = new AbortController().signal;

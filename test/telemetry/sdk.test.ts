@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { startTelemetry, type Telemetry } from "../../src/telemetry/sdk.ts";
 import { watchRun, type WatchInit } from "../../src/telemetry/watch.ts";
 import {

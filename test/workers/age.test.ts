@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Decrypter, Encrypter, armor, generateHybridIdentity } from "age-encryption";
-import { PipelineError, type ErrorCode } from "../../src/stages/errors.ts";
+import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import {
   checkRecipients,
   generateAgeIdentity,

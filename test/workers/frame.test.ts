@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { PipelineError } from "../../src/stages/errors.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { decodeFrame, encodeFrame, encodeIdentity } from "../../src/workers/frame.ts";
-import type { FrameIdentity } from "../../src/workers/seal.ts";
+import type { FrameIdentity } from "../../src/workers/identity.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 
 const codecs = ["zstd", "gzip"] as const;

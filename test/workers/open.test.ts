@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { generateAgeIdentity, identityToRecipient, sealAge } from "../../src/workers/age.ts";
 import { encodeFrame } from "../../src/workers/frame.ts";
 import { openPage } from "../../src/workers/open.ts";
-import type { Codec, FrameIdentity } from "../../src/workers/seal.ts";
+import type { Codec } from "../../src/workers/frame.ts";
+import type { FrameIdentity } from "../../src/workers/identity.ts";
 
 const content = Buffer.from('{"id":1}\n'.repeat(100));
 const page: FrameIdentity = {

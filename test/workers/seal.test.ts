@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import { openPage } from "../../src/workers/open.ts";
-import { sealPage, type Codec, type FrameIdentity, type SealTask } from "../../src/workers/seal.ts";
+import type { Codec } from "../../src/workers/frame.ts";
+import type { FrameIdentity } from "../../src/workers/identity.ts";
+import { sealPage, type SealTask } from "../../src/workers/seal.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 
 /** A page in shared memory, as the lease lends it. */

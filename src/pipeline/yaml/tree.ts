@@ -17,7 +17,7 @@ import {
   type Scalar,
   type YAMLMap,
 } from "yaml";
-import { assert } from "../../stages/errors.ts";
+import { assert } from "../../errors.ts";
 import { printPlace, quote, refusal, type Locate, type Path, type Place } from "../problems.ts";
 import { findFlaw, limits, type Flaw } from "./scan.ts";
 import { explainSyntax } from "./syntax.ts";

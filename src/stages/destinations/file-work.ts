@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { type FileHandle, link, lstat } from "node:fs/promises";
-import { PipelineError, systemCode } from "../errors.ts";
+import { PipelineError, systemCode } from "../../errors.ts";
 
 const pieceBytes = 2 ** 20;
 

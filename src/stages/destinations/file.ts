@@ -15,7 +15,7 @@ import { constants } from "node:fs";
 import { lstat, open, opendir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { PipelineError, systemCode } from "../errors.ts";
+import { PipelineError, systemCode } from "../../errors.ts";
 import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
 import { makeFolder, syncFolder, writeAll } from "../durable-file.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";

@@ -2,7 +2,7 @@
  * Which object names are safe to use as a path, a key and a tar entry alike. Names may come from a manifest somebody
  * else wrote, so every destination asks here before it touches anything.
  */
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 
 /** Prefix of files that are still being written; never listed, never a name. */
 export const incomingPrefix = ".incoming-";

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import pRetry from "p-retry";
-import type { PipelineError } from "../errors.ts";
+import type { PipelineError } from "../../errors.ts";
 
 export interface RetryPolicy {
   readonly attempts: number;

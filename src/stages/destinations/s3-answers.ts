@@ -3,7 +3,7 @@
  * body is ever repeated; the rest may hold names, host ids or signatures.
  * Source: Amazon S3 API Reference, "Error responses" and "ListObjectsV2".
  */
-import { type ErrorCode, PipelineError } from "../errors.ts";
+import { type ErrorCode, PipelineError } from "../../errors.ts";
 import { TryAgain, retryAfterMillis } from "./retry.ts";
 import type { S3Answer } from "./s3-request.ts";
 

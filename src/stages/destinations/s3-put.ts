@@ -6,7 +6,7 @@
  * every put from then on.
  */
 import { createHash } from "node:crypto";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { StoredObject } from "./destination.ts";
 import { segmentsOf } from "./object-names.ts";
 import { TryAgain, persist } from "./retry.ts";

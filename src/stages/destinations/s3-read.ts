@@ -1,7 +1,7 @@
 /**
  * The reading half of destination `s3:`: objects in pieces and listings in pages.
  */
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { ListedObject } from "./destination.ts";
 import { compareNames, folderSegmentsOf, segmentsOf } from "./object-names.ts";
 import { type RetryPolicy, persist } from "./retry.ts";

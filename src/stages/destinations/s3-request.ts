@@ -5,7 +5,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import aws4 from "aws4";
-import { PipelineError, systemCode } from "../errors.ts";
+import { PipelineError, systemCode } from "../../errors.ts";
 import { TryAgain } from "./retry.ts";
 import type { S3Target } from "./s3-target.ts";
 

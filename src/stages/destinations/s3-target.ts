@@ -2,7 +2,7 @@
  * Where and as whom S3 requests go: bucket, prefix, endpoint, region, addressing and credentials, from the URL,
  * the options and the variables every S3 tool reads.
  */
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { S3Options } from "./destination.ts";
 
 export interface S3Credentials {

@@ -4,7 +4,7 @@
  */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Destination, DestinationOptions, OpenDestination } from "./destination.ts";
 import { folderSegmentsOf } from "./object-names.ts";
 

@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import { makeFolder, syncFolder, writeAll } from "../durable-file.ts";
 import { digestOf, isFull, linkOnce, statOf } from "./file-work.ts";
 import { type TarEntry, readEntry } from "./tar-entry.ts";

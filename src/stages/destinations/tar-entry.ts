@@ -7,7 +7,7 @@
  */
 import type { FileHandle } from "node:fs/promises";
 import { type Header, extract, pack } from "tar-stream";
-import { PipelineError, assert } from "../errors.ts";
+import { PipelineError, assert } from "../../errors.ts";
 import type { StoredObject } from "./destination.ts";
 
 const blockBytes = 512;

@@ -13,7 +13,7 @@
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { ListedObject, OpenDestination, StoredObject } from "./destination.ts";
 import { syncFolder } from "../durable-file.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";

@@ -3,7 +3,7 @@
  * and the empty text as `""`. One exception: a text longer than `csvScanBytes` is always quoted, as sources must that
  * cannot see it whole. Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
  */
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { valueToJson } from "./json-text.ts";
 import type { Format } from "./format.ts";

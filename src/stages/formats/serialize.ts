@@ -7,7 +7,7 @@
  * fails   transform-failed (rows that the format cannot hold)
  */
 import * as v from "valibot";
-import { PipelineError, assert } from "../errors.ts";
+import { PipelineError, assert } from "../../errors.ts";
 import type { RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";

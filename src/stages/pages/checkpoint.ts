@@ -6,7 +6,7 @@
  * The HMAC's key is the run's own; it opens nothing but checkpoints.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { PipelineError, assert } from "../errors.ts";
+import { PipelineError, assert } from "../../errors.ts";
 import type { DurablePage, FinalFacts, PageIdentity, SealedPage } from "../nouns.ts";
 
 const magic = Buffer.from("SPWYPAGE", "latin1");
@@ -25,6 +25,7 @@ export interface Checkpoint extends Omit<PageIdentity, "chain"> {
   readonly facts?: FinalFacts;
 }
 
+/** The object name of a page, counted from 0: `00000000.ndjson.zst.age`. */
 export const pageName = (page: number, extension: string): string =>
   `${String(page).padStart(8, "0")}.${extension}`;
 

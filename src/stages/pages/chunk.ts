@@ -9,7 +9,7 @@
 import { createHash, hash } from "node:crypto";
 import * as v from "valibot";
 import { size } from "../atoms.ts";
-import { assert } from "../errors.ts";
+import { assert } from "../../errors.ts";
 import type { FinalFacts, Page, RecordBatch, Span } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import type { Leased } from "../lease.ts";

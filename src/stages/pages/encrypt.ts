@@ -10,7 +10,7 @@ import * as v from "valibot";
 import { secret, text } from "../atoms.ts";
 import type { InferOutput } from "valibot";
 import { defineStage } from "../stage.ts";
-import type { Recipients } from "../../workers/seal.ts";
+import type { Recipients } from "../../workers/age.ts";
 import { sealPages } from "./seal-pages.ts";
 
 const scryptBytes = 16 * 1024 * 1024;

@@ -1,9 +1,10 @@
 /** Pages through the worker pool, in order: what `compress`, `encrypt` and the plan's fused `seal` have in common. */
-import { assert } from "../errors.ts";
+import { assert } from "../../errors.ts";
 import { mapOrdered } from "../map-ordered.ts";
 import type { Page, SealedPage } from "../nouns.ts";
 import type { StageContext } from "../stage.ts";
-import type { FrameIdentity, SealTask } from "../../workers/seal.ts";
+import type { FrameIdentity } from "../../workers/identity.ts";
+import type { SealTask } from "../../workers/seal.ts";
 
 /** What of the task is the same for every page. */
 export type SealWork = Pick<SealTask, "compress" | "encrypt">;

@@ -13,7 +13,7 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { systemCode } from "../errors.ts";
+import { systemCode } from "../../errors.ts";
 import type { FinalFacts } from "../nouns.ts";
 import { decodeLine, decodeTrailer, spoolDamaged, type Checkpoint } from "./checkpoint.ts";
 import { syncFolder } from "../durable-file.ts";

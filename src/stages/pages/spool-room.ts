@@ -1,7 +1,7 @@
 /** Room in the spool and on its disk: both are waited for, both waits have a deadline. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatBytes } from "../atoms.ts";
-import { PipelineError, systemCode } from "../errors.ts";
+import { PipelineError, systemCode } from "../../errors.ts";
 
 /** A release wakes the waiter; this is only how often a disk that was full is tried again. */
 const retryMillis = 250;

@@ -8,7 +8,7 @@ import { hash } from "node:crypto";
 import { constants } from "node:fs";
 import { open, unlink, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { assert } from "../errors.ts";
+import { assert } from "../../errors.ts";
 import type { DurablePage, FinalFacts, Page, Receipt, SealedPage } from "../nouns.ts";
 import {
   encodeLine,

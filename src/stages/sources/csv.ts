@@ -11,7 +11,7 @@ import { CsvError, Parser } from "csv-parse";
 import * as v from "valibot";
 import type { Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-file.ts";
 import { inputPath, maxRecord } from "./ndjson.ts";
 

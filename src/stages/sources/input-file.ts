@@ -8,7 +8,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { addAbortSignal } from "node:stream";
-import { PipelineError, assert, isAbort, systemCode } from "../errors.ts";
+import { PipelineError, assert, isAbort, systemCode } from "../../errors.ts";
 import type { Consistency, RowBatch } from "../nouns.ts";
 import type { RowContext } from "../stage.ts";
 

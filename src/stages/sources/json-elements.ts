@@ -4,7 +4,7 @@
  * Errors say what is wrong, not where: the place is known to whoever feeds the tokens.
  */
 import type { Token } from "stream-json/parser.js";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Row, RowBatch } from "../nouns.ts";
 import { rowBytes } from "./input-file.ts";
 import { exactNumber } from "./json-values.ts";

@@ -11,7 +11,7 @@ import * as v from "valibot";
 import { text } from "../atoms.ts";
 import type { RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-file.ts";
 import { createElements, tooLarge } from "./json-elements.ts";
 import { inputPath, maxRecord } from "./ndjson.ts";

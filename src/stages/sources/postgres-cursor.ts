@@ -10,7 +10,7 @@ import QueryStream from "pg-query-stream";
 import { constants } from "node:buffer";
 import type { Socket } from "node:net";
 import { formatBytes } from "../atoms.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Column, Tuple } from "../nouns.ts";
 import { explain } from "./postgres-errors.ts";
 import { findWideField, readFrames } from "./postgres-frames.ts";

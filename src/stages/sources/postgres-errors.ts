@@ -5,7 +5,7 @@
  * Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 import { DatabaseError } from "pg";
-import { type ErrorCode, PipelineError, isAbort, systemCode } from "../errors.ts";
+import { type ErrorCode, PipelineError, isAbort, systemCode } from "../../errors.ts";
 
 const classes: Readonly<Record<string, string>> = {
   "08": "connection exception",

@@ -8,7 +8,7 @@
 import { Client, Connection, type ConnectionConfig, type Submittable } from "pg";
 import type { Socket } from "node:net";
 import { formatDuration } from "../atoms.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import { explain } from "./postgres-errors.ts";
 
 export interface SessionOptions {

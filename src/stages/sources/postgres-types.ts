@@ -6,7 +6,7 @@
  * Source: PostgreSQL `src/backend/utils/adt/jsonfuncs.c`, function `json_categorize_type`.
  */
 import type { Column, JsonForm } from "../nouns.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Field, Session } from "./postgres-session.ts";
 
 export interface DescribedQuery {

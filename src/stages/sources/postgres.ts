@@ -15,7 +15,7 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { duration, secret, size, text } from "../atoms.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Column, Consistency, RowBatch, SourceEnd } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { RowCursor, type RowsOfBatch } from "./postgres-cursor.ts";

@@ -10,7 +10,7 @@ import { type FileHandle, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PipelineError, systemCode } from "../errors.ts";
+import { PipelineError, systemCode } from "../../errors.ts";
 import type { Consistency } from "../nouns.ts";
 import { fileChanged, formatNanos, openRegular, requireSame } from "./input-file.ts";
 

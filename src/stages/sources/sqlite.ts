@@ -10,7 +10,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
 import * as v from "valibot";
 import { text } from "../atoms.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Cell, Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage, type RowContext } from "../stage.ts";
 import { badData, batchBytes, digestQuery } from "./input-file.ts";

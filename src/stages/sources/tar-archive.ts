@@ -8,7 +8,7 @@ import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { extract, type Header } from "tar-stream";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import { badData } from "./input-file.ts";
 
 const blockBytes = 512;

@@ -1,5 +1,5 @@
 /** Tuples as the objects that JavaScript functions see. */
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 
 const nativeTypes: Record<string, (text: string) => unknown> = {

@@ -8,7 +8,7 @@
  */
 import * as v from "valibot";
 import { text } from "../atoms.ts";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Row } from "../nouns.ts";
 import { defineTransform } from "./define-transform.ts";
 import { loadRowWork } from "./load-module.ts";

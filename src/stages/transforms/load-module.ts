@@ -1,6 +1,6 @@
 /** Row work from a user's own module. */
 import { pathToFileURL } from "node:url";
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import { isRowWork, type RowWork } from "./row-work.ts";
 
 /**

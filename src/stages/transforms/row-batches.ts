@@ -1,5 +1,5 @@
 /** Rows that functions made, gathered into batches again. */
-import { PipelineError } from "../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Row, RowBatch } from "../nouns.ts";
 
 /** About 256 KiB of rows leave together. */

@@ -8,7 +8,7 @@ import { pipeline } from "node:stream/promises";
 import { Duplex, Readable, isReadable, isWritable } from "node:stream";
 import { gen, getFunctionList, getManyValues, isFunctionList, many, none } from "stream-chain";
 import { fun } from "stream-chain/fun.js";
-import { PipelineError, isAbort } from "../errors.ts";
+import { PipelineError, isAbort } from "../../errors.ts";
 import type { Row, RowBatch } from "../nouns.ts";
 import { toDocuments } from "./documents.ts";
 import { createBatches, type Batches } from "./row-batches.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TryAgain, persist, retryAfterMillis } from "../../../src/stages/destinations/retry.ts";
-import { PipelineError } from "../../../src/stages/errors.ts";
+import { PipelineError } from "../../../src/errors.ts";
 
 const never = new AbortController().signal;
 const policy = { attempts: 4, firstMillis: 1, longestMillis: 40, totalMillis: 2000 };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { checkDestinationUrl, openDestination } from "../../../src/stages/destinations/schemes.ts";
-import { PipelineError } from "../../../src/stages/errors.ts";
+import { PipelineError } from "../../../src/errors.ts";
 
 const canary = "c4n4ry";
 

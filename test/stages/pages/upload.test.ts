@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
 import type { Destination, StoredObject } from "../../../src/stages/destinations/destination.ts";
-import { PipelineError } from "../../../src/stages/errors.ts";
+import { PipelineError } from "../../../src/errors.ts";
 import type { DurablePage } from "../../../src/stages/nouns.ts";
 import { pageWeight } from "../../../src/stages/pages/chunk.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";

@@ -6,7 +6,7 @@ import { appendFile, mkdtemp, rename, rm, truncate, utimes, writeFile } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { ErrorCode } from "../../../src/stages/errors.ts";
+import type { ErrorCode } from "../../../src/errors.ts";
 import type { RowBatch } from "../../../src/stages/nouns.ts";
 import { formatNanos, type Input, readInput } from "../../../src/stages/sources/input-file.ts";
 import { collect, testContext } from "../../contract/stage-contract.ts";
@@ -80,7 +80,7 @@ describe("an input file", () => {
   it("blames the change and not what it did to the data", async () => {
     const rows = readInput(path, "digest", testContext(), async function* (input) {
       yield* measure(input);
-      const { PipelineError } = await import("../../../src/stages/errors.ts");
+      const { PipelineError } = await import("../../../src/errors.ts");
       throw new PipelineError("source-bad-data", "half a record");
     });
     await rows.next();

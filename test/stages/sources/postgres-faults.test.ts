@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PipelineError } from "../../../src/stages/errors.ts";
+import { PipelineError } from "../../../src/errors.ts";
 import { openSource, runSql, sharedPostgres } from "../../servers/postgres.ts";
 import { type TcpProxy, startTcpProxy } from "../../servers/tcp-proxy.ts";
 

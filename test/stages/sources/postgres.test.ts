@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { createServer } from "node:net";
 import * as v from "valibot";
 import { demoQuery, demoStatements } from "../../../src/cli/demo-rows.ts";
-import type { PipelineError } from "../../../src/stages/errors.ts";
+import type { PipelineError } from "../../../src/errors.ts";
 import { postgres } from "../../../src/stages/sources/postgres.ts";
 import {
   openSource,

@@ -6,7 +6,7 @@
  * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 import { formatBytes } from "../../atoms.ts";
-import { PipelineError } from "../../errors.ts";
+import { PipelineError } from "../../../errors.ts";
 import { append, quoteBytes, type RecordLayout } from "./record-writer.ts";
 
 const dataRow = 0x44;

@@ -6,7 +6,7 @@
  */
 import type { Connection, Submittable } from "pg";
 import type { Socket } from "node:net";
-import { assert, PipelineError } from "../../errors.ts";
+import { assert, PipelineError } from "../../../errors.ts";
 import { countOf } from "../postgres-cursor.ts";
 import { explain } from "../postgres-errors.ts";
 import { type Session, silence } from "../postgres-session.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type Socket, connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PipelineError } from "../../../../src/stages/errors.ts";
+import { PipelineError } from "../../../../src/errors.ts";
 import { openSession } from "../../../../src/stages/sources/postgres-session.ts";
 import { describeQuery } from "../../../../src/stages/sources/postgres-types.ts";
 import { RowWalker } from "../../../../src/stages/sources/postgres-wire/data-rows.ts";

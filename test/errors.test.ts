@@ -6,7 +6,7 @@ import {
   isAbort,
   systemCode,
   type ErrorCode,
-} from "../../src/stages/errors.ts";
+} from "../src/errors.ts";
 
 describe("errors", () => {
   it("knows the exit code and the remedy of every code", () => {
