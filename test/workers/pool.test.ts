@@ -29,7 +29,7 @@ function taskOf(page: number, more: Partial<SealTask> = {}): SealTask {
 }
 
 /** A page for so many that wrapping its key takes seconds: long enough to end a worker meanwhile. */
-const slowTask = (page: number, readers = 3000) =>
+const slowTask = (page: number, readers = 1500) =>
   taskOf(page, { encrypt: { to: Array<string>(readers).fill(reader) } });
 
 const opened = (bytes: Uint8Array) =>
@@ -37,7 +37,8 @@ const opened = (bytes: Uint8Array) =>
 
 let reader: string;
 
-describe("pool", () => {
+describe("pool", function () {
+  this.timeout(60_000);
   let pool: Pool;
   const workers = new Set<Worker>();
   const meet = (worker: Worker) => {
