@@ -5,36 +5,29 @@
  * the other, and a long value in parts. Every length is checked against the length around it before it is used.
  * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
-import { formatBytes } from "../../atoms.ts";
-import { PipelineError } from "../../../errors.ts";
+import {
+  cutShort,
+  dataRow,
+  headBytes,
+  keptBytes,
+  lengthBytes,
+  messageBytes,
+  mostAtOnceBytes,
+  mostMessageBytes,
+  nonsense,
+  nullLength,
+  readLength,
+  refuseOtherCount,
+  rowHeadBytes,
+} from "./messages.ts";
+import { RecordOutput } from "./record-output.ts";
 import { append, quoteBytes, type RecordLayout } from "./record-writer.ts";
-
-const dataRow = 0x44;
-const errorResponse = 0x45;
-const noticeResponse = 0x4e;
-const headBytes = 5;
-/** A DataRow's head with its number of columns. */
-const rowHeadBytes = 7;
-const lengthBytes = 4;
-const nullLength = -1;
-
-/** Errors and notices are cut there: code and severity stand in front, and the rest may be as long as a value. */
-const cutMessageBytes = 16 * 1024;
-/** Any other message of a query's answer is far shorter. */
-const mostMessageBytes = 1024 * 1024;
 
 /** What comes next, when it does not lie whole in one chunk: something short, a long value, or bytes to skip. */
 type Expected = "message" | "length" | "value" | "long value" | "rest of a cut message";
 
 export class RowWalker {
-  /** Records since the last `take`, back to back; where each ends; how many do. */
-  readonly out: Buffer<ArrayBuffer>;
-  ends = new Uint32Array(4096);
-  endCount = 0;
-  /** Records written whole so far, in all. */
-  rows = 0;
-
-  #length = 0;
+  readonly output: RecordOutput;
   readonly #layout: RecordLayout;
   readonly #onMessage: (message: Buffer) => void;
   /** Room for everything in a row but the bytes of its values. */
@@ -46,7 +39,7 @@ export class RowWalker {
   #expected: Expected = "message";
   #wanted = headBytes;
   /** Bytes of something short that has begun in an earlier chunk. */
-  #held = Buffer.allocUnsafeSlow(512);
+  readonly #held = Buffer.allocUnsafeSlow(mostMessageBytes);
   #heldBytes = 0;
   #column = 0;
   /** Bytes to come: of the row, and of its long value or the message being skipped. */
@@ -66,7 +59,7 @@ export class RowWalker {
     this.#framingBytes = framing.reduce((sum, bytes) => sum + bytes, around);
     this.#endBytes = framing.reduce((most, bytes) => Math.max(most, bytes), around) + around;
     this.#reserveBytes = growth * wholeBytes + this.#endBytes;
-    this.out = Buffer.allocUnsafeSlow(capacity + this.#reserveBytes);
+    this.output = new RecordOutput(capacity + this.#reserveBytes);
   }
 
   /**
@@ -81,24 +74,11 @@ export class RowWalker {
         at = this.#writeMessages(chunk, at);
       }
       if (at === chunk.length) return at;
-      if (this.out.length - this.#length < this.#reserveBytes) return at;
+      if (this.output.room < this.#reserveBytes) return at;
       if (this.#expected === "long value") at = this.#writePart(chunk, at);
       else if (this.#expected === "rest of a cut message") at = this.#skip(chunk, at);
       else at = this.#gather(chunk, at);
     }
-  }
-
-  /** Bytes of whole records; of a record that alone fills the output, what there is of it. */
-  get takeable(): number {
-    return this.endCount > 0 ? this.ends[this.endCount - 1]! : this.#length;
-  }
-
-  /** The output was taken: keeps only what was not takeable. */
-  take(): void {
-    const taken = this.takeable;
-    this.out.copyWithin(0, taken, this.#length);
-    this.#length -= taken;
-    this.endCount = 0;
   }
 
   /** Messages that lie whole in the chunk, up to a row that might not fit. */
@@ -109,11 +89,10 @@ export class RowWalker {
       const end = at + messageBytes(chunk, at);
       if (end > chunk.length) break;
       if (chunk[at] === dataRow) {
-        const most = (end - at) * growth + this.#framingBytes;
-        if (most > this.out.length - this.#length) break;
+        if ((end - at) * growth + this.#framingBytes > this.output.room) break;
         this.#writeRow(chunk, at, end);
       } else {
-        if (end - at > cutMessageBytes) break;
+        if (end - at > mostAtOnceBytes) break;
         this.#onMessage(chunk.subarray(at, end));
       }
       at = end;
@@ -122,11 +101,12 @@ export class RowWalker {
   }
 
   #writeRow(chunk: Buffer, start: number, end: number): void {
-    const { columns, between } = this.#layout;
-    const { out } = this;
+    const { columns } = this.#layout;
     refuseOtherCount(chunk, start, columns.length);
+    this.#beginRecord();
+    const { bytes: out } = this.output;
+    let { length } = this.output;
     let at = start + rowHeadBytes;
-    let length = this.rows > 0 ? append(out, this.#length, between) : this.#length;
     for (let i = 0; i < columns.length; i += 1) {
       const column = columns[i]!;
       const bytes = readLength(chunk, at);
@@ -140,20 +120,17 @@ export class RowWalker {
           : column.whole(out, length, chunk, next, at);
     }
     if (at !== end) throw nonsense();
-    this.#length = length;
+    this.output.length = length;
     this.#endRecord();
   }
 
+  #beginRecord(): void {
+    if (this.output.records > 0) this.output.append(this.#layout.between);
+  }
+
   #endRecord(): void {
-    this.#length = append(this.out, this.#length, this.#layout.after);
-    if (this.endCount === this.ends.length) {
-      const more = new Uint32Array(this.ends.length * 2);
-      more.set(this.ends);
-      this.ends = more;
-    }
-    this.ends[this.endCount] = this.#length;
-    this.endCount += 1;
-    this.rows += 1;
+    this.output.append(this.#layout.after);
+    this.output.endRecord();
   }
 
   /** Uses something short, in the chunk or put together from several; gives the new position. */
@@ -161,11 +138,6 @@ export class RowWalker {
     const end = at + this.#wanted - this.#heldBytes;
     if (this.#heldBytes === 0 && end <= chunk.length)
       return this.#use(chunk, at) ? end : this.#gather(chunk, at);
-    if (this.#held.length < this.#wanted) {
-      const larger = Buffer.allocUnsafeSlow(this.#wanted);
-      this.#held.copy(larger, 0, 0, this.#heldBytes);
-      this.#held = larger;
-    }
     const taken = chunk.copy(this.#held, this.#heldBytes, at, Math.min(end, chunk.length));
     this.#heldBytes += taken;
     if (this.#heldBytes === this.#wanted && this.#use(this.#held, 0)) this.#heldBytes = 0;
@@ -177,8 +149,9 @@ export class RowWalker {
     if (this.#expected === "message") return this.#useMessage(from, at);
     if (this.#expected === "length") this.#useLength(readLength(from, at));
     else {
+      const { output } = this;
       const { whole } = this.#layout.columns[this.#column]!;
-      this.#length = whole(this.out, this.#length, from, at, at + this.#wanted);
+      output.length = whole(output.bytes, output.length, from, at, at + this.#wanted);
       this.#endValue();
     }
     return true;
@@ -187,7 +160,7 @@ export class RowWalker {
   #useMessage(from: Buffer, at: number): boolean {
     const bytes = messageBytes(from, at);
     const isRow = from[at] === dataRow;
-    const wanted = isRow ? rowHeadBytes : Math.min(bytes, longestKept(from[at]!, bytes));
+    const wanted = isRow ? rowHeadBytes : keptBytes(from[at]!, bytes);
     if (wanted > this.#wanted) {
       this.#wanted = wanted;
       return false;
@@ -196,8 +169,9 @@ export class RowWalker {
     if (isRow) {
       refuseOtherCount(from, at, this.#layout.columns.length);
       this.#rowLeft = bytes - rowHeadBytes;
+      // Before the first value; without columns the row has come to its end.
       this.#column = -1;
-      if (this.rows > 0) this.#length = append(this.out, this.#length, this.#layout.between);
+      this.#beginRecord();
       this.#endValue();
     } else {
       const message = from.subarray(at, at + wanted);
@@ -215,9 +189,9 @@ export class RowWalker {
     const column = this.#layout.columns[this.#column]!;
     this.#rowLeft -= lengthBytes + Math.max(0, bytes);
     if (bytes < nullLength || this.#rowLeft < 0) throw nonsense();
-    this.#length = append(this.out, this.#length, column.before);
+    this.output.append(column.before);
     if (bytes === nullLength) {
-      this.#length = append(this.out, this.#length, column.none);
+      this.output.append(column.none);
       this.#endValue();
     } else if (bytes <= this.#layout.wholeBytes) {
       this.#expected = "value";
@@ -225,19 +199,20 @@ export class RowWalker {
     } else {
       this.#expected = "long value";
       this.#left = bytes;
-      this.#length = append(this.out, this.#length, column.around);
+      this.output.append(column.around);
     }
   }
 
   #writePart(chunk: Buffer, at: number): number {
+    const { output } = this;
     const { columns, growth } = this.#layout;
     const { part, around } = columns[this.#column]!;
-    const room = Math.floor((this.out.length - this.#length - this.#endBytes) / growth);
+    const room = Math.floor((output.room - this.#endBytes) / growth);
     const bytes = Math.min(this.#left, chunk.length - at, room);
-    this.#length = part(this.out, this.#length, chunk, at, at + bytes);
+    output.length = part(output.bytes, output.length, chunk, at, at + bytes);
     this.#left -= bytes;
     if (this.#left === 0) {
-      this.#length = append(this.out, this.#length, around);
+      output.append(around);
       this.#endValue();
     }
     return at + bytes;
@@ -261,44 +236,3 @@ export class RowWalker {
     return at + bytes;
   }
 }
-
-/** Signed, as the protocol has it: -1 is NULL, and nothing is 2 GiB long. */
-const readLength = (from: Buffer, at: number): number =>
-  (from[at]! << 24) | (from[at + 1]! << 16) | (from[at + 2]! << 8) | from[at + 3]!;
-
-/** Bytes of the message that begins at `at`, its head included. */
-function messageBytes(from: Buffer, at: number): number {
-  const bytes = readLength(from, at + 1);
-  if (bytes < lengthBytes) throw nonsense();
-  return 1 + bytes;
-}
-
-function longestKept(type: number, bytes: number): number {
-  if (type === errorResponse || type === noticeResponse) return cutMessageBytes;
-  if (bytes <= mostMessageBytes) return mostMessageBytes;
-  throw new PipelineError(
-    "source-failed",
-    `the server sent a message of ${formatBytes(bytes)} that is no row; expected at most ${formatBytes(mostMessageBytes)}`,
-  );
-}
-
-/** Its text ends sooner, and the list of its fields there. */
-function cutShort(message: Buffer): void {
-  message.writeUInt32BE(message.length - 1, 1);
-  message.fill(0, message.length - 2);
-}
-
-function refuseOtherCount(from: Buffer, at: number, expected: number): void {
-  const found = (from[at + headBytes]! << 8) | from[at + headBytes + 1]!;
-  if (found === expected) return;
-  throw new PipelineError(
-    "source-failed",
-    `the server sent a row of ${found} columns; expected ${expected}, as it described them`,
-  );
-}
-
-const nonsense = () =>
-  new PipelineError(
-    "source-failed",
-    "the bytes from the server are no PostgreSQL messages; expected a connection that changes nothing on its way",
-  );

@@ -1,8 +1,8 @@
 /**
  * Records straight from PostgreSQL: what `postgres` and `serialize` do together when nobody needs the rows.
  *
- * holds: the output (a page at least, and one short value) and two reads of a socket. A value of any size the server
- * can send passes in parts.
+ * holds: the output (a page at least), room behind it for one short value, that value as it came, and two reads of a
+ * socket. A value of any size the server can send passes in parts.
  */
 import type { InferOutput } from "valibot";
 import type { Column, RecordBatch } from "../../nouns.ts";
@@ -23,7 +23,10 @@ const leastOutputBytes = 512 * 1024;
 /** Bytes of output: a page at least, so that only a larger record is handed over in parts. */
 const outputBytes = (pageBytes: number): number => Math.max(leastOutputBytes, pageBytes);
 
-export const holdsOfRecords = (pageBytes: number): number => 2 * outputBytes(pageBytes);
+/** A short value of CSV: itself, and doubled when all of it is quotes; the reads. */
+const besideBytes = 1024 * 1024;
+
+export const holdsOfRecords = (pageBytes: number): number => outputBytes(pageBytes) + besideBytes;
 
 /** Reads the query's rows as records of `format`, in the order and number the server states. */
 export async function* readRecords(
@@ -44,20 +47,20 @@ export async function* readRecords(
       opened,
       (onMessage) => new RowWalker(layout, outputBytes(pageBytes), onMessage),
     );
-    const { walker } = query;
+    const { output } = query.walker;
     try {
       for (let more = true; more;) {
         more = await query.next();
         // No Buffer: its `slice` would not copy, and copying is how a batch is kept.
-        const bytes = new Uint8Array(walker.out.buffer, 0, walker.takeable);
-        const ends = walker.ends.subarray(0, walker.endCount);
+        const bytes = new Uint8Array(output.bytes.buffer, 0, output.takeable);
+        const ends = output.ends.subarray(0, output.endCount);
         yield { bytes, ends, framing: false, ...shared };
-        walker.take();
+        output.take();
       }
     } finally {
       query.release();
     }
-    const end = await opened.finish(walker.rows);
+    const end = await opened.finish(output.records);
     yield { ...framing(layout.footer), ...shared, end };
   } finally {
     await session.close();

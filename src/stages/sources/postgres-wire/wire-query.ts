@@ -31,15 +31,16 @@ export class WireQuery {
   /** Read but not yet walked: one chunk, and more only if some were on their way when the socket was paused. */
   readonly #unread: Buffer[] = [];
   #at = 0;
-  #ended = false;
+  /** What the command tag states, once the query has ended. */
+  #end: { readonly stated: number | undefined } | undefined;
   #waiting: PromiseWithResolvers<boolean> | undefined;
   #silence: NodeJS.Timeout | undefined;
 
   /** Sends the query; its answer stays unread until `next` is called. */
   constructor(session: Session, query: Query, makeWalker: (onMessage: Listener) => RowWalker) {
-    const answer = createAnswer(session, query, {
-      rows: () => this.walker.rows,
-      onEnd: () => (this.#ended = true),
+    const answer = createAnswer(query, {
+      onEnd: (stated) => (this.#end = { stated }),
+      onError: (error) => session.fail(explain(error, "query", this.walker.output.records)),
     });
     const { socket, settle } = session.start(answer);
     const [parse, ...others] = socket.listeners("data") as Listener[];
@@ -62,7 +63,7 @@ export class WireQuery {
     this.#waiting = waiting;
     const { answerMillis } = this.#session.options;
     this.#silence = setTimeout(
-      () => this.#session.fail(silence(answerMillis, this.walker.rows)),
+      () => this.#session.fail(silence(answerMillis, this.walker.output.records)),
       answerMillis,
     );
     this.#tryWalk();
@@ -75,7 +76,7 @@ export class WireQuery {
     clearTimeout(this.#silence);
     this.#session.life.removeEventListener("abort", this.#onFail);
     this.#socket.off("data", this.#onData);
-    if (!this.#ended || this.#unread.length > 0 || this.#session.life.aborted) return;
+    if (!this.#end || this.#unread.length > 0 || this.#session.life.aborted) return;
     this.#socket.on("data", this.#parse);
     this.#settle();
     this.#socket.resume();
@@ -100,7 +101,7 @@ export class WireQuery {
     try {
       this.#walk();
     } catch (error) {
-      this.#session.fail(explain(error, "query", this.walker.rows));
+      this.#session.fail(explain(error, "query", this.walker.output.records));
     }
   }
 
@@ -112,7 +113,10 @@ export class WireQuery {
       this.#at = 0;
       free(chunk);
     }
-    if (this.#ended) this.#give(false);
+    if (!this.#end) return;
+    const { records } = this.walker.output;
+    if (this.#end.stated === records) this.#give(false);
+    else this.#session.fail(miscounted(this.#end.stated, records));
   }
 
   #give(more: boolean): void {
@@ -125,25 +129,22 @@ export class WireQuery {
 
 /** What `pg` calls while the query runs. */
 function createAnswer(
-  session: Session,
-  query: Query,
-  { rows, onEnd }: { rows: () => number; onEnd: () => void },
+  { sql, values }: Query,
+  on: { onEnd: (stated: number | undefined) => void; onError: (error: unknown) => void },
 ): Submittable {
-  const check = (stated: number | undefined) => {
-    if (stated !== rows()) session.fail(miscounted(stated, rows()));
-  };
+  let stated: number | undefined;
   return {
     submit(connection: Protocol) {
-      connection.parse({ name: "", text: query.sql, types: [] }, true);
-      connection.bind({ values: query.values }, true);
+      connection.parse({ name: "", text: sql, types: [] }, true);
+      connection.bind({ values }, true);
       connection.execute({ portal: "", rows: "0" }, true);
       connection.sync();
     },
-    handleCommandComplete: ({ text }: { text: string }) => check(countOf(text)),
-    handleEmptyQuery: () => check(undefined),
-    handlePortalSuspended: () => check(undefined),
-    handleError: (error: unknown) => session.fail(explain(error, "query", rows())),
-    handleReadyForQuery: onEnd,
+    handleCommandComplete: ({ text }: { text: string }) => (stated = countOf(text)),
+    handleEmptyQuery() {},
+    handlePortalSuspended() {},
+    handleError: on.onError,
+    handleReadyForQuery: () => on.onEnd(stated),
   } as unknown as Submittable;
 }
 

@@ -53,13 +53,14 @@ function walkAll(layout: RecordLayout, chunks: Iterable<Buffer>, capacity: numbe
   const parts: number[] = [];
   const messages: string[] = [];
   const walker = new RowWalker(layout, capacity, (bytes) => messages.push(bytes.toString("hex")));
+  const { output } = walker;
   let length = 0;
   const take = () => {
-    if (walker.endCount === 0 && walker.takeable > 0) parts.push(walker.takeable);
-    for (const end of walker.ends.subarray(0, walker.endCount)) ends.push(length + end);
-    taken.push(Buffer.from(walker.out.subarray(0, walker.takeable)));
-    length += walker.takeable;
-    walker.take();
+    if (output.endCount === 0 && output.takeable > 0) parts.push(output.takeable);
+    for (const end of output.ends.subarray(0, output.endCount)) ends.push(length + end);
+    taken.push(Buffer.from(output.bytes.subarray(0, output.takeable)));
+    length += output.takeable;
+    output.take();
   };
   for (const chunk of chunks) {
     for (let at = 0, stuck = 0; at < chunk.length; stuck += 1) {
@@ -72,8 +73,8 @@ function walkAll(layout: RecordLayout, chunks: Iterable<Buffer>, capacity: numbe
     }
   }
   take();
-  assert.equal(walker.takeable, 0);
-  assert.equal(walker.rows, ends.length);
+  assert.equal(output.takeable, 0);
+  assert.equal(output.records, ends.length);
   const all = Buffer.concat(taken);
   const records = ends.map((end, index) => all.toString("utf8", ends[index - 1] ?? 0, end));
   return { text: all.toString("utf8"), records, messages, parts };

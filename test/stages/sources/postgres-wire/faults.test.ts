@@ -300,9 +300,9 @@ describe("postgres straight to records: what the server says", () => {
         { sql, values: [] },
         (onMessage) => new RowWalker(ndjsonLayout(columns), 100_000, onMessage),
       );
-      while (await wire.next()) wire.walker.take();
+      while (await wire.next()) wire.walker.output.take();
       wire.release();
-      assert.equal(wire.walker.rows, rows);
+      assert.equal(wire.walker.output.records, rows);
       assert.deepEqual((await session.ask("select 'still', 'here'")).rows, [["still", "here"]]);
     }
     const started = performance.now();

@@ -1,0 +1,68 @@
+/**
+ * The messages of an answer, as far as a walk through them must know: where they end, how long they may be.
+ * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
+import { formatBytes } from "../../atoms.ts";
+import { PipelineError } from "../../../errors.ts";
+
+export const dataRow = 0x44;
+const errorResponse = 0x45;
+const noticeResponse = 0x4e;
+
+export const lengthBytes = 4;
+/** Type and length of any message. */
+export const headBytes = 5;
+/** A DataRow's head with its number of columns. */
+export const rowHeadBytes = 7;
+export const nullLength = -1;
+
+/** Errors and notices are cut there: code and severity stand in front, and the rest may be as long as a value. */
+export const mostAtOnceBytes = 16 * 1024;
+/** Any other message of a query's answer is far shorter. */
+export const mostMessageBytes = 1024 * 1024;
+
+/** Signed, as the protocol has it: -1 is NULL, and nothing is 2 GiB long. */
+export const readLength = (from: Buffer, at: number): number =>
+  (from[at]! << 24) | (from[at + 1]! << 16) | (from[at + 2]! << 8) | from[at + 3]!;
+
+/** Bytes of the message that begins at `at`, its head included. */
+export function messageBytes(from: Buffer, at: number): number {
+  const bytes = readLength(from, at + 1);
+  if (bytes < lengthBytes) throw nonsense();
+  return 1 + bytes;
+}
+
+/**
+ * How much of a message that is no row is kept: all of it, but for errors and notices that are longer than
+ * `mostAtOnceBytes`.
+ * @throws PipelineError `source-failed` when any other is too long to be one
+ */
+export function keptBytes(type: number, bytes: number): number {
+  if (type === errorResponse || type === noticeResponse) return Math.min(bytes, mostAtOnceBytes);
+  if (bytes <= mostMessageBytes) return bytes;
+  throw new PipelineError(
+    "source-failed",
+    `the server sent a message of ${formatBytes(bytes)} that is no row; expected at most ${formatBytes(mostMessageBytes)}`,
+  );
+}
+
+/** Makes what was kept a message of its own: its text ends sooner, and the list of its fields there. */
+export function cutShort(message: Buffer): void {
+  message.writeUInt32BE(message.length - 1, 1);
+  message.fill(0, message.length - 2);
+}
+
+export function refuseOtherCount(from: Buffer, at: number, expected: number): void {
+  const found = (from[at + headBytes]! << 8) | from[at + headBytes + 1]!;
+  if (found === expected) return;
+  throw new PipelineError(
+    "source-failed",
+    `the server sent a row of ${found} columns; expected ${expected}, as it described them`,
+  );
+}
+
+export const nonsense = () =>
+  new PipelineError(
+    "source-failed",
+    "the bytes from the server are no PostgreSQL messages; expected a connection that changes nothing on its way",
+  );
