@@ -217,7 +217,7 @@ describe("data rows", () => {
   it("keep room for what stands behind a value that fills the output to the brim", async () => {
     const columns = [column("a"), column("b")];
     for (const format of ["ndjson", "json"] as const) {
-      for (let length = 257; length < 700; length += 1) {
+      for (let length = 257; length < 540; length += 1) {
         const rows = [
           ["\x01".repeat(length), null],
           ["\x01".repeat(length), "b"],
