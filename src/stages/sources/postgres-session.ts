@@ -101,7 +101,8 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     try {
       return await until(question(), life.signal);
     } catch (error) {
-      throw explain(error, "query");
+      // What ended the session is the reason, whoever gave it.
+      throw life.signal.aborted ? life.signal.reason : explain(error, "query");
     } finally {
       work.open -= 1;
       clearTimeout(timer);

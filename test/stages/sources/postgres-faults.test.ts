@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../../src/errors.ts";
+import { openSession } from "../../../src/stages/sources/postgres-session.ts";
 import { openSource, runSql, sharedPostgres } from "../../servers/postgres.ts";
 import { type TcpProxy, startTcpProxy } from "../../servers/tcp-proxy.ts";
 
@@ -155,6 +156,18 @@ describe("postgres under faults", () => {
     stop.abort(new Error("enough"));
     await assertGone("idle-abort");
     await assert.rejects(source.next(), /enough/);
+  });
+
+  it("ends with the abort's own reason, whatever it is, while a question is asked", async () => {
+    const stop = new AbortController();
+    const session = await openSession(
+      { url, connectMillis: 5000, answerMillis: 5000 },
+      stop.signal,
+    );
+    const reason = new Error("enough");
+    setTimeout(() => stop.abort(reason), 50);
+    await assert.rejects(session.ask("select pg_sleep(5)"), reason);
+    await session.close();
   });
 
   it("ends on an abort while connecting, and does not start when aborted before", async () => {
