@@ -5,9 +5,7 @@
  * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 import type { Socket } from "node:net";
-
-const headerBytes = 5;
-const dataRowCode = 0x44;
+import { cutShort, dataRow, headBytes, keptBytes, messageBytes } from "./postgres-wire/messages.ts";
 
 export interface FrameReader {
   heard(): void;
@@ -21,39 +19,46 @@ export interface FrameReader {
 export function readFrames(socket: Socket, reader: FrameReader): void {
   const [parse] = socket.listeners("data") as ((bytes: Buffer) => void)[];
   if (!parse) return;
-  let waiting: { readonly bytes: Buffer<ArrayBuffer>; filled: number } | undefined;
+  let waiting: { readonly bytes: Buffer<ArrayBuffer>; filled: number; cut: number } | undefined;
+  /** Bytes to come of an error or a notice that was cut. */
+  let skipped = 0;
   let dead = false;
 
   const split = (chunk: Buffer): void => {
-    let at = 0;
+    let at = Math.min(skipped, chunk.length);
+    skipped -= at;
     if (waiting) {
       at = chunk.copy(waiting.bytes, waiting.filled);
       waiting.filled += at;
       if (waiting.filled < waiting.bytes.length) return;
-      const { bytes } = waiting;
+      const { bytes, cut } = waiting;
       waiting = undefined;
       // Four bytes or fewer cannot tell how long their message is.
-      if (bytes.length === headerBytes) return split(Buffer.concat([bytes, chunk.subarray(at)]));
+      if (bytes.length === headBytes) return split(Buffer.concat([bytes, chunk.subarray(at)]));
+      if (cut > 0) cutShort(bytes);
       parse(bytes);
       // The parser has made texts of it; waiting for the collector would pile up dead memory.
       bytes.buffer.transfer(0);
+      skipped = cut;
+      return split(chunk.subarray(at));
     }
     const start = at;
-    let missing = headerBytes;
-    while (chunk.length - at >= headerBytes) {
-      missing = 1 + chunk.readUInt32BE(at + 1);
+    let missing = headBytes;
+    while (chunk.length - at >= headBytes) {
+      missing = messageBytes(chunk, at);
       if (chunk.length - at < missing) break;
       at += missing;
-      missing = headerBytes;
+      missing = headBytes;
     }
     if (at > start) parse(chunk.subarray(start, at));
     const head = chunk.subarray(at);
-    if (head[0] === dataRowCode && !reader.fits(missing)) {
+    if (head[0] === dataRow && !reader.fits(missing)) {
       dead = true;
       reader.refuse(missing, head);
     } else if (head.length > 0) {
-      const bytes = Buffer.allocUnsafeSlow(missing);
-      waiting = { bytes, filled: head.copy(bytes) };
+      const kept = head[0] === dataRow ? missing : keptBytes(head[0]!, missing);
+      waiting = { bytes: Buffer.allocUnsafeSlow(kept), filled: 0, cut: missing - kept };
+      split(head);
     }
   };
 
@@ -72,7 +77,7 @@ export function readFrames(socket: Socket, reader: FrameReader): void {
 
 /** The field of a row that begins in `head`, goes on beyond it and is wider than `bytes`; or -1. */
 export function findWideField(head: Buffer, bytes: number): number {
-  let at = headerBytes + 2;
+  let at = headBytes + 2;
   for (let field = 0; at + 4 <= head.length; field += 1) {
     const length = head.readInt32BE(at);
     if (length > bytes) return field;

@@ -217,6 +217,20 @@ describe("postgres: what it refuses", () => {
     );
   });
 
+  it("keeps an error as long as a value to its code", async () => {
+    const failure = await refusal({
+      url,
+      query:
+        "select repeat(case when g = 300 then 'secret' else '1' end, 1 + (g / 300) * 5000000)::numeric from generate_series(1, 300) g",
+    });
+    assert.equal(failure.code, "source-refused");
+    assert.match(failure.message, /SQLSTATE 22P02, data exception/);
+    assert.doesNotMatch(
+      JSON.stringify([failure.message, failure.stack, failure.details]),
+      /secret/,
+    );
+  });
+
   it("stops at the statement's own time limit", async () => {
     const failure = await refusal({ url, query: "select pg_sleep(5)", statementTimeout: "100ms" });
     assert.equal(failure.code, "source-failed");
