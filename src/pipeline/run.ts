@@ -1,4 +1,5 @@
 /** Plan → running stages → committed export. The same call takes up what a crash left. */
+import { peakRssBytes } from "../telemetry/peak-memory.ts";
 import { openDestination } from "../stages/destinations/schemes.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { createLease } from "../stages/lease.ts";
@@ -140,7 +141,7 @@ function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined
     bytesIn: last.bytesIn,
     bytesOut: last.bytesOut,
     seconds: (performance.now() - started) / 1000,
-    peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    peakRssBytes: peakRssBytes(),
     memoryBudgetBytes: plan.report.memoryBytes,
     destination: runUrl,
     manifest: `${runUrl}/manifest.json`,

@@ -1,4 +1,5 @@
 /** Every metric of a run, observed when somebody reads them and never pushed: between two reads they cost nothing. */
+import { peakRssBytes } from "./peak-memory.ts";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { getHeapSpaceStatistics } from "node:v8";
 import type {
@@ -134,7 +135,7 @@ function observeMemory(observe: Observe, budgetBytes: number): void {
   observe(metrics.memoryBudget, budgetBytes);
   observe(metrics.memoryUsage, rss);
   // Linux and macOS agree on what this is; Node gives it in KiB on both.
-  observe(metrics.memoryPeak, Math.max(rss, process.resourceUsage().maxRSS * 1024));
+  observe(metrics.memoryPeak, Math.max(rss, peakRssBytes()));
   observe(metrics.memoryExternal, external);
   observe(metrics.memoryBuffers, arrayBuffers);
   for (const space of getHeapSpaceStatistics()) {
