@@ -189,9 +189,8 @@ async function readFirstRows(
 }
 
 function tellWhere({ story, paint }: Stage, folder: string, summary: RunSummary): void {
-  const layers = { compress: "zstd", encrypt: "age" } as const;
   const identity = join(folder, "key.txt");
-  const stock = stockCommands(summary.destination, layers, "ndjson", identity);
+  const stock = stockCommands(summary.destination, summary.layers, identity);
   story.section("Yours to look at");
   story.facts([
     ["result", folder],

@@ -1,27 +1,16 @@
 /** The end of a run, for people: what was exported, how fast, within which memory, and how to read it without us. */
-import type { Plan } from "../pipeline/plan.ts";
 import type { RunSummary } from "../pipeline/summary.ts";
 import { formatBytes, formatDuration } from "../stages/atoms.ts";
 import { alignColumns, formatCount } from "./screen.ts";
 import { shellWord, stockCommands } from "./stock-commands.ts";
 import type { Paint } from "./verb.ts";
 
-export interface Written {
-  readonly layers: Plan["layers"];
-  /** File name extension of the records. */
-  readonly format: string;
-}
-
-export function runReportText(summary: RunSummary, written: Written, paint: Paint): string {
+export function runReportText(summary: RunSummary, paint: Paint): string {
   const { pipeline, rows, seconds } = summary;
   const { green, bold, dim } = paint;
   const title = `${green("✔")} ${bold(pipeline)}: ${bold(formatCount(rows))} rows committed in ${formatDuration(seconds * 1000)}`;
   const facts = alignColumns(factsOf(summary, paint).map(([name, fact]) => [dim(name), fact]));
-  const { enter, check, restore } = stockCommands(
-    summary.destination,
-    written.layers,
-    written.format,
-  );
+  const { enter, check, restore } = stockCommands(summary.destination, summary.layers);
   const verify = `spillway verify ${shellWord(summary.destination)} --signer ${summary.signer}`;
   const commands = [
     ["verify", verify],

@@ -1,6 +1,5 @@
 /** `spillway run`: plan → export → receipt, with progress; stopped cleanly it goes on when called again. */
 import { loadPipeline } from "../pipeline/load.ts";
-import { planPipeline } from "../pipeline/plan.ts";
 import type { Pipeline } from "../pipeline/define.ts";
 import { run as runPipeline } from "../pipeline/run.ts";
 import type { RunState, RunSummary } from "../pipeline/summary.ts";
@@ -9,7 +8,7 @@ import { asFailure, failureDocument } from "./failure.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { describeProgress } from "./run-progress.ts";
-import { runReportText, type Written } from "./run-report.ts";
+import { runReportText } from "./run-report.ts";
 import type { Call, Report, Verb } from "./verb.ts";
 
 const stoppedCode = 75;
@@ -23,18 +22,17 @@ export const run: Verb = {
   examples: ["spillway run export.yaml", "spillway run export.yaml --json > summary.json"],
   notes: [
     "Ctrl-C or SIGTERM stops cleanly (exit 75) and keeps what is done; a second one ends it at once (130).",
-    "Exit codes: 0 committed, 2 configuration, 3 committed with rejected rows, 4 source, 5 destination,",
-    "6 integrity, 7 another run is under way, 75 stopped and resumable, 1 a defect of spillway.",
+    "Exit codes: 0 committed, 2 configuration, 4 source, 5 destination, 6 integrity,",
+    "7 another run is under way, 75 stopped and resumable, 1 a defect of spillway.",
   ],
   async run(call) {
     const pipeline = await loadPipeline(call.argument);
     try {
       const summary = await exportPipeline(pipeline, call);
-      const written = await describeWritten(pipeline);
       const hasRejects = Object.keys(summary.rejected).length > 0;
       return {
         document: summary,
-        text: (paint) => runReportText(summary, written, paint),
+        text: (paint) => runReportText(summary, paint),
         ...(hasRejects && { exitCode: rejectedCode }),
       };
     } catch (error) {
@@ -72,11 +70,4 @@ const stopped = () =>
 function reportFailure(failure: PipelineError): Report {
   const state: RunState = failure.exitCode === stoppedCode ? "stopped" : "failed";
   return { document: { ...failureDocument(failure), state }, text: () => "", failure };
-}
-
-async function describeWritten(pipeline: Pipeline): Promise<Written> {
-  const { layers } = await planPipeline(pipeline, { resolve: "none" });
-  const input = pipeline.spec.stages.find((stage) => "serialize" in stage)?.["serialize"];
-  const format = (input as { format?: unknown } | null)?.format ?? input;
-  return { layers, format: typeof format === "string" && /^\w+$/.test(format) ? format : "rows" };
 }

@@ -1,6 +1,6 @@
 /** Shell commands with which a recipient checks and restores an export without spillway. */
 import { fileURLToPath } from "node:url";
-import type { Plan } from "../pipeline/plan.ts";
+import type { RunSummary } from "../pipeline/summary.ts";
 
 export interface StockCommands {
   /** Brings the run's folder here and enters it. */
@@ -13,17 +13,16 @@ export interface StockCommands {
 
 /**
  * @param runUrl the run's folder, as `RunSummary.destination` has it
- * @param format file name extension of the records
+ * @param layers how its pages are made, as `RunSummary.layers` has it
  */
 export function stockCommands(
   runUrl: string,
-  { compress, encrypt }: Plan["layers"],
-  format: string,
+  { extension, compress, encrypt }: RunSummary["layers"],
   identityFile = "key.txt",
 ): StockCommands {
   const packed = { zstd: ".zst", gzip: ".gz", none: "" }[compress];
   const unpack = { zstd: "zstd -dc", gzip: "gzip -dc", none: "cat" }[compress];
-  const pages = `*.${format}${packed}${encrypt === "age" ? ".age" : ""}`;
+  const pages = `*.${extension}${packed}${encrypt === "age" ? ".age" : ""}`;
   const decrypt = `age -d -i ${shellWord(identityFile)} "$p"`;
   const open =
     encrypt === "none"
@@ -34,7 +33,7 @@ export function stockCommands(
   return {
     enter: enterCommand(runUrl),
     check: "sha256sum -c --quiet SHA256SUMS",
-    restore: `for p in ${pages}; do ${open}; done > rows.${format}`,
+    restore: `for p in ${pages}; do ${open}; done > rows.${extension}`,
   };
 }
 

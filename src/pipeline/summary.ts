@@ -33,6 +33,12 @@ export interface RunSummary {
   /** Ed25519 public key that verifies the manifest, `ed25519:<base64>`. */
   readonly signer: string;
   readonly consistency: string;
+  /** How every page is made; `extension` is the file name extension of the records. */
+  readonly layers: {
+    readonly extension: string;
+    readonly compress: "zstd" | "gzip" | "none";
+    readonly encrypt: "age" | "none";
+  };
   /** Rows a policy turned away, by reason. */
   readonly rejected: Readonly<Record<string, number>>;
   /** Run id of the attempt this one went on with; null for a fresh run. */

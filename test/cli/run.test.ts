@@ -4,7 +4,7 @@ import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
 const summaryKeys = (
   "runId pipeline state rows pages bytesIn bytesOut seconds peakRssBytes memoryBudgetBytes destination manifest " +
-  "signer consistency rejected resumedFrom stages bottleneck traceId"
+  "signer consistency layers rejected resumedFrom stages bottleneck traceId"
 ).split(" ");
 
 const escape = "\u001b";
@@ -50,6 +50,16 @@ describe("run", () => {
     assert.match(stdout, /sha256sum -c --quiet SHA256SUMS/);
     assert.match(stdout, /for p in \*\.ndjson\.zst; do zstd -dc "\$p"; done > rows\.ndjson/);
     assert.ok(!(stdout + stderr).includes(escape));
+  });
+
+  it("is told as committed also where only the environment says how large it may be", async () => {
+    const text = pipelineText({ name: "sized", memory: "${env:SIZED_MEMORY}" });
+    await desk.write("sized.yaml", text.replace("4KiB", "16MiB"));
+    const { code, stdout, stderr } = await desk.cli(["run", "sized.yaml"], {
+      SIZED_MEMORY: "512MiB",
+    });
+    assert.deepEqual({ code, stderr: stderr.includes("spillway:") }, { code: 0, stderr: false });
+    assert.match(stdout, /zstd -dc/);
   });
 
   it("--quiet prints nothing when all is well", async () => {
