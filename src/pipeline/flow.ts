@@ -3,14 +3,16 @@
  *
  * Nothing lies between two stages: a stage works when the next one asks, so a full spool stops the cursor by itself.
  * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
+ * A stage that does not close is waited for a while and then left behind.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError, isAbort } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, RowBatch } from "../stages/nouns.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import type { Log, StageContext } from "../stages/stage.ts";
+import { untilAborted } from "../stages/until-aborted.ts";
+import { settlesWithin } from "../telemetry/deadline.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { Plan } from "./plan.ts";
@@ -62,12 +64,23 @@ export async function flow(init: FlowInit): Promise<void> {
     if (stage.takes === "nothing") items = tellExpected(items, init.onExpected);
   }
   try {
-    for await (const receipt of items) void receipt;
+    await drain(items, signal);
   } catch (error) {
     failure.abort(error);
-    await Promise.race([Promise.allSettled(owned), sleep(closeMillis, undefined, { ref: false })]);
+    await settlesWithin(closeMillis, Promise.allSettled(owned));
     // What came first is the signal's reason: all other failures follow from it, and are noise.
     throw toPipelineError(signal.reason, init.signal);
+  }
+}
+
+/** Takes every receipt. A stage that does not hear the signal is left where it hangs, to be closed by and by. */
+async function drain(receipts: AsyncIterable<unknown>, signal: AbortSignal): Promise<void> {
+  const iterator = receipts[Symbol.asyncIterator]();
+  try {
+    while (!(await untilAborted(iterator.next(), signal)).done);
+  } catch (error) {
+    iterator.return?.().catch(() => {});
+    throw error;
   }
 }
 

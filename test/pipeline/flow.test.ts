@@ -202,6 +202,41 @@ describe("flow", () => {
     assert.deepEqual([error.code, error.exitCode], ["stopped", 75]);
   });
 
+  const stuck: Record<string, () => unknown> = {
+    "an async function": () => new Promise(() => {}),
+    "an async generator": async function* () {
+      yield await new Promise(() => {});
+    },
+  };
+  for (const [name, work] of Object.entries(stuck)) {
+    it(`ends at once on an abort while ${name} hangs`, async () => {
+      const stop = new AbortController();
+      setTimeout(() => stop.abort(), 50);
+      const begun = performance.now();
+      const { error } = await flowThrough(
+        makePipeline({ source: countedRows({ rows: 9 }), rows: [work], dir, to }),
+        { pool, path: folder.next(), signal: stop.signal },
+      );
+      assert.ok(error instanceof PipelineError && error.code === "stopped");
+      assert.ok(performance.now() - begun < 2000);
+    });
+  }
+
+  it("leaves a stage that hears no signal behind, in bounded time", async () => {
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 50);
+    const source = sourceOf(async function* () {
+      yield* [];
+      await new Promise(() => {});
+    });
+    const { error } = await flowThrough(makePipeline({ source, dir, to }), {
+      pool,
+      path: folder.next(),
+      signal: stop.signal,
+    });
+    assert.ok(error instanceof PipelineError && error.code === "stopped");
+  }).timeout(12_000);
+
   it("gives a reason of the caller's own as it is", async () => {
     const reason = new PipelineError("interrupted", "Ctrl-C");
     const { error } = await flowThrough(

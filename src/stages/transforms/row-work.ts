@@ -8,8 +8,9 @@ import { pipeline } from "node:stream/promises";
 import { Duplex, Readable, isReadable, isWritable } from "node:stream";
 import { gen, getFunctionList, getManyValues, isFunctionList, many, none } from "stream-chain";
 import { fun } from "stream-chain/fun.js";
-import { PipelineError, isAbort } from "../../errors.ts";
+import { PipelineError } from "../../errors.ts";
 import type { Row, RowBatch } from "../nouns.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { toDocuments } from "./documents.ts";
 import { createBatches, type Batches } from "./row-batches.ts";
 
@@ -42,7 +43,7 @@ export async function* applyRowWork(
   let batches = input;
   for (const group of groupWork(work)) {
     batches = Array.isArray(group)
-      ? applyFunctions(group, stage, batches)
+      ? applyFunctions(group, stage, batches, signal)
       : applyStream(group, stage, batches, signal);
   }
   yield* batches;
@@ -71,6 +72,7 @@ async function* applyFunctions(
   functions: readonly RowFunction[],
   stage: string,
   input: AsyncIterable<RowBatch>,
+  signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
   const apply = fuseFunctions(functions);
   for await (const batch of input) {
@@ -79,12 +81,13 @@ async function* applyFunctions(
       for (const row of toDocuments(batch)) {
         const outputs = apply(row);
         if (Array.isArray(outputs)) for (const made of outputs) out.add(made);
-        else yield* gather(outputs, out);
+        else yield* gather(outputs, out, signal);
         if (out.isFull) yield out.take();
       }
       // What functions hold back (batches, totals) comes out when they are told of the end.
-      if (batch.end) yield* gather(apply(none), out);
+      if (batch.end) yield* gather(apply(none), out, signal);
     } catch (error) {
+      signal.throwIfAborted();
       throw wrapUserError(error, stage);
     }
     if (out.isDue) yield out.takeLast();
@@ -94,14 +97,37 @@ async function* applyFunctions(
 type Outputs = readonly unknown[] | Promise<readonly unknown[]> | AsyncIterable<unknown>;
 
 /** Takes in what one row became; gives batches only where that is more than fits one. */
-async function* gather(outputs: Outputs, out: Batches): AsyncGenerator<RowBatch> {
+async function* gather(
+  outputs: Outputs,
+  out: Batches,
+  signal: AbortSignal,
+): AsyncGenerator<RowBatch> {
   if (Symbol.asyncIterator in outputs) {
-    for await (const row of outputs) {
+    for await (const row of abortable(outputs, signal)) {
       out.add(row);
       if (out.isFull) yield out.take();
     }
   } else {
-    for (const row of isThenable(outputs) ? await outputs : outputs) out.add(row);
+    const made = isThenable(outputs) ? await untilAborted(outputs, signal) : outputs;
+    for (const row of made) out.add(row);
+  }
+}
+
+/** The same items; a generator that hangs is left when the signal fires. */
+async function* abortable<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  let ended = false;
+  try {
+    for (;;) {
+      const next = await untilAborted(iterator.next(), signal);
+      ended = next.done === true;
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    const closed = ended ? undefined : iterator.return?.();
+    closed?.catch(() => {});
+    if (!signal.aborted) await closed;
   }
 }
 
@@ -122,12 +148,15 @@ const dropEmpty = (row: unknown): unknown => (row === null || row === undefined 
 
 const isGeneratorFunction = (fn: RowFunction) => fn.constructor.name.endsWith("GeneratorFunction");
 
-const isThenable = (value: unknown): value is Promise<unknown> =>
+const isThenable = <T>(value: T | Promise<T>): value is Promise<T> =>
   typeof (value as { then?: unknown } | null)?.then === "function";
 
-/** The user's own message may quote a row, so only the error's class and place are told. */
+/**
+ * The user's own message may quote a row, so only the error's class and place are told. An abort is no exception:
+ * where the run's signal has not fired, it is the work's own.
+ */
 function wrapUserError(error: unknown, stage: string): unknown {
-  if (error instanceof PipelineError || isAbort(error)) return error;
+  if (error instanceof PipelineError) return error;
   const kind = error instanceof Error ? error.constructor.name : typeof error;
   const place =
     error instanceof Error

@@ -164,4 +164,23 @@ describe("map", () => {
     await writeFile(file, "export const a = 1, b = 2;");
     await assert.rejects(run(file), { code: "config-invalid", message: /must export/ });
   });
+
+  for (const name of ["AbortError", "TimeoutError"]) {
+    it(`calls an ${name} of the work's own a failure of the work`, async () => {
+      const failing = () => {
+        throw new DOMException("row 7", name);
+      };
+      const failingStream = new Transform({
+        objectMode: true,
+        transform: (_row, _encoding, done) => done(new DOMException("row 7", name)),
+      });
+      for (const work of [failing, failingStream]) {
+        await assert.rejects(run(work), (error: Error & { code?: unknown }) => {
+          assert.equal(error.code, "transform-failed");
+          assert.doesNotMatch(error.message, /row 7/);
+          return true;
+        });
+      }
+    });
+  }
 });
