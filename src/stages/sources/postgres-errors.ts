@@ -65,7 +65,8 @@ function explainConnect(error: unknown): PipelineError {
     );
   }
   const what = /SSL|TLS|CERT|UNABLE_TO/i.test(`${code} ${message}`)
-    ? `TLS could not be agreed${code ? ` (${code})` : ""}; expected \`sslmode\` in \`url\` to fit the server and its certificate`
+    ? `TLS could not be agreed${code ? ` (${code})` : ""}; expected a server whose certificate and host name can be verified; say otherwise in \`url\`: ` +
+      "`?sslrootcert=<file>` for an authority of your own, `?sslmode=disable` for no TLS"
     : "the login could not be completed; expected a user and password in `url` that the server takes";
   return new PipelineError("source-refused", what, { details: code ? { systemCode: code } : {} });
 }

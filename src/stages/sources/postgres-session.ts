@@ -10,6 +10,7 @@ import type { Socket } from "node:net";
 import { formatDuration } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
 import { explain } from "./postgres-errors.ts";
+import { isSilentlyPlain } from "./postgres-tls.ts";
 
 export interface SessionOptions {
   readonly url: string;
@@ -125,20 +126,27 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
   };
 }
 
-function createClient(options: SessionOptions): Client {
+function createClient({ url, connectMillis }: SessionOptions): Client {
+  const config = {
+    connectionString: url,
+    fallback_application_name: "spillway",
+    connectionTimeoutMillis: connectMillis,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveMillis,
+  };
+  const isPlain = (client: Client) => isSilentlyPlain(client, url, process.env);
   try {
-    return new Client({
-      connectionString: options.url,
-      fallback_application_name: "spillway",
-      connectionTimeoutMillis: options.connectMillis,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: keepAliveMillis,
-    });
+    const client = new Client(config);
+    if (!isPlain(client)) return client;
+    // What the URL says goes before `ssl`, so it may be plain even now.
+    const verified = new Client({ ...config, ssl: true });
+    if (!isPlain(verified)) return verified;
+    throw new TypeError("TLS is declined in a spelling that is not ours");
   } catch {
     // The cause may quote the URL, which may hold a password.
     throw new PipelineError(
       "config-invalid",
-      "`url` cannot be read; expected postgres://user:password@host:port/database (its certificate files must exist)",
+      "`url` cannot be read; expected postgres://user:password@host:port/database (its certificate files must exist; TLS is declined by `sslmode=disable` alone)",
     );
   }
 }

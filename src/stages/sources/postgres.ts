@@ -10,7 +10,8 @@
  *                empty batch carries the proof. Arrays, composites and unknown types are JSON, made by the server, but
  *                for a CSV that no row function stands before: there they are what COPY prints.
  * fails          source-unreachable and source-failed (again may help); source-refused, source-bad-data (it will not).
- *                TLS is what `sslmode` in `url` says; `verify-full` checks certificate and host name, absence means none.
+ *                TLS is what `sslmode` in `url` (or PGSSLMODE) says. Where nothing is said, certificate and host name are
+ *                verified, but for a server on this machine (loopback, socket), which is reached without TLS.
  */
 import { createHash } from "node:crypto";
 import * as v from "valibot";
@@ -31,7 +32,9 @@ export const postgresConfig = v.strictObject({
   url: v.pipe(
     secret,
     v.regex(/^postgres(ql)?:\/\//, "expected postgres://user@host:port/database"),
-    v.description("connection URL, best as `${env:…}`; TLS by its `sslmode` (use verify-full)"),
+    v.description(
+      "connection URL, best as `${env:…}`; TLS is verified unless its `sslmode` says otherwise",
+    ),
   ),
   query: v.pipe(text, v.description("one SQL statement that gives rows")),
   params: v.pipe(

@@ -1,11 +1,13 @@
 /** TLS as `sslmode` says, with a certificate made for the test. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import type { RunningPostgres } from "../../../src/cli/demo-postgres.ts";
+import { isSilentlyPlain } from "../../../src/stages/sources/postgres-tls.ts";
 import { formats, openRecords, writeRecords } from "./postgres-wire/wire-records.ts";
 import { openSource, ownPostgres, readSource, runSql } from "../../servers/postgres.ts";
 
@@ -16,7 +18,12 @@ describe("postgres over TLS", () => {
   before(async function () {
     folder = await mkdtemp(join(tmpdir(), "spillway-tls-"));
     const out = ["-keyout", join(folder, "key.pem"), "-out", join(folder, "cert.pem")];
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    const subject = [
+      "-subj",
+      "/CN=localhost",
+      "-addext",
+      "subjectAltName=DNS:localhost,IP:0.0.0.0",
+    ];
     const command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
     try {
       execFileSync("openssl", [...command, ...subject, ...out], { stdio: "ignore" });
@@ -42,6 +49,8 @@ describe("postgres over TLS", () => {
     `${server.url.replace("127.0.0.1", host)}?sslmode=${mode}`;
   const trusted = () => `verify-full&sslrootcert=${join(folder, "cert.pem")}`;
 
+  const firstRow = async (url: string) => (await readSource({ url, query }))[0]?.rows[0];
+
   it("reads through a verified connection", async () => {
     const batches = await readSource({ url: urlWith(trusted()), query });
     assert.deepEqual(batches[0]?.rows[0], ["t", "1"]);
@@ -61,6 +70,48 @@ describe("postgres over TLS", () => {
   it("takes any certificate when told not to verify", async () => {
     const batches = await readSource({ url: urlWith("no-verify"), query });
     assert.deepEqual(batches[0]?.rows[0], ["t", "1"]);
+  });
+
+  it("verifies a server elsewhere when nothing is said, and says how to say otherwise", async () => {
+    const elsewhere = server.url.replace("127.0.0.1", "0.0.0.0");
+    const refused = { code: "source-refused", message: /SELF_SIGNED_CERT.*\?sslmode=disable/ };
+    await assert.rejects(readSource({ url: elsewhere, query }), refused);
+    await assert.rejects(readSource({ url: `${elsewhere}?sslmode=`, query }), refused);
+    const odd = { code: "config-invalid", message: /sslmode=disable/ };
+    await assert.rejects(readSource({ url: `${elsewhere}?ssl=`, query }), odd);
+    const usual = getCACertificates("default");
+    try {
+      setDefaultCACertificates([await readFile(join(folder, "cert.pem"), "utf8")]);
+      assert.deepEqual(await firstRow(elsewhere), ["t", "1"]);
+    } finally {
+      setDefaultCACertificates(usual);
+    }
+  });
+
+  it("goes without TLS where that is said, and on this machine where nothing is", async () => {
+    const elsewhere = server.url.replace("127.0.0.1", "0.0.0.0");
+    assert.deepEqual(await firstRow(`${elsewhere}?sslmode=disable`), ["f", "1"]);
+    assert.deepEqual(await firstRow(server.url), ["f", "1"]);
+    for (const [mode, ssl] of [
+      ["disable", "f"],
+      ["no-verify", "t"],
+    ] as const) {
+      process.env["PGSSLMODE"] = mode;
+      try {
+        assert.deepEqual(await firstRow(elsewhere), [ssl, "1"]);
+      } finally {
+        delete process.env["PGSSLMODE"];
+      }
+    }
+  });
+
+  it("knows which hosts are this machine", () => {
+    const isPlain = (host: string) =>
+      isSilentlyPlain({ host, ssl: false }, `postgres://${host}`, {});
+    for (const host of ["127.0.0.1", "127.9.9.9", "::1", "localhost", "/run/postgresql"])
+      assert.equal(isPlain(host), false, host);
+    for (const host of ["db.example", "127.0.0.1.example", "localhost.example", "10.0.0.1", "::2"])
+      assert.equal(isPlain(host), true, host);
   });
 
   it("cancels a busy server over TLS", async () => {
