@@ -11,7 +11,7 @@ import { syncFolder, writeDurably } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
 import type { Checkpoint } from "../stages/pages/checkpoint.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
-import { signManifestFile } from "./manifest-signature.ts";
+import { signManifestFile, verifyManifestSignature } from "./manifest-signature.ts";
 import {
   manifestName,
   signatureName,
@@ -41,9 +41,11 @@ export interface CommitInit {
  */
 export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const { folder, destination, signal } = init;
-  const { extension, ...totals } = await countPages(init);
-  if (!(await exists(join(folder.path, manifestName)))) await writeOnce(init, totals, extension);
+  const totals = await countPages(init);
+  if (!(await exists(join(folder.path, manifestName)))) await writeOnce(init, totals);
+  const { signer } = await checkOwnManifest(folder.path);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
+  await provePagesStored(init, prefix);
   const put = async (name: string) => {
     const bytes = await readFile(join(folder.path, name));
     const sha256 = hash("sha256", bytes, "buffer");
@@ -59,7 +61,7 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
     runId: folder.record.runId,
     generation: generationOf(folder),
     manifestDigest: sha256.toString("hex"),
-    signer: init.key.publicText,
+    signer,
     ...totals,
   };
   await init.spool.close();
@@ -67,16 +69,49 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   return last;
 }
 
+/** The manifest may be of an earlier attempt, under an earlier key: its own signature says whose it is, and that it is whole. */
+async function checkOwnManifest(path: string): Promise<{ readonly signer: string }> {
+  const [bytes, signature] = await Promise.all(
+    [manifestName, signatureName].map((name) => readFile(join(path, name))),
+  );
+  return verifyManifestSignature(bytes!, signature!);
+}
+
+/**
+ * The destination still has every page under its name and size: a store may lose objects, or be another than the one
+ * that acknowledged them. Both lists are in name order and neither is held.
+ */
+async function provePagesStored(
+  { spool, destination, signal }: CommitInit,
+  prefix: string,
+): Promise<void> {
+  const listed = destination.list(prefix.slice(0, -1), signal)[Symbol.asyncIterator]();
+  try {
+    for await (const { name, sealedBytes } of spool.checkpoints()) {
+      let next = await listed.next();
+      while (!next.done && next.value.name < prefix + name) next = await listed.next();
+      if (!next.done && next.value.name === prefix + name && next.value.bytes === sealedBytes)
+        continue;
+      throw new PipelineError(
+        "integrity-failed",
+        `commit: the destination no longer has ${name} as it acknowledged it; nothing was committed, begin again with --restart`,
+      );
+    }
+  } finally {
+    await listed.return?.();
+  }
+}
+
 const generationOf = ({ last }: RunFolder): number => (last?.generation ?? 0) + 1;
 
-type Totals = Pick<LastCommit, "rows" | "pages" | "bytesIn" | "bytesOut" | "consistency">;
+type Totals = Omit<LastCommit, "runId" | "generation" | "manifestDigest" | "signer">;
 
 const factsOf = ({ facts }: Spool): FinalFacts => {
   assert(facts, "a run is committed after its final page is durable");
   return facts;
 };
 
-async function countPages({ plan, spool }: CommitInit): Promise<Totals & { extension: string }> {
+async function countPages({ plan, spool }: CommitInit): Promise<Totals> {
   const { end } = factsOf(spool);
   const totals = { rows: 0, pages: 0, bytesIn: 0, bytesOut: 0, extension: "" };
   for await (const page of spool.checkpoints()) {
@@ -97,7 +132,7 @@ async function countPages({ plan, spool }: CommitInit): Promise<Totals & { exten
 }
 
 /** A manifest holds the time it was made, so it is made once: a later attempt stores the first one's bytes. */
-async function writeOnce(init: CommitInit, totals: Totals, extension: string): Promise<void> {
+async function writeOnce(init: CommitInit, totals: Totals): Promise<void> {
   const { folder, spool, key } = init;
   const { path, record } = folder;
   const write = (name: string, parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) =>
@@ -109,7 +144,10 @@ async function writeOnce(init: CommitInit, totals: Totals, extension: string): P
   });
   const draft = `${manifestName}.draft`;
   await write(sumsName, writeSums(entries(spool.checkpoints())));
-  await write(draft, writeManifest(headOf(init, extension), entries(spool.checkpoints()), tail));
+  await write(
+    draft,
+    writeManifest(headOf(init, totals.extension), entries(spool.checkpoints()), tail),
+  );
   await write(signatureName, [
     (await signManifestFile(join(path, draft), key.privateKey)).signature,
   ]);

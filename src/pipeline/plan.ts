@@ -2,15 +2,14 @@
  * Spec → frozen plan that fits its budget: stages checked and wired, fused, their memory added up.
  * Nothing is opened and nobody is asked: a plan does not touch source, spool or destination.
  */
-import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { PipelineError } from "../errors.ts";
 import { checkDestinationUrl } from "../stages/destinations/schemes.ts";
 import type { UploadConfig } from "../stages/pages/upload.ts";
 import { registry } from "../stages/registry.ts";
 import type { AnyStage } from "../stages/stage.ts";
-import { isRowWork } from "../stages/transforms/row-work.ts";
 import { telemetryEnv } from "../telemetry/otel-env.ts";
+import { describeMeaning, digestStages } from "./binding.ts";
 import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
 import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
@@ -33,6 +32,8 @@ export interface Plan {
   };
   readonly sign: string | undefined;
   readonly telemetry: TelemetryConfig | undefined;
+  /** What another attempt must mean too; may hold a passphrase, so it is never written anywhere. Empty unless resolved. */
+  readonly meaning: string;
   /** True when every row of the source becomes a record, so that the two counts must agree. */
   readonly keepsRows: boolean;
 }
@@ -75,7 +76,11 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   const { stages: physical, notes } = fuseStages(configured, options.apart, pageBytes);
   const upload = configs.get("upload") as UploadConfig;
   if (measureReference(upload.to) === "none") checkDestinationUrl(upload.to);
-  const ledger = drawLedger(valid.memoryBytes, pageBytes, physical, weighTelemetry(valid, env));
+  const unknown = valid.unresolved.some(
+    ([first, , , last]) => first === "memory" || last === "size",
+  );
+  const room = unknown ? Number.MAX_SAFE_INTEGER : valid.memoryBytes;
+  const ledger = drawLedger(room, pageBytes, physical, weighTelemetry(valid, env));
   return {
     report: {
       name: valid.name,
@@ -89,7 +94,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
       })),
       ledger: ledger.lines,
       notes: [...notes, ...explainPath(configured)],
-      configDigest: digestStages(pipeline),
+      configDigest: digestStages(pipeline.spec),
     },
     stages: physical,
     spool: configs.get("spool") as SpoolConfig,
@@ -100,6 +105,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     },
     sign: valid.sign,
     telemetry: valid.telemetry,
+    meaning: options.resolve === "full" ? await describeMeaning(configured, baseDir) : "",
     keepsRows: configured.every(
       ({ definition }) => definition.takes !== "rows" || definition.gives !== "rows",
     ),
@@ -111,16 +117,26 @@ async function knownStages(pipeline: Pipeline): Promise<ReadonlyMap<string, AnyS
   return new Map([...registry, ...byPath, ...pipeline.customStages]);
 }
 
-/** Stages with their config; module paths become absolute, from the folder of the file they stand in. */
+/** Stages with their config; relative paths become absolute, from the folder of the file they stand in. */
 function configure(valid: ValidSpec, baseDir: string): ConfiguredStage[] {
   return valid.stages.map(({ name, definition, config }: ValidStage) => {
-    const module = (config as { module?: unknown } | null)?.module;
-    const placed =
-      typeof module === "string"
-        ? { ...(config as object), module: resolve(baseDir, module) }
-        : config;
-    return { name, definition: definition!, config: placed };
+    const given = config as Readonly<Record<string, unknown>> | null;
+    const placed = Object.entries(given ?? {}).map(([key, value]) =>
+      typeof value === "string" && measureReference(value) === "none"
+        ? [key, placePath(key, value, baseDir)]
+        : [key, value],
+    );
+    return { name, definition: definition!, config: given && Object.fromEntries(placed) };
   });
+}
+
+/** `-` is standard input; a destination with a scheme says its own place, but for a relative tar file. */
+function placePath(key: string, value: string, baseDir: string): string {
+  if (key === "module" || key === "dir" || (key === "path" && value !== "-"))
+    return resolve(baseDir, value);
+  if (key !== "to") return value;
+  if (/^tar:(?!\/)/.test(value)) return `tar:${resolve(baseDir, value.slice(4))}`;
+  return /^[A-Za-z][A-Za-z0-9+.-]*:/.test(value) ? value : resolve(baseDir, value);
 }
 
 function refuseMisfits(
@@ -173,14 +189,4 @@ function explainPath(stages: readonly ConfiguredStage[]): string[] {
   return [
     `rows of ${source} become JavaScript objects for ${rowStages.map(({ name }) => name).join(", ")}`,
   ];
-}
-
-/** SHA-256 over the stages as written: references stay references, so no secret is in it. */
-function digestStages({ spec }: Pipeline): string {
-  const text = JSON.stringify(spec.stages, (_key, value: unknown) => {
-    if (typeof value === "function" || typeof value === "bigint") return String(value);
-    // A stream in code is known by its class alone: what is inside it changes while it is looked at.
-    return isRowWork(value) ? value.constructor.name : value;
-  });
-  return createHash("sha256").update(text).digest("hex");
 }

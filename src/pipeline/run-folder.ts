@@ -2,10 +2,10 @@
  * A pipeline's folder in the spool: the lock, the record of the run under way, the memory of the last commit.
  *
  * `run.json` exists from before the first page until after the commit, so it alone tells whether a run is to be
- * taken up. `last.json` is durable before `run.json` goes.
+ * taken up. `last-….json` is durable before `run.json` goes.
  */
-import { randomBytes } from "node:crypto";
-import { lstat, readFile, rm, unlink } from "node:fs/promises";
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { lstat, readFile, readdir, rm, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
 import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
@@ -17,8 +17,8 @@ export interface RunRecord {
   readonly runId: string;
   readonly pipeline: string;
   readonly configDigest: string;
-  /** URL of the destination, without secrets. */
-  readonly destination: string;
+  /** HMAC (hex, under `key`) of what the run means: resolved stages, modules, destination. */
+  readonly meaning: string;
   /** Hex; opens nothing but this run's checkpoints. */
   readonly key: string;
   readonly started: string;
@@ -39,6 +39,8 @@ export interface LastCommit {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly consistency: string;
+  /** Format of the records, as in page names. */
+  readonly extension: string;
 }
 
 export interface RunFolder {
@@ -61,12 +63,15 @@ export interface RunFolderInit {
   readonly dir: string;
   readonly pipeline: string;
   readonly configDigest: string;
+  /** Everything another attempt must share: resolved settings, modules; may hold secrets. */
+  readonly meaning: string;
+  /** What tells the destination from every other. */
   readonly destination: string;
   /** Discards an unfinished run and begins a new one. */
   readonly restart: boolean;
 }
 
-/** What belongs to one run and goes with it. */
+/** What belongs to one run and goes with it, besides `run.json`. */
 const ofRun = [
   "pages",
   "incoming",
@@ -75,7 +80,6 @@ const ofRun = [
   "manifest.json.draft",
   "manifest.json.sig",
   "SHA256SUMS",
-  "run.json",
 ];
 
 /**
@@ -87,15 +91,16 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
   await makePrivate(path);
   const lock = takeLock(join(path, "lock.db"), init.pipeline);
   try {
-    const last = await readJson<LastCommit>(join(path, "last.json"));
+    const lastPath = lastName(init.destination);
+    const last = await readJson<LastCommit>(join(path, lastPath));
     let found = await readJson<RunRecord>(join(path, "run.json"));
     if (found && init.restart) {
-      await clear(path);
+      await discard(path, found);
       found = undefined;
     }
     if (found) refuseChanges(found, init);
     else await clear(path);
-    const record = found ? { ...found, attempts: found.attempts + 1 } : begin(init);
+    const record = found ? { ...found, attempts: found.attempts + 1 } : begin(init, last);
     const save = (next: RunRecord) => writeJson(path, "run.json", next);
     await save(record);
     return {
@@ -106,8 +111,9 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
       committed: last?.runId === record.runId,
       save,
       async commit(next) {
-        await writeJson(path, "last.json", next);
+        await writeJson(path, lastPath, next);
         await clear(path);
+        await remove(path, ["run.json"]);
       },
       release: () => lock.release(),
     };
@@ -117,19 +123,41 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
   }
 }
 
-function begin({ pipeline, configDigest, destination }: RunFolderInit): RunRecord {
+function begin(init: RunFolderInit, last: LastCommit | undefined): RunRecord {
+  const key = randomBytes(32).toString("hex");
   const started = new Date().toISOString();
   return {
     version: 1,
-    runId: `${started.replace(/[-:]|\.\d+/g, "")}-${randomBytes(4).toString("hex")}`,
-    pipeline,
-    configDigest,
-    destination,
-    key: randomBytes(32).toString("hex"),
+    runId: nextRunId(started, last?.runId ?? ""),
+    pipeline: init.pipeline,
+    configDigest: init.configDigest,
+    meaning: sealMeaning(key, init),
+    key,
     started,
     attempts: 1,
   };
 }
+
+/** Sorts by time to the millisecond, and after the run before it even when the clock went back. */
+function nextRunId(started: string, before: string): string {
+  const id = (moment: string) =>
+    `${moment.replace(/[-:.]/g, "")}-${randomBytes(4).toString("hex")}`;
+  const made = id(started);
+  if (made > before) return made;
+  const [, year, month, day, hour, minute, second, millis] =
+    /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z/.exec(before) ?? [];
+  const later = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}.${millis}Z`) + 1;
+  return Number.isNaN(later) ? made : id(new Date(later).toISOString());
+}
+
+const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): string =>
+  createHmac("sha256", Buffer.from(key, "hex"))
+    .update(JSON.stringify([meaning, destination]))
+    .digest("hex");
+
+/** Generations are counted, and commits remembered, for each destination. */
+const lastName = (destination: string): string =>
+  `last-${createHash("sha256").update(destination).digest("hex").slice(0, 16)}.json`;
 
 function refuseChanges(found: RunRecord, init: RunFolderInit): void {
   if (found.version !== 1) {
@@ -138,17 +166,10 @@ function refuseChanges(found: RunRecord, init: RunFolderInit): void {
       `run ${found.runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,
     );
   }
-  if (found.destination !== init.destination) {
-    // A reference in `upload.to` may lead elsewhere though the stages read the same.
-    throw new PipelineError(
-      "config-changed",
-      `run ${found.runId} began to upload to another destination; restore it to go on, or discard the run with --restart`,
-    );
-  }
-  if (found.configDigest === init.configDigest) return;
+  if (found.meaning === sealMeaning(found.key, init)) return;
   throw new PipelineError(
     "config-changed",
-    `the stages have changed since run ${found.runId} began; restore them to go on with it, or discard it with --restart`,
+    `the stages, what they refer to, or the destination have changed since run ${found.runId} began; restore them to go on with it, or discard it with --restart`,
   );
 }
 
@@ -170,9 +191,25 @@ async function makePrivate(path: string): Promise<void> {
   );
 }
 
-/** `run.json` goes last, so that a crash in between is a run to take up, not a puzzle. */
-async function clear(path: string): Promise<void> {
-  for (const name of ofRun) await rm(join(path, name), { recursive: true, force: true });
+/**
+ * Gives up an unfinished run: `run.json` first, so that a crash in between leaves no run with half its folder.
+ * @throws PipelineError `config-invalid` when its manifest may be at the destination already
+ */
+async function discard(path: string, found: RunRecord): Promise<void> {
+  if ((await readdir(path)).includes("manifest.json")) {
+    throw new PipelineError(
+      "config-invalid",
+      `run ${found.runId} is complete but for its last step; run without --restart to finish it`,
+    );
+  }
+  await remove(path, ["run.json"]);
+  await clear(path);
+}
+
+const clear = (path: string): Promise<void> => remove(path, ofRun);
+
+async function remove(path: string, names: readonly string[]): Promise<void> {
+  for (const name of names) await rm(join(path, name), { recursive: true, force: true });
   await syncFolder(path);
 }
 

@@ -57,7 +57,8 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
       dir: spoolConfig.dir,
       pipeline: report.name,
       configDigest: report.configDigest,
-      destination: destination.url,
+      meaning: plan.meaning,
+      destination: destination.identity ?? destination.url,
       restart: options.restart ?? false,
     });
     try {
@@ -147,6 +148,7 @@ function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined
     manifest: `${runUrl}/manifest.json`,
     signer: last.signer,
     consistency: last.consistency,
+    layers: { extension: last.extension, ...plan.layers },
     rejected: {},
     resumedFrom: folder.resumed ? folder.record.runId : null,
     stages: watch?.stats() ?? [],

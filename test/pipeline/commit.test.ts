@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { commitRun, type CommitInit } from "../../src/pipeline/commit.ts";
 import { publicText, verifyManifestSignature } from "../../src/pipeline/manifest-signature.ts";
@@ -20,8 +20,12 @@ describe("commit", () => {
   const folder = useFolder();
 
   /** A run whose pages are all acknowledged; what the destination is told is written down. */
-  async function ready(pages = 3, change: Partial<Destination> = {}, dir = folder.next()) {
-    const out = folder.next();
+  async function ready(
+    pages = 3,
+    change: Partial<Destination> = {},
+    dir = folder.next(),
+    out = folder.next(),
+  ) {
     const real = await openDestination(out, { timeoutMillis: 5000 });
     const puts: string[] = [];
     const destination: Destination = {
@@ -36,6 +40,7 @@ describe("commit", () => {
       dir,
       pipeline: "observations",
       configDigest: "c".repeat(64),
+      meaning: "",
       destination: out,
       restart: false,
     });
@@ -46,8 +51,13 @@ describe("commit", () => {
       fullTimeoutMillis: 1000,
       key: Buffer.from(runFolder.record.key, "hex"),
     });
-    for (const page of await makeSealed(pages))
-      await spool.acknowledge(await spool.store(page, never), never);
+    for (const page of await makeSealed(pages)) {
+      const durable = await spool.store(page, never);
+      const name = `observations/${runFolder.record.runId}/${durable.name}`;
+      const bytes = await spool.read(durable);
+      await real.put({ name, bytes, sha256: durable.sealedDigest }, never);
+      await spool.acknowledge(durable, never);
+    }
     const init: CommitInit = { plan, folder: runFolder, spool, destination, key, signal: never };
     const at = join(out, "observations", runFolder.record.runId);
     const close = async () => {
@@ -75,11 +85,11 @@ describe("commit", () => {
   });
 
   it("tells the manifest before it and counts generations", async () => {
-    const dir = folder.next();
-    const first = await ready(1, {}, dir);
+    const [dir, out] = [folder.next(), folder.next()];
+    const first = await ready(1, {}, dir, out);
     const { manifestDigest } = await commitRun(first.init);
     await first.close();
-    const second = await ready(1, {}, dir);
+    const second = await ready(1, {}, dir, out);
     await commitRun(second.init);
     await second.close();
     const manifest = JSON.parse(await readFile(join(second.at, "manifest.json"), "utf8")) as object;
@@ -105,6 +115,16 @@ describe("commit", () => {
       await commitRun(init);
       await close();
       assert.deepEqual(await readFile(join(at, "manifest.json")), draft);
+    }
+  });
+
+  it("commits nothing where the destination has lost a page, or part of one", async () => {
+    for (const change of [(page: string) => rm(page), (page: string) => truncate(page, 10)]) {
+      const { init, puts, at, close } = await ready();
+      await change(join(at, "00000001.ndjson.zst.age"));
+      await assert.rejects(commitRun(init), { code: "integrity-failed", message: /00000001/ });
+      assert.deepEqual(puts, []);
+      await close();
     }
   });
 

@@ -18,6 +18,7 @@ const last = (runId: string): LastCommit => ({
   bytesIn: 1,
   bytesOut: 1,
   consistency: "stream",
+  extension: "ndjson",
 });
 
 describe("run-folder", () => {
@@ -26,6 +27,7 @@ describe("run-folder", () => {
     dir,
     pipeline: "observations",
     configDigest: "digest",
+    meaning: "meaning",
     destination: "file:///out",
     restart: false,
     ...more,
@@ -40,7 +42,7 @@ describe("run-folder", () => {
 
   it("begins a run whose id sorts by time, with a key of its own", async () => {
     const [a, b] = [await visit(folder.next()), await visit(folder.next())];
-    assert.match(a.record.runId, /^\d{8}T\d{6}Z-[0-9a-f]{8}$/);
+    assert.match(a.record.runId, /^\d{8}T\d{9}Z-[0-9a-f]{8}$/);
     assert.match(a.record.key, /^[0-9a-f]{64}$/);
     assert.notEqual(a.record.key, b.record.key);
     assert.deepEqual(
@@ -75,7 +77,9 @@ describe("run-folder", () => {
     await writeFile(join(opened.path, "mine.txt"), "");
     await opened.commit(last(opened.record.runId));
     opened.release();
-    assert.deepEqual((await readdir(opened.path)).toSorted(), ["last.json", "lock.db", "mine.txt"]);
+    const [memory, ...others] = (await readdir(opened.path)).toSorted();
+    assert.match(memory!, /^last-[0-9a-f]{16}\.json$/);
+    assert.deepEqual(others, ["lock.db", "mine.txt"]);
   });
 
   it("clears what is there without a run to belong to", async () => {
@@ -89,7 +93,8 @@ describe("run-folder", () => {
   it("knows a run that was committed and not tidied up", async () => {
     const dir = folder.next();
     const first = await visit(dir);
-    await writeFile(join(first.path, "last.json"), JSON.stringify(last(first.record.runId)));
+    await first.commit(last(first.record.runId));
+    await first.save(first.record);
     assert.equal((await visit(dir)).committed, true);
   });
 
@@ -102,13 +107,44 @@ describe("run-folder", () => {
         exitCode: 2,
         message,
       });
-    await refused({ configDigest: "other" }, /stages have changed.*--restart/);
-    await refused({ destination: "file:///elsewhere" }, /another destination.*--restart/);
+    await refused({ meaning: "other" }, /stages.*have changed.*--restart/);
+    await refused({ destination: "file:///elsewhere" }, /destination have changed.*--restart/);
     await save({ ...record, version: 2 as 1 });
     await refused({}, /another version/);
     await save(record);
     assert.equal((await visit(dir)).record.runId, record.runId, "the lock was given back too");
-    assert.equal((await visit(dir, { configDigest: "other", restart: true })).resumed, false);
+    assert.equal((await visit(dir, { meaning: "other", restart: true })).resumed, false);
+  });
+
+  it("counts and remembers each destination apart", async () => {
+    const dir = folder.next();
+    const opened = await openRunFolder(initOf(dir));
+    await opened.commit(last(opened.record.runId));
+    opened.release();
+    assert.equal((await visit(dir, { destination: "file:///elsewhere" })).last, undefined);
+    assert.notEqual((await visit(dir, { restart: true })).last, undefined);
+  });
+
+  it("names runs so that a later one sorts later, even when the clock goes back", async () => {
+    const dir = folder.next();
+    const opened = await openRunFolder(initOf(dir));
+    const future = "29991231T235959999Z-ffffffff";
+    await opened.commit(last(future));
+    opened.release();
+    const next = await visit(dir);
+    assert.ok(next.record.runId > future, next.record.runId);
+    assert.match(next.record.runId, /^30000101T000000000Z-/);
+  });
+
+  it("does not discard a run that only its last step is missing of", async () => {
+    const dir = folder.next();
+    const { path, record } = await visit(dir);
+    await writeFile(join(path, "manifest.json"), "{}");
+    await assert.rejects(openRunFolder(initOf(dir, { restart: true })), {
+      code: "config-invalid",
+      message: /without --restart/,
+    });
+    assert.equal((await visit(dir)).record.runId, record.runId);
   });
 
   it("is opened by one at a time", async () => {

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { pathToFileURL } from "node:url";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readFile, readdir, rm, rmdir, writeFile } from "node:fs/promises";
@@ -32,6 +34,12 @@ const plain = (count = rows) =>
 
 const go = (pipeline: Pipeline, options: RunOptions = {}) =>
   run(pipeline, { env: testEnv, ...options });
+
+/** The file that remembers the last commit to a folder. */
+const lastOf = (to: string): string => {
+  const destination = createHash("sha256").update(pathToFileURL(to).href).digest("hex");
+  return `last-${destination.slice(0, 16)}.json`;
+};
 
 describe("run", () => {
   const folder = useFolder();
@@ -107,6 +115,7 @@ describe("run", () => {
       destination: url,
       manifest: `${url}/manifest.json`,
       consistency: "stream",
+      layers: { extension: "ndjson", compress: "zstd", encrypt: "none" },
       rejected: {},
       resumedFrom: null,
       traceId: null,
@@ -121,9 +130,9 @@ describe("run", () => {
   it("leaves nothing of a committed run in the spool but what the next one must know", async () => {
     const here = place();
     await go(here.pipeline());
-    assert.deepEqual((await readdir(here.spool)).toSorted(), ["last.json", "lock.db"]);
+    assert.deepEqual((await readdir(here.spool)).toSorted(), [lastOf(here.to), "lock.db"]);
     await go(here.pipeline());
-    const last = JSON.parse(await readFile(join(here.spool, "last.json"), "utf8")) as object;
+    const last = JSON.parse(await readFile(join(here.spool, lastOf(here.to)), "utf8")) as object;
     assert.equal("generation" in last && last.generation, 2);
   });
 
@@ -242,7 +251,7 @@ describe("run", () => {
     );
     await assert.rejects(moving(`${elsewhere.to}-2`), {
       code: "config-changed",
-      message: /another destination/,
+      message: /destination have changed/,
     });
     await moving(elsewhere.to);
     assert.equal(await elsewhere.restored(), plain());
@@ -269,7 +278,7 @@ describe("run", () => {
   it("finds its export committed when it died between the manifest and its own record of it", async () => {
     const here = place();
     // Where the record of the commit is to be written there is a folder, so writing it fails.
-    const obstacle = join(here.spool, "last.json.incoming");
+    const obstacle = join(here.spool, `${lastOf(here.to)}.incoming`);
     const onBatch = async () => {
       await mkdir(obstacle).catch(() => {});
     };
@@ -282,7 +291,7 @@ describe("run", () => {
     assert.deepEqual(await readFile(join(await here.runFolder(), "manifest.json")), manifest);
     assert.equal(summary.rows, rows);
     assert.equal((await readdir(join(here.to, "observations"))).length, 1);
-    assert.deepEqual((await readdir(here.spool)).toSorted(), ["last.json", "lock.db"]);
+    assert.deepEqual((await readdir(here.spool)).toSorted(), [lastOf(here.to), "lock.db"]);
   });
 
   it("finds its export committed when it died while tidying up", async () => {

@@ -22,6 +22,8 @@ export interface ListedObject {
 export interface Destination {
   /** The URL without secrets, for people. */
   readonly url: string;
+  /** What tells this store from another with the same URL, such as the endpoint; the URL itself when absent. */
+  readonly identity?: string;
   /**
    * Stores the object once and checks that it arrived whole. Repeating it with equal bytes succeeds and changes nothing.
    * @throws PipelineError `foreign-object` when the name is taken by other bytes (never overwritten);

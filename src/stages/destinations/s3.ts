@@ -30,6 +30,7 @@ export const openS3 = async (
   const session: Session = { connection, policy, conditional: undefined };
   return {
     url: url.href,
+    identity: `${target.origin.href} ${target.basePath} ${target.keyPrefix}`,
     get conditional() {
       return session.conditional;
     },

@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { loadPipeline } from "../../src/pipeline/load.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import { useFolder } from "../fixtures/pipelines.ts";
+
+const someone = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+const other = "age18flwva0yg7g2yea3x9aqmk97gfpk8cfpsq5gp2tjejfc3ds75v3qdymvwf";
+
+describe("what a run is bound to", () => {
+  const folder = useFolder();
+
+  /** Writes a pipeline and what it refers to; plans it in full. */
+  async function plan(change: Record<string, string> = {}, env: Record<string, string> = {}) {
+    const files = {
+      "query.sql": "select 1",
+      "map.mjs": "export default (row) => row;",
+      query: "${file:query.sql}",
+      params: "[a]",
+      timeout: "60s",
+      encrypt: '{ to: "${env:RECIPIENT}" }',
+      ...change,
+    };
+    await writeFile(join(folder.path, "query.sql"), files["query.sql"]);
+    await writeFile(join(folder.path, "map.mjs"), files["map.mjs"]);
+    const yaml = join(folder.path, "export.yaml");
+    await writeFile(
+      yaml,
+      `name: bound
+memory: 1GiB
+stages:
+  - postgres: { url: "\${env:URL}", query: "${files.query}", params: ${files.params}, timeout: ${files.timeout} }
+  - map: ./map.mjs
+  - serialize: ndjson
+  - chunk: 1MiB
+  - compress: zstd
+  - encrypt: ${files.encrypt}
+  - spool: ./spool
+  - upload: ./out
+`,
+    );
+    const all = { URL: "postgres://me:old-secret@db/x", RECIPIENT: someone, ...env };
+    const { meaning, report } = await planPipeline(await loadPipeline(yaml), {
+      resolve: "full",
+      env: all,
+    });
+    return { meaning, digest: report.configDigest };
+  }
+
+  it("is what references lead to: recipients, query files, parameters, modules, the server", async () => {
+    const { meaning } = await plan();
+    assert.equal((await plan()).meaning, meaning);
+    const changes = [
+      () => plan({}, { RECIPIENT: other }),
+      () => plan({ "query.sql": "select 2" }),
+      () => plan({ params: "[b]" }),
+      () => plan({ "map.mjs": "export default (row) => ({ ...row });" }),
+      () => plan({}, { URL: "postgres://me:old-secret@elsewhere/x" }),
+    ];
+    for (const change of changes) assert.notEqual((await change()).meaning, meaning);
+  });
+
+  it("is not how patient it is, or by which password it gets in", async () => {
+    const { meaning } = await plan();
+    assert.equal((await plan({ timeout: "5s" })).meaning, meaning);
+    assert.equal((await plan({}, { URL: "postgres://me:new-secret@db/x" })).meaning, meaning);
+    assert.doesNotMatch(meaning, /secret/);
+  });
+
+  it("is published without addresses, parameters and secrets, so that nobody can try guesses on it", async () => {
+    const inline = (passphrase: string, params: string) =>
+      plan({ encrypt: `{ passphrase: ${passphrase} }`, params });
+    const { digest } = await inline("hunter2hunter2", "[patient-1]");
+    assert.equal((await inline("correct-horse-battery", "[patient-2]")).digest, digest);
+    assert.notEqual((await plan({ query: "select 3" })).digest, digest);
+  });
+});
