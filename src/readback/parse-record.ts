@@ -1,16 +1,7 @@
 /** One record's text to a row, losing nothing. */
 import { PipelineError } from "../errors.ts";
 import type { Row } from "../stages/nouns.ts";
-
-declare global {
-  interface JSON {
-    /** Source: https://tc39.es/proposal-json-parse-with-source/ */
-    rawJSON(text: string): unknown;
-  }
-}
-
-// Fewer significant digits and no exponent: a double prints the same number again, no need to look closer.
-const mayLoseDigits = /[\d.]{16,}|\d[eE]/;
+import { parseExact } from "../stages/sources/json-values.ts";
 
 /**
  * Parses the JSON text of one row. A number that a double cannot hold exactly becomes a `JSON.rawJSON` of its digits,
@@ -20,7 +11,7 @@ const mayLoseDigits = /[\d.]{16,}|\d[eE]/;
 export function parseJsonRecord(text: string): Row {
   let row: unknown;
   try {
-    row = mayLoseDigits.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text);
+    row = parseExact(text, isSameNumber);
   } catch {
     throw notARow("is not JSON");
   }
@@ -31,16 +22,9 @@ export function parseJsonRecord(text: string): Row {
 const isRow = (value: unknown): value is Row =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-function keepDigits(_key: string, value: unknown, context?: { source?: string }): unknown {
-  const source = context?.source;
-  if (typeof value !== "number" || source === undefined) return value;
-  return sameNumber(source, String(value)) ? value : JSON.rawJSON(source);
-}
-
-/** Whether two decimal texts are the same number, digit for digit. */
-function sameNumber(left: string, right: string): boolean {
-  return left === right || canonical(left) === canonical(right);
-}
+/** A reader wants values, not spellings: `1.50` is the number 1.5. */
+const isSameNumber = (source: string, value: number): boolean =>
+  canonical(source) === canonical(String(value));
 
 /** Sign, significant digits, and the power of ten of the last: `1.50` and `15e-1` are both `+15e-1`. */
 function canonical(text: string): string {

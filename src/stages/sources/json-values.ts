@@ -34,12 +34,18 @@ export function exactNumber(text: string): number | object {
 
 /**
  * `JSON.parse` with exact numbers.
+ * @param spare whether a number is the same as its text, although it prints differently, and may stay a number
  * @throws SyntaxError with a piece of `text` in its message: never show it to anyone.
  */
-export function parseExact(text: string): unknown {
+export function parseExact(
+  text: string,
+  spare?: (source: string, value: number) => boolean,
+): unknown {
   if (!holdsInexactNumber(text)) return JSON.parse(text);
   return json.parse(text, (_key, value, { source }) =>
-    typeof value === "number" && source !== undefined ? exactNumber(source) : value,
+    typeof value !== "number" || source === undefined || spare?.(source, value)
+      ? value
+      : exactNumber(source),
   );
 }
 
