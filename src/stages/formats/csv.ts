@@ -15,8 +15,10 @@ export const csvScanBytes = 256 * 1024;
 
 export const csv: Format = {
   extension: "csv",
+  namesOf: (row) => Object.keys(row),
   writer() {
     let names: readonly string[] = [];
+    let count = 0;
     return {
       header(batch, out) {
         names = headerNames(batch);
@@ -29,7 +31,11 @@ export const csv: Format = {
             out.add(row.map((cell) => print(cell, alone)).join(",") + "\n");
         } else {
           const hints = new Map(batch.columns.map((column) => [column.name, column]));
-          for (const row of batch.rows) out.add(documentRecord(row, names, hints));
+          for (const row of batch.rows) {
+            count += 1;
+            refuseOtherKeys(row, names, count);
+            out.add(documentRecord(row, names, hints));
+          }
         }
       },
       footer() {},
@@ -42,19 +48,20 @@ function headerNames(batch: RowBatch): readonly string[] {
   return batch.rows[0] ? Object.keys(batch.rows[0]) : batch.columns.map((column) => column.name);
 }
 
+/** The key is not named: where rows come from JSON, keys can be data. */
+function refuseOtherKeys(row: Row, names: readonly string[], rowNumber: number): void {
+  if (Object.keys(row).every((key) => names.includes(key))) return;
+  throw new PipelineError(
+    "transform-failed",
+    `serialize: row ${rowNumber} has a key that the first row, and so the CSV header, does not have; make all rows alike with \`map\` or \`select\``,
+  );
+}
+
 function documentRecord(
   row: Row,
   names: readonly string[],
   hints: ReadonlyMap<string, Column>,
 ): string {
-  for (const key of Object.keys(row)) {
-    if (!names.includes(key)) {
-      throw new PipelineError(
-        "transform-failed",
-        `serialize: a row has the key ${JSON.stringify(key)}, which the first row, and so the CSV header, does not have; make all rows alike with \`map\` or \`select\``,
-      );
-    }
-  }
   const alone = names.length === 1;
   return names.map((name) => print(member(row[name], hints.get(name)), alone)).join(",") + "\n";
 }

@@ -1,5 +1,5 @@
 /** What a format must be able to do, and the growing buffer its records are written to. */
-import type { RowBatch } from "../nouns.ts";
+import type { Row, RowBatch } from "../nouns.ts";
 
 /** Writes one batch after another; made once a run, so it may remember columns and whether a row came before. */
 export interface RecordWriter {
@@ -13,6 +13,8 @@ export interface RecordWriter {
 
 export interface Format {
   readonly extension: string;
+  /** The names that a document is written with. */
+  namesOf(row: Row): readonly string[];
   writer(): RecordWriter;
 }
 

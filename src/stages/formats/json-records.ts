@@ -18,6 +18,13 @@ export function createJsonRecords(): (batch: RowBatch, each: (record: string) =>
   };
 }
 
+/** The keys of a row that JSON has: those without a value are left out, as `JSON.stringify` does. */
+export const writtenNames = (row: Row): readonly string[] =>
+  Object.keys(row).filter((key) => isWritten(row[key]));
+
+const isWritten = (value: unknown): boolean =>
+  value !== undefined && typeof value !== "function" && typeof value !== "symbol";
+
 function tupleWriter(columns: readonly Column[]): (row: Tuple) => string {
   const keys = columns.map(
     (column, index) => `${index === 0 ? "{" : ","}${JSON.stringify(column.name)}:`,
@@ -38,7 +45,7 @@ function documentWriter(columns: readonly Column[]): (row: Row) => string {
     let record = "";
     for (const key of Object.keys(row)) {
       const value = row[key];
-      if (value === undefined || typeof value === "function" || typeof value === "symbol") continue;
+      if (!isWritten(value)) continue;
       const write = members.get(key) ?? valueToJson;
       record += `${record === "" ? "{" : ","}${JSON.stringify(key)}:${write(value)}`;
     }

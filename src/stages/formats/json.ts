@@ -1,9 +1,10 @@
 /** One JSON array, a row a line: `[`, then rows parted by commas, then `]`. Source: RFC 8259. */
-import { createJsonRecords } from "./json-records.ts";
+import { createJsonRecords, writtenNames } from "./json-records.ts";
 import type { Format } from "./format.ts";
 
 export const json: Format = {
   extension: "json",
+  namesOf: writtenNames,
   writer() {
     const records = createJsonRecords();
     let before = "";

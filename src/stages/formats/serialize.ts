@@ -8,7 +8,7 @@
  */
 import * as v from "valibot";
 import { PipelineError, assert } from "../../errors.ts";
-import type { RecordBatch, RowBatch } from "../nouns.ts";
+import type { Column, RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";
 import { createRecordBuffer, type Format, type RecordBuffer } from "./format.ts";
@@ -42,32 +42,45 @@ export const serialize = defineStage({
     const out = createRecordBuffer();
     let last: RowBatch | undefined;
     let begun = false;
+    let columns: readonly Column[] = [];
     for await (const batch of input) {
       last = batch;
       // Without rows a batch may still speak of columns that a row function is about to change.
       if (batch.rows.length === 0 && (begun || !batch.end)) continue;
       if (!begun) {
         begun = true;
+        columns = writtenColumns(batch, chosen);
         guarded(() => records.header(batch, out));
-        yield* take(out, batch, extension, true);
+        yield* take(out, columns, extension, true);
       }
       guarded(() => records.write(batch, out));
-      yield* take(out, batch, extension, false);
+      yield* take(out, columns, extension, false);
     }
     assert(last?.end, "a source ends with its proof");
     records.footer(out);
-    yield { ...out.view(), framing: true, columns: last.columns, extension, end: last.end };
+    yield { ...out.view(), framing: true, columns, extension, end: last.end };
   },
 });
 
+/**
+ * What records have, told to the manifest for all to read: of documents it is the first one's names, for a source's
+ * column may have been dropped on the way; its type is the source's where that is known.
+ */
+function writtenColumns(batch: RowBatch, { namesOf }: Format): readonly Column[] {
+  if (batch.shape === "tuples") return batch.columns;
+  const hints = new Map(batch.columns.map((column) => [column.name, column]));
+  const names = batch.rows[0] ? namesOf(batch.rows[0]) : [];
+  return names.map((name) => hints.get(name) ?? { name, type: "json", json: "value" });
+}
+
 function* take(
   out: RecordBuffer,
-  batch: RowBatch,
+  columns: readonly Column[],
   extension: string,
   framing: boolean,
 ): Generator<RecordBatch> {
   const { bytes, ends } = out.view();
-  if (ends.length > 0) yield { bytes, ends, framing, columns: batch.columns, extension };
+  if (ends.length > 0) yield { bytes, ends, framing, columns, extension };
   out.reset();
 }
 

@@ -9,13 +9,17 @@ import { Duplex, Readable, isReadable, isWritable } from "node:stream";
 import { gen, getFunctionList, getManyValues, isFunctionList, many, none } from "stream-chain";
 import { fun } from "stream-chain/fun.js";
 import { PipelineError } from "../../errors.ts";
-import type { Row, RowBatch } from "../nouns.ts";
+import type { Column, Row, RowBatch } from "../nouns.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { toDocuments } from "./documents.ts";
 import { createBatches, type Batches } from "./row-batches.ts";
 
-// What stream-chain accepts is wider than a type can say; rows in, rows or markers out.
-export type RowFunction = (row: Row) => unknown;
+export interface RowFunction {
+  // What stream-chain accepts is wider than a type can say; rows in, rows or markers out.
+  (row: Row): unknown;
+  /** Which of the columns before are left, for a function that knows; without it they stay as hints. */
+  readonly columnsLeft?: (before: readonly Column[]) => readonly Column[];
+}
 
 /** What a user may give as row work: a function, a generator function, a Transform or a stream-chain chain. */
 export type RowWork = RowFunction | Duplex;
@@ -75,8 +79,9 @@ async function* applyFunctions(
   signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
   const apply = fuseFunctions(functions);
+  const columnsAfter = fuseColumns(functions);
   for await (const batch of input) {
-    const out = createBatches(batch, stage);
+    const out = createBatches({ ...batch, columns: columnsAfter(batch.columns) }, stage);
     try {
       for (const row of toDocuments(batch)) {
         const outputs = apply(row);
@@ -141,6 +146,20 @@ function fuseFunctions(functions: readonly RowFunction[]): (row: unknown) => Out
   return (row) => {
     const made = apply(row);
     return isThenable(made) ? made.then(valuesOf) : valuesOf(made);
+  };
+}
+
+/** The columns that all functions together leave; the same list for the same list, as writers remember it. */
+function fuseColumns(
+  functions: readonly RowFunction[],
+): (before: readonly Column[]) => readonly Column[] {
+  let seen: readonly Column[] | undefined;
+  let after: readonly Column[] = [];
+  return (before) => {
+    if (before === seen) return after;
+    seen = before;
+    after = functions.reduce((columns, fn) => fn.columnsLeft?.(columns) ?? columns, before);
+    return after;
   };
 }
 

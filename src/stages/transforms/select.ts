@@ -9,7 +9,7 @@
 import * as v from "valibot";
 import { text } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
-import type { Row } from "../nouns.ts";
+import type { Column, Row } from "../nouns.ts";
 import { setMember } from "./documents.ts";
 import { defineTransform } from "./define-transform.ts";
 
@@ -24,21 +24,23 @@ export const select = defineTransform({
     ),
   }),
   shorthand: "columns",
-  work:
-    ({ columns }) =>
-    (row) => {
+  work({ columns }) {
+    const keep = (row: Row) => {
       const kept: Row = {};
       for (const name of columns) {
         if (!Object.hasOwn(row, name)) {
+          // Not what the row has: keys of JSON rows can be data.
           throw new PipelineError(
             "transform-failed",
-            `select: there is no column ${JSON.stringify(name)}; the row has ${Object.keys(row)
-              .map((key) => JSON.stringify(key))
-              .join(", ")}`,
+            `select: there is no column ${JSON.stringify(name)} in a row; name only columns that every row has`,
           );
         }
         setMember(kept, name, row[name]);
       }
       return kept;
-    },
+    };
+    const columnsLeft = (before: readonly Column[]) =>
+      columns.flatMap((name) => before.find((column) => column.name === name) ?? []);
+    return Object.assign(keep, { columnsLeft });
+  },
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { serialize } from "../../../src/stages/formats/serialize.ts";
 import { checkStageContract } from "../../contract/stage-contract.ts";
-import { column, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
+import { column, documentBatches, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
 import { recordsOf } from "./written.ts";
 
 const columns = [column("id", "number", "int8"), column("text")];
@@ -39,6 +39,21 @@ describe("serialize", () => {
     const { records, last } = await recordsOf("ndjson", [{ ...batch, end: sourceEnd(2) }]);
     assert.equal(records.length, 2);
     assert.deepEqual(last.end, sourceEnd(2));
+  });
+
+  it("tells the columns that documents are written with, not those their source had", async () => {
+    const dropped = { id: "1", extra: true, text: undefined };
+    for (const format of ["ndjson", "json"] as const) {
+      const { last } = await recordsOf(format, documentBatches([dropped], 1, columns));
+      assert.deepEqual(last.columns, [columns[0], column("extra", "value", "json")]);
+    }
+    const { last } = await recordsOf("csv", documentBatches([dropped], 1, columns));
+    assert.deepEqual(
+      last.columns.map(({ name }) => name),
+      ["id", "extra", "text"],
+    );
+    assert.deepEqual((await recordsOf("ndjson", documentBatches([], 1, columns))).last.columns, []);
+    assert.deepEqual((await recordsOf("csv", tupleBatches(columns, []))).last.columns, columns);
   });
 
   it("asserts that its input ends with a proof", async () => {
