@@ -65,7 +65,7 @@ const depths: Readonly<Record<VerifyLevel, string>> = {
 };
 
 /** What was proven, by whom it is signed, and whether that was asked for. */
-export function verifiedText(report: VerifyReport, { green, bold, dim, yellow }: Paint): string {
+function verifiedText(report: VerifyReport, { green, bold, dim, yellow }: Paint): string {
   const { pipeline, run, level, pages, records, bytes, signer, pinned } = report;
   const signed = `${signer}${pinned ? " (as demanded)" : ""}`;
   const facts = [

@@ -41,7 +41,7 @@ export interface RunSummary {
   };
   /** Rows a policy turned away, by reason. */
   readonly rejected: Readonly<Record<string, number>>;
-  /** Run id of the attempt this one went on with; null for a fresh run. */
+  /** The run's own id when it was taken up after a stop, else null. */
   readonly resumedFrom: string | null;
   readonly stages: readonly StageSummary[];
   readonly bottleneck: string | null;

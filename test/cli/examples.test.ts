@@ -1,37 +1,50 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readdir } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { cliPath, openDesk, rowsText, type Desk } from "./spawn-cli.ts";
 
-const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
+const examples = new URL("../../examples/", import.meta.url);
+const library = fileURLToPath(new URL("../src/index.ts", examples));
+
+/** Copies of the examples, since what they read and write lies beside them. */
+async function copyExamples(desk: Desk): Promise<void> {
+  for (const name of await readdir(examples)) {
+    const text = await readFile(new URL(name, examples), "utf8");
+    const placed = text
+      .replace("../src/index.ts", library)
+      .replace('"valibot"', JSON.stringify(import.meta.resolve("valibot")));
+    await desk.write(name, placed);
+  }
+}
 
 describe("examples", () => {
   let desk: Desk;
   before(async () => {
     desk = await openDesk();
+    await copyExamples(desk);
     await desk.write("rows.ndjson", rowsText(50));
   });
   after(() => desk.remove());
 
   it("all plan within their memory", async () => {
-    const names = (await readdir(example("."))).filter((name) => name.endsWith(".yaml"));
+    const names = (await readdir(examples)).filter((name) => name.endsWith(".yaml"));
     assert.ok(names.length >= 4);
     for (const name of names) {
-      const { code, stderr } = await desk.cli(["plan", example(name)]);
+      const { code, stderr } = await desk.cli(["plan", name]);
       assert.equal(code, 0, `${name}: ${stderr}`);
     }
   });
 
   it("postgres-to-s3 needs nothing but its variables", async () => {
-    const file = example("postgres-to-s3.yaml");
+    const file = "postgres-to-s3.yaml";
     const env = { DATABASE_URL: "postgres://localhost/clinic" };
     assert.equal((await desk.cli(["check", file], env)).code, 0);
   });
 
   it("csv-to-folder gives the chosen columns and rows", async () => {
     await desk.write("patients.csv", 'id,name,city\n1,Ada,London\n2,Nobody,""\n3,Grace,New York\n');
-    assert.equal((await desk.cli(["run", example("csv-to-folder.yaml"), "-q"])).code, 0);
+    assert.equal((await desk.cli(["run", "csv-to-folder.yaml", "-q"])).code, 0);
     const { stdout } = await desk.cli(["cat", "exports/patients"]);
     assert.equal(stdout, "id,city\n1,London\n3,New York\n");
   });
@@ -43,7 +56,7 @@ describe("examples", () => {
     ].join("\n");
     const { status, stderr } = spawnSync(
       process.execPath,
-      [cliPath, "run", example("custom-stage.yaml"), "-q"],
+      [cliPath, "run", "custom-stage.yaml", "-q"],
       {
         cwd: desk.folder,
         input,
@@ -58,13 +71,13 @@ describe("examples", () => {
 
   it("passphrase makes one tar file that is restored with it", async () => {
     const env = { SPILLWAY_PASSPHRASE: "correct horse battery" };
-    assert.equal((await desk.cli(["run", example("passphrase.yaml"), "-q"], env)).code, 0);
+    assert.equal((await desk.cli(["run", "passphrase.yaml", "-q"], env)).code, 0);
     const { stdout } = await desk.cli(["cat", "tar:./for-the-auditor.tar"], env);
     assert.equal(stdout, rowsText(50));
   });
 
   it("code runs as it stands", async () => {
-    const { stdout, stderr, status } = spawnSync(process.execPath, [example("code.ts")], {
+    const { stdout, stderr, status } = spawnSync(process.execPath, ["code.ts"], {
       cwd: desk.folder,
       encoding: "utf8",
       env: { ...process.env, XDG_STATE_HOME: desk.folder },
