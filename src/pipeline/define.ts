@@ -1,5 +1,7 @@
 /** Pipelines in code: the same plain spec as YAML, with the wiring checked by the compiler. */
+import { PipelineError } from "../errors.ts";
 import type { Kind } from "../stages/nouns.ts";
+import { registry } from "../stages/registry.ts";
 import type { AnyStage, StageUse } from "../stages/stage.ts";
 import { map } from "../stages/transforms/map.ts";
 import type { RowWork } from "../stages/transforms/row-work.ts";
@@ -44,6 +46,7 @@ export interface Pipeline {
 /**
  * Defines a pipeline in code.
  * @param definition the spec of a YAML file, with stages made by calling them: `chunk("1MiB")`
+ * @throws PipelineError `config-invalid` when two different stages share a name
  */
 export function definePipeline<const Stages extends readonly Placed[]>(
   definition: Omit<PipelineSpec, "stages"> & { readonly stages: Stages & Wired<Stages> },
@@ -52,10 +55,25 @@ export function definePipeline<const Stages extends readonly Placed[]>(
   const placed = definition.stages as readonly Placed[];
   const stages = placed.map((item) => {
     const { definition: stage, input } = isStageUse(item) ? item : map({ module: item });
+    refuseNamesake(stage, customStages);
     customStages.set(stage.name, stage);
     return { [stage.name]: input };
   });
   return { spec: { ...definition, stages }, customStages, baseDir: process.cwd() };
+}
+
+/** A spec knows stages by their names, so a name means one stage; the same one may stand in several places. */
+function refuseNamesake(stage: AnyStage, others: ReadonlyMap<string, AnyStage>): void {
+  const own = registry.get(stage.name);
+  const known = own ?? others.get(stage.name);
+  if (known === undefined || known === stage) return;
+  const whose = own
+    ? "a stage of your own has the name of spillway's"
+    : "two different stages have the name";
+  throw new PipelineError(
+    "config-invalid",
+    `stages: ${whose} \`${stage.name}\`; give it another name`,
+  );
 }
 
 function isStageUse(item: Placed): item is StageUse {

@@ -1,8 +1,9 @@
 /** Makes one physical stage of neighbours that need not be apart; what it did is said in the plan. */
 import type { AnyStage, StageContext } from "../stages/stage.ts";
+import { serialize } from "../stages/formats/serialize.ts";
 import type { Kind, Page } from "../stages/nouns.ts";
-import { compressWork } from "../stages/pages/compress.ts";
-import { encryptWork } from "../stages/pages/encrypt.ts";
+import { compress, compressWork } from "../stages/pages/compress.ts";
+import { encrypt, encryptWork } from "../stages/pages/encrypt.ts";
 import { sealPages } from "../stages/pages/seal-pages.ts";
 import { postgres, readTuples } from "../stages/sources/postgres.ts";
 import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
@@ -56,10 +57,10 @@ export function fuseStages(
 
 function groupAt(stages: readonly ConfiguredStage[], start: number): readonly ConfiguredStage[] {
   const first = stages[start]!;
-  if (first.definition === postgres && stages[start + 1]?.name === "serialize") {
+  if (first.definition === postgres && stages[start + 1]?.definition === serialize) {
     return stages.slice(start, start + 2);
   }
-  if (first.name === "compress" && stages[start + 1]?.name === "encrypt")
+  if (first.definition === compress && stages[start + 1]?.definition === encrypt)
     return stages.slice(start, start + 2);
   let end = start;
   while (end < stages.length && isRowStage(stages[end]!.definition)) end += 1;
@@ -86,7 +87,7 @@ function single(
 /** CSV straight from PostgreSQL is what COPY prints, so arrays and composites are wanted as texts. */
 const opensTexts = (definition: AnyStage, next: ConfiguredStage | undefined): boolean =>
   definition === postgres &&
-  next?.name === "serialize" &&
+  next?.definition === serialize &&
   (next.config as { format: string }).format === "csv";
 
 function together(group: readonly ConfiguredStage[], pageBytes: number): PhysicalStage {
@@ -94,11 +95,10 @@ function together(group: readonly ConfiguredStage[], pageBytes: number): Physica
   if (group[0]!.definition === postgres) return wirePostgres(group[0]!, group[1]!, pageBytes);
   const holds = (pageBytes: number) =>
     group.reduce((sum, { definition, config }) => sum + definition.holds(config, pageBytes), 0);
-  if (group[0]!.name === "compress") {
-    const [compress, encrypt] = group as [ConfiguredStage, ConfiguredStage];
+  if (group[0]!.definition === compress) {
     const work = {
-      compress: compressWork(compress.config as never),
-      ...encryptWork(encrypt.config as never),
+      compress: compressWork(group[0]!.config as never),
+      ...encryptWork(group[1]!.config as never),
     };
     const open = (ctx: StageContext, input: AsyncIterable<unknown>) =>
       sealPages(work, ctx, input as AsyncIterable<Page>);
@@ -117,13 +117,13 @@ function together(group: readonly ConfiguredStage[], pageBytes: number): Physica
 /** Where nothing needs the rows, the server's bytes become records without a row object between. */
 function wirePostgres(
   source: ConfiguredStage,
-  serialize: ConfiguredStage,
+  records: ConfiguredStage,
   pageBytes: number,
 ): PhysicalStage {
-  const { format } = serialize.config as { format: string };
+  const { format } = records.config as { format: string };
   return {
     name: source.name,
-    from: [source.name, serialize.name],
+    from: [source.name, records.name],
     takes: "nothing",
     gives: "records",
     holds: holdsOfRecords,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Transform } from "node:stream";
-import { definePipeline } from "../../src/pipeline/define.ts";
+import * as v from "valibot";
+import { definePipeline, type Placed } from "../../src/pipeline/define.ts";
 import { parsePipeline, printPipeline } from "../../src/pipeline/load.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { Row } from "../../src/stages/nouns.ts";
@@ -12,7 +13,8 @@ import { upload } from "../../src/stages/pages/upload.ts";
 import { serialize } from "../../src/stages/formats/serialize.ts";
 import { ndjson } from "../../src/stages/sources/ndjson.ts";
 import { select } from "../../src/stages/transforms/select.ts";
-import { countedRows, testEnv } from "../fixtures/pipelines.ts";
+import { defineStage } from "../../src/stages/stage.ts";
+import { countedRows, defineUnchecked, testEnv } from "../fixtures/pipelines.ts";
 
 const ends = [
   serialize("ndjson"),
@@ -75,5 +77,38 @@ describe("define", () => {
     });
     const { stages } = (await planPipeline(pipeline, { resolve: "full", env: testEnv })).report;
     assert.deepEqual(stages[1]?.from, ["map", "map"]);
+  });
+
+  const passing = (name: string) =>
+    defineStage({
+      name,
+      summary: "Passes on.",
+      config: v.strictObject({}),
+      takes: "rows",
+      gives: "rows",
+      holds: () => 0,
+      async *open(_config, _ctx, input) {
+        yield* input;
+      },
+    });
+  const withRows = (...rows: readonly Placed[]) =>
+    defineUnchecked({ name: "x", memory: "256MiB", stages: [ndjson("in"), ...rows, ...ends] });
+
+  it("refuses two different stages of one name, and takes one stage twice", () => {
+    const twice = passing("pass");
+    assert.equal(withRows(twice({}), twice({})).spec.stages.length, ends.length + 3);
+    assert.throws(() => withRows(twice({}), passing("pass")({})), {
+      code: "config-invalid",
+      message: /two different stages have the name `pass`/,
+    });
+  });
+
+  it("refuses a stage of one's own under the name of spillway's", () => {
+    for (const name of ["compress", "serialize", "map"]) {
+      assert.throws(() => withRows(passing(name)({})), {
+        code: "config-invalid",
+        message: new RegExp(`the name of spillway's \`${name}\`; give it another name`),
+      });
+    }
   });
 });
