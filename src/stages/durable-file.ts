@@ -1,6 +1,7 @@
 /**
  * Files that survive a power cut: short writes are finished, what is written is synced, folders too.
- * After any error a file is poisoned: it is removed, never synced again and never believed (fsync, ATC '20).
+ * After a failed sync a file is poisoned: it is never synced again and never believed (fsync, ATC '20); what is
+ * written here is removed after any error.
  */
 import { constants } from "node:fs";
 import { mkdir, open, rename, unlink, type FileHandle } from "node:fs/promises";
@@ -11,7 +12,7 @@ const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | const
 
 /** Writes all of `bytes`, however little each call takes: at `position`, or where the file stands. */
 export async function writeAll(
-  file: FileHandle,
+  file: Pick<FileHandle, "write">,
   bytes: Uint8Array,
   position?: number,
 ): Promise<void> {

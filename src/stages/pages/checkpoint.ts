@@ -116,6 +116,6 @@ function mac(key: Uint8Array, json: Uint8Array): Buffer {
 export function spoolDamaged(what: string): PipelineError {
   return new PipelineError(
     "integrity-failed",
-    `spool: ${what}; nothing of it was uploaded, begin again with \`spillway run --restart\``,
+    `spool: ${what}; the run cannot go on, though pages of it may lie at the destination already; begin again with \`spillway run --restart\``,
   );
 }

@@ -1,33 +1,31 @@
 /** What a crash may leave in the spool, and how it becomes whole again. Doing it twice changes nothing. */
 import { constants, createReadStream } from "node:fs";
-import {
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rm,
-  stat,
-  truncate,
-  unlink,
-  type FileHandle,
-} from "node:fs/promises";
+import { mkdir, open, opendir, rename, rm, unlink, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { systemCode } from "../../errors.ts";
 import type { FinalFacts } from "../nouns.ts";
-import { decodeLine, decodeTrailer, spoolDamaged, type Checkpoint } from "./checkpoint.ts";
+import {
+  decodeLine,
+  decodeTrailer,
+  pageName,
+  spoolDamaged,
+  type Checkpoint,
+} from "./checkpoint.ts";
 import { syncFolder } from "../durable-file.ts";
+import { diskBytes, toSpoolError } from "./spool-room.ts";
 
 export interface Recovered {
   readonly acknowledged: number;
   readonly durable: number;
-  /** The page files that are durable and not acknowledged, in page order. */
-  readonly pages: readonly { readonly name: string; readonly replay: string }[];
+  /** What all page files' names end with; undefined where none waits. */
+  readonly extension: string | undefined;
+  /** Bytes on disk of the pages that are durable and not acknowledged. */
   readonly usedBytes: number;
   readonly facts: FinalFacts | undefined;
 }
 
-const pageFile = /^(\d{8,})(\.[a-z0-9]+)+$/;
+const pageFile = /^(\d{8,})\.([a-z0-9]+(?:\.[a-z0-9]+)*)$/;
 
 /**
  * Removes unfinished and already acknowledged pages, cuts a torn journal line, puts foreign files aside.
@@ -36,40 +34,52 @@ const pageFile = /^(\d{8,})(\.[a-z0-9]+)+$/;
 export async function recoverPages(folder: string, key: Uint8Array): Promise<Recovered> {
   for (const name of ["", "pages", "incoming"])
     await mkdir(join(folder, name), { recursive: true, mode: 0o700 });
-  for (const name of await readdir(join(folder, "incoming")))
+  for await (const { name } of await opendir(join(folder, "incoming")))
     await rm(join(folder, "incoming", name));
-  const journal = await recoverJournal(join(folder, "acks.ndjson"), key);
-  const names = await pagesFrom(folder, journal.acknowledged);
-  const pages: { name: string; replay: string }[] = [];
+  const { acknowledged, ...journal } = await recoverJournal(join(folder, "acks.ndjson"), key);
+  await clear(folder, acknowledged);
+  const found = await lookAt(join(folder, "pages"), acknowledged);
+  let durable = acknowledged;
   let usedBytes = 0;
   let { facts } = journal;
-  for (const [index, name] of names.entries()) {
-    const checkpoint = await readPageFile(join(folder, "pages", name), key);
-    const expected = journal.acknowledged + index;
-    if (!checkpoint && index === names.length - 1) {
+  for (let left = found.count; left > 0; left -= 1) {
+    const name = left === 1 ? found.last : pageName(durable, found.extension ?? "");
+    const page = await readPageFile(join(folder, "pages", name), key);
+    if (!page && left === 1) {
       await putAside(folder, name);
-    } else if (checkpoint?.page !== expected || checkpoint.name !== name) {
-      throw spoolDamaged(`page ${expected} is missing or changed`);
+    } else if (page?.checkpoint.page !== durable || page.checkpoint.name !== name) {
+      throw spoolDamaged(`page ${durable} is missing or changed`);
     } else {
-      pages.push({ name, replay: checkpoint.replay });
-      usedBytes += checkpoint.sealedBytes;
-      facts = checkpoint.facts ?? facts;
+      durable += 1;
+      usedBytes += diskBytes(page.fileBytes);
+      facts = page.checkpoint.facts ?? facts;
     }
   }
   await syncFolder(join(folder, "pages"));
-  const { acknowledged } = journal;
-  return { acknowledged, durable: acknowledged + pages.length, pages, usedBytes, facts };
+  const extension = durable > acknowledged ? found.extension : undefined;
+  return { acknowledged, durable, extension, usedBytes, facts };
 }
 
-async function pagesFrom(folder: string, acknowledged: number): Promise<string[]> {
-  const found: { number: number; name: string }[] = [];
-  for (const name of await readdir(join(folder, "pages"))) {
+/** Puts foreign files aside, and removes pages whose acknowledgement is durable. */
+async function clear(folder: string, acknowledged: number): Promise<void> {
+  for await (const { name } of await opendir(join(folder, "pages"))) {
     const match = pageFile.exec(name);
     if (!match) await putAside(folder, name);
     else if (Number(match[1]) < acknowledged) await unlink(join(folder, "pages", name));
-    else found.push({ number: Number(match[1]), name });
   }
-  return found.sort((a, b) => a.number - b.number).map(({ name }) => name);
+}
+
+/** How many pages lie there, what the first is called after its number, and the last one's name; never a list. */
+async function lookAt(pages: string, first: number) {
+  let [count, last, highest] = [0, "", -1];
+  let extension: string | undefined;
+  for await (const { name } of await opendir(pages)) {
+    const [, number, rest] = pageFile.exec(name) ?? [];
+    count += 1;
+    if (Number(number) === first) extension = rest;
+    if (Number(number) > highest) [last, highest] = [name, Number(number)];
+  }
+  return { count, last, extension };
 }
 
 async function putAside(folder: string, name: string): Promise<void> {
@@ -84,69 +94,87 @@ async function recoverJournal(
   let acknowledged = 0;
   let wholeBytes = 0;
   let facts: FinalFacts | undefined;
-  const bytes = await stat(path).then(
-    ({ size }) => size,
-    () => 0,
-  );
-  let torn = false;
-  for await (const { line, checkpoint } of journalLines(path, key)) {
-    // A crash tears the last line; anything else is damage that must not be cut away.
-    if (torn) throw spoolDamaged("the journal of acknowledgements was changed");
-    torn = !checkpoint || wholeBytes + Buffer.byteLength(line) + 1 > bytes;
-    if (!checkpoint || torn) continue;
-    if (checkpoint.page !== acknowledged)
-      throw spoolDamaged("the journal of acknowledgements has a gap");
-    acknowledged += 1;
-    wholeBytes += Buffer.byteLength(line) + 1;
-    facts = checkpoint.facts ?? facts;
+  const file = await openPlain(path, constants.O_RDWR);
+  if (!file) return { acknowledged, facts };
+  try {
+    const { size } = await file.stat();
+    let torn = false;
+    for await (const { checkpoint, bytes } of journalLines(path, key)) {
+      // A crash tears the last line; anything else is damage that must not be cut away.
+      if (torn) throw spoolDamaged("the journal of acknowledgements was changed");
+      torn = !checkpoint || wholeBytes + bytes > size;
+      if (!checkpoint || torn) continue;
+      if (checkpoint.page !== acknowledged)
+        throw spoolDamaged("the journal of acknowledgements has a gap");
+      acknowledged += 1;
+      wholeBytes += bytes;
+      facts = checkpoint.facts ?? facts;
+    }
+    if (wholeBytes < size) await file.truncate(wholeBytes);
+    // What is read may not be on the disk yet, and pages are removed because of it.
+    await file.datasync();
+  } finally {
+    await file.close();
   }
-  if (wholeBytes < bytes) await truncate(path, wholeBytes);
   return { acknowledged, facts };
 }
 
-/** The journal's checkpoints in page order, one at a time. */
-export async function* readJournal(path: string, key: Uint8Array): AsyncGenerator<Checkpoint> {
-  for await (const { checkpoint } of journalLines(path, key)) {
+/** Bytes of a file, the end not included. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The journal's checkpoints in page order, one at a time, each with the bytes of its line. */
+export async function* readJournal(path: string, key: Uint8Array, range?: ByteRange) {
+  for await (const { checkpoint, bytes } of journalLines(path, key, range)) {
     if (!checkpoint) throw spoolDamaged("the journal of acknowledgements was changed");
-    yield checkpoint;
+    yield { checkpoint, bytes };
   }
 }
 
-async function* journalLines(path: string, key: Uint8Array) {
-  const stream = createReadStream(path);
+async function* journalLines(path: string, key: Uint8Array, range?: ByteRange) {
+  const stream = createReadStream(path, range && { start: range.start, end: range.end - 1 });
   try {
     for await (const line of createInterface({ input: stream, crlfDelay: 0 })) {
-      yield { line, checkpoint: decodeLine(key, line) };
+      yield { checkpoint: decodeLine(key, line), bytes: Buffer.byteLength(line) + 1 };
     }
   } catch (error) {
-    if (systemCode(error) !== "ENOENT") throw error;
+    if (systemCode(error) !== "ENOENT") throw toSpoolError(error);
   } finally {
     stream.destroy();
   }
 }
 
-/** The checkpoint of a page file; undefined when it is torn or changed at its end, or no file of its own. */
-export async function readPageFile(path: string, key: Uint8Array): Promise<Checkpoint | undefined> {
+/** The checkpoint of a page file; undefined when it is gone, torn or changed at its end, or no file of its own. */
+export async function readPageFile(
+  path: string,
+  key: Uint8Array,
+): Promise<{ checkpoint: Checkpoint; fileBytes: number } | undefined> {
   const file = await openPlain(path);
   if (!file) return undefined;
   try {
     const { size } = await file.stat();
-    return await decodeTrailer(key, size, async (position, length) => {
+    const checkpoint = await decodeTrailer(key, size, async (position, length) => {
       const bytes = Buffer.alloc(length);
       const { bytesRead } = await file.read(bytes, 0, length, position);
       return bytes.subarray(0, bytesRead);
     });
+    return checkpoint && { checkpoint, fileBytes: size };
   } finally {
     await file.close();
   }
 }
 
-/** Undefined for a symbolic link, wherever it leads. */
-async function openPlain(path: string): Promise<FileHandle | undefined> {
+/** Undefined where there is no file, or a symbolic link, wherever it leads. */
+export async function openPlain(
+  path: string,
+  access = constants.O_RDONLY,
+): Promise<FileHandle | undefined> {
   try {
-    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    return await open(path, access | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (systemCode(error) === "ELOOP") return undefined;
+    if (["ELOOP", "ENOENT"].includes(systemCode(error) ?? "")) return undefined;
     throw error;
   }
 }

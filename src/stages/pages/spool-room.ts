@@ -1,10 +1,17 @@
 /** Room in the spool and on its disk: both are waited for, both waits have a deadline. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatBytes } from "../atoms.ts";
-import { PipelineError, systemCode } from "../../errors.ts";
+import { PipelineError, isAbort, systemCode } from "../../errors.ts";
 
 /** A release wakes the waiter; this is only how often a disk that was full is tried again. */
 const retryMillis = 250;
+
+/** What most file systems give out at once. */
+const blockBytes = 4096;
+
+/** What a file takes of the disk: small pages would otherwise fill it long before the cap. */
+export const diskBytes = (fileBytes: number): number =>
+  Math.ceil(fileBytes / blockBytes) * blockBytes;
 
 export interface Room {
   readonly usedBytes: number;
@@ -49,8 +56,7 @@ export function createRoom(maxBytes: number, fullTimeoutMillis: number, heldByte
           await work();
           return;
         } catch (error) {
-          if (!["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "")) throw spoolFailed(error);
-          if (performance.now() > deadline) throw diskFull(error);
+          if (!isFull(error) || performance.now() > deadline) throw toSpoolError(error);
           await pause(signal);
         }
       }
@@ -69,17 +75,30 @@ function spoolFull(maxBytes: number): PipelineError {
   );
 }
 
-function diskFull(cause: unknown): PipelineError {
+const isFull = (error: unknown) => ["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "");
+
+/** What a file operation of the spool failed with, in the words of the run: resumable (exit 75). */
+export function toSpoolError(cause: unknown): unknown {
+  if (cause instanceof PipelineError || isAbort(cause)) return cause;
+  if (!isFull(cause)) return spoolFailed(cause);
   return new PipelineError("disk-full", "spool: the disk is full; make room and run again", {
     cause,
   });
 }
 
-function spoolFailed(cause: unknown): PipelineError {
-  if (cause instanceof PipelineError) return cause;
+/** Does work on the spool's files; throws what the run understands. */
+export async function onDisk<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toSpoolError(error);
+  }
+}
+
+export function spoolFailed(cause: unknown): PipelineError {
   return new PipelineError(
     "spool-failed",
-    `spool: the disk refused a write (${systemCode(cause) ?? "unknown error"}); what was durable stays so, run again`,
+    `spool: the disk refused (${systemCode(cause) ?? "unknown error"}); what was durable stays so, run again`,
     { cause },
   );
 }

@@ -5,23 +5,31 @@
  * There is no second ledger: a page's progress lies in the page's own file until its journal line is durable.
  */
 import { hash } from "node:crypto";
-import { constants } from "node:fs";
-import { open, unlink, type FileHandle } from "node:fs/promises";
+import { open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { assert } from "../../errors.ts";
+import { syncFolder, writeDurably } from "../durable-file.ts";
 import type { DurablePage, FinalFacts, Page, Receipt, SealedPage } from "../nouns.ts";
 import {
   encodeLine,
   encodeTrailer,
   makeCheckpoint,
+  pageName,
   replayDigest,
   spoolDamaged,
   toDurablePage,
   type Checkpoint,
 } from "./checkpoint.ts";
-import { syncFolder, writeAll, writeDurably } from "../durable-file.ts";
-import { readJournal, readPageFile, recoverPages, type Recovered } from "./spool-recovery.ts";
-import { createRoom } from "./spool-room.ts";
+import { createJournal, replayDigests, type Journal } from "./spool-journal.ts";
+import {
+  openPlain,
+  readJournal,
+  readPageFile,
+  recoverPages,
+  type Recovered,
+} from "./spool-recovery.ts";
+import { createRoom, diskBytes, onDisk, type Room } from "./spool-room.ts";
+import { createUnderWay, type UnderWay } from "./under-way.ts";
 
 export interface Spool {
   readonly maxBytes: number;
@@ -41,6 +49,8 @@ export interface Spool {
   replay(page: Page): Promise<"equal" | "different" | "new">;
   /** Pages that were durable but not acknowledged when the run was taken up. */
   backlog(): AsyncIterable<DurablePage>;
+  /** A page that is durable and not acknowledged, read from its own file: whoever waits for it keeps its number only. */
+  page(number: number): Promise<DurablePage>;
   /** Makes a page durable: written, synced, named, folder synced. Waits for room, up to a deadline. */
   store(page: SealedPage, signal: AbortSignal): Promise<DurablePage>;
   /** Reads a durable page back and re-hashes it; changed bytes are never returned. */
@@ -49,6 +59,7 @@ export interface Spool {
   acknowledge(page: DurablePage, signal: AbortSignal): Promise<Receipt>;
   /** Every acknowledged page in order, streamed from the journal. */
   checkpoints(): AsyncIterable<Checkpoint>;
+  /** Waits a few seconds for what is under way, then nothing more is stored. A second call does nothing. */
   close(): Promise<void>;
 }
 
@@ -64,20 +75,44 @@ export interface SpoolOptions {
 
 /** Opens the folder, repairs what a crash left, and knows what is durable and acknowledged. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { folder, key, maxBytes } = options;
-  const journalPath = join(folder, "acks.ndjson");
-  const recovered = await recoverPages(folder, key);
-  const journal = await open(journalPath, "a", 0o600);
+  const { folder, key } = options;
+  const recovered = await onDisk(() => recoverPages(folder, key));
+  const journal = await onDisk(() => openJournal(folder));
+  return createSpool(options, recovered, journal);
+}
+
+async function openJournal(folder: string): Promise<Journal> {
+  const file = await open(join(folder, "acks.ndjson"), "a", 0o600);
   // The journal is believed where a page is gone, so its name must be as durable as its lines.
   await syncFolder(folder);
-  const room = createRoom(maxBytes, options.fullTimeoutMillis, recovered.usedBytes);
-  const digests = replayDigests(journalPath, key, recovered);
-  const pathOf = (name: string) => join(folder, "pages", name);
-  let { acknowledged, durable, facts } = recovered;
-  const writer = createPageWriter(folder, key);
+  return createJournal(file, (await file.stat()).size);
+}
 
-  const checkpointOf = async (name: string) =>
-    (await readPageFile(pathOf(name), key)) ?? torn(name);
+function createSpool(options: SpoolOptions, recovered: Recovered, journal: Journal): Spool {
+  const { folder, key, maxBytes } = options;
+  const journalPath = join(folder, "acks.ndjson");
+  const room = createRoom(maxBytes, options.fullTimeoutMillis, recovered.usedBytes);
+  const writer = createPageWriter(folder);
+  const underWay = createUnderWay();
+  const state: State = { ...recovered, extension: recovered.extension ?? "" };
+  const inside = { folder, key, room, journal, writer, underWay, state };
+  const digests = replayDigests(recovered.durable, {
+    journalPath,
+    key,
+    journal,
+    acknowledged: () => state.acknowledged,
+    readPage: async (n) => (await readNamed(inside, pageName(n, state.extension)))?.checkpoint,
+  });
+  const page = async (number: number) => {
+    const name = pageName(number, state.extension);
+    return toDurablePage(((await readNamed(inside, name)) ?? torn(name)).checkpoint);
+  };
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    await underWay.end();
+    await digests.return();
+    await journal.close();
+  };
 
   return {
     maxBytes,
@@ -94,13 +129,13 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       return writer.flushMillis;
     },
     get acknowledged() {
-      return acknowledged;
+      return state.acknowledged;
     },
     get durable() {
-      return durable;
+      return state.durable;
     },
     get facts() {
-      return facts;
+      return state.facts;
     },
     async replay(page) {
       if (page.page >= recovered.durable) return "new";
@@ -108,41 +143,82 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       return value === replayDigest(key, page) ? "equal" : "different";
     },
     async *backlog() {
-      for (const { name } of recovered.pages) yield toDurablePage(await checkpointOf(name));
+      for (let n = recovered.acknowledged; n < recovered.durable; n += 1) yield await page(n);
     },
-    async store(page, signal) {
-      assert(page.page === durable, "pages become durable in order");
-      const checkpoint = makeCheckpoint(key, page);
-      await room.take(checkpoint.sealedBytes, signal);
-      await room.whenDiskHasRoom(() => writer.write(page, checkpoint), signal);
-      durable += 1;
-      facts = page.facts;
-      return toDurablePage(checkpoint);
+    page,
+    store: (page, signal) => underWay.add(() => store(inside, page, signal)),
+    read: (page) => onDisk(() => readSealed(join(folder, "pages", page.name), page)),
+    acknowledge: (page, signal) => underWay.add(() => acknowledge(inside, page, signal)),
+    async *checkpoints() {
+      for await (const { checkpoint } of readJournal(journalPath, key)) yield checkpoint;
     },
-    read: (page) => readSealed(pathOf(page.name), page),
-    async acknowledge(page, signal) {
-      assert(page.page === acknowledged, "pages are acknowledged in order");
-      const line = encodeLine(key, await checkpointOf(page.name));
-      await room.whenDiskHasRoom(() => appendLine(journal, line), signal);
-      acknowledged += 1;
-      await unlink(pathOf(page.name));
-      room.give(page.sealedBytes);
-      return page;
-    },
-    checkpoints: () => readJournal(journalPath, key),
-    close: () => journal.close(),
+    close: () => (closing ??= close()),
   };
 }
 
+interface State {
+  acknowledged: number;
+  durable: number;
+  /** What the names of pages end with. */
+  extension: string;
+  facts: FinalFacts | undefined;
+}
+
+interface Inside {
+  readonly folder: string;
+  readonly key: Uint8Array;
+  readonly room: Room;
+  readonly journal: Journal;
+  readonly writer: ReturnType<typeof createPageWriter>;
+  readonly underWay: UnderWay;
+  readonly state: State;
+}
+
+const readNamed = ({ folder, key }: Inside, name: string) =>
+  onDisk(() => readPageFile(join(folder, "pages", name), key));
+
+async function store(
+  { key, room, writer, underWay, state }: Inside,
+  page: SealedPage,
+  signal: AbortSignal,
+): Promise<DurablePage> {
+  assert(page.page === state.durable, "pages become durable in order");
+  const checkpoint = makeCheckpoint(key, page);
+  const trailer = encodeTrailer(key, checkpoint);
+  await room.take(diskBytes(page.content.length + trailer.length), signal);
+  await room.whenDiskHasRoom(async () => {
+    underWay.check();
+    await writer.write(checkpoint.name, [page.content, trailer]);
+  }, signal);
+  state.durable += 1;
+  state.facts = page.facts;
+  state.extension = page.extension;
+  return toDurablePage(checkpoint);
+}
+
+async function acknowledge(
+  inside: Inside,
+  page: DurablePage,
+  signal: AbortSignal,
+): Promise<Receipt> {
+  const { folder, key, room, journal, state } = inside;
+  assert(page.page === state.acknowledged, "pages are acknowledged in order");
+  const { checkpoint, fileBytes } = (await readNamed(inside, page.name)) ?? torn(page.name);
+  const line = encodeLine(key, checkpoint);
+  await room.whenDiskHasRoom(() => journal.append(line), signal);
+  state.acknowledged += 1;
+  await onDisk(() => unlink(join(folder, "pages", page.name)));
+  room.give(diskBytes(fileBytes));
+  return page;
+}
+
 /** Writes page files, and counts the syncs they cost. */
-function createPageWriter(folder: string, key: Uint8Array) {
+function createPageWriter(folder: string) {
   const writer = {
     flushes: 0,
     flushMillis: 0,
-    async write(page: SealedPage, checkpoint: Checkpoint): Promise<void> {
+    async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
       const started = performance.now();
-      const { name } = checkpoint;
-      const parts = [page.content, encodeTrailer(key, checkpoint)];
       await writeDurably(join(folder, "incoming", name), join(folder, "pages", name), parts);
       writer.flushes += 1;
       writer.flushMillis += performance.now() - started;
@@ -155,37 +231,8 @@ function torn(name: string): never {
   throw spoolDamaged(`page ${name} does not hold what was written to it`);
 }
 
-/** Replay digests of the pages that were durable when the run was taken up, in page order. */
-async function* replayDigests(
-  journalPath: string,
-  key: Uint8Array,
-  recovered: Recovered,
-): AsyncGenerator<string> {
-  let left = recovered.acknowledged;
-  if (left > 0) {
-    for await (const { replay } of readJournal(journalPath, key)) {
-      yield replay;
-      left -= 1;
-      if (left === 0) break;
-    }
-  }
-  for (const { replay } of recovered.pages) yield replay;
-}
-
-/** A torn line would make the next one unreadable, so a failed append is cut off again before it is tried again. */
-async function appendLine(journal: FileHandle, line: string): Promise<void> {
-  const { size } = await journal.stat();
-  try {
-    await writeAll(journal, Buffer.from(line));
-    await journal.datasync();
-  } catch (error) {
-    await journal.truncate(size);
-    throw error;
-  }
-}
-
 async function readSealed(path: string, page: DurablePage): Promise<Uint8Array> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const file = (await openPlain(path)) ?? torn(page.name);
   try {
     const bytes = Buffer.allocUnsafeSlow(page.sealedBytes);
     for (let at = 0; at < bytes.length;) {

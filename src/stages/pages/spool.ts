@@ -1,14 +1,14 @@
 /**
  * what    makes sealed pages durable on local disk, ahead of a slow destination up to a cap
  * takes   sealed · gives durable (first those an earlier attempt left)
- * holds   nothing of its own: a page gives its memory back once it is durable
+ * holds   nothing of its own: a page gives its memory back once it is durable; those that wait are a count
  * order   kept
  * ends    with its input
  * fails   spool-full, disk-full (past `fullTimeout`; resumable) · spool-failed (the disk refused) · integrity-failed
  */
 import * as v from "valibot";
 import { duration, size, text } from "../atoms.ts";
-import type { DurablePage, SealedPage } from "../nouns.ts";
+import type { SealedPage } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import type { Spool } from "./spool-store.ts";
 
@@ -46,7 +46,7 @@ export const spool = defineStage({
     void storeAll(input, queue, ctx.spool, AbortSignal.any([ctx.signal, over.signal]));
     try {
       yield* ctx.spool.backlog();
-      yield* queue.drain();
+      for await (const page of queue.drain()) yield await ctx.spool.page(page);
     } finally {
       // Ends a wait for room. A silent source ends with the run's signal; it is not waited for here.
       over.abort();
@@ -65,7 +65,7 @@ async function storeAll(
     for await (const page of input) {
       try {
         signal.throwIfAborted();
-        queue.push(await spool.store(page, signal));
+        queue.push((await spool.store(page, signal)).page);
       } finally {
         page.release();
       }
@@ -77,20 +77,22 @@ async function storeAll(
 }
 
 interface Queue {
-  push(page: DurablePage): void;
+  push(page: number): void;
   end(): void;
   fail(error: unknown): void;
-  drain(): AsyncGenerator<DurablePage>;
+  drain(): AsyncGenerator<number>;
 }
 
-/** Names of durable pages on their way to the upload; their bytes lie on disk. */
+/** Numbers of durable pages on their way to the upload, which have no gap: two are enough for any number of pages. */
 function createQueue(): Queue {
-  const pages: DurablePage[] = [];
+  let next: number | undefined;
+  let end = 0;
   let outcome: { error?: unknown } | undefined;
   let wake = () => {};
   return {
     push(page) {
-      pages.push(page);
+      next ??= page;
+      end = page + 1;
       wake();
     },
     end() {
@@ -103,7 +105,7 @@ function createQueue(): Queue {
     },
     async *drain() {
       for (;;) {
-        for (let page = pages.shift(); page; page = pages.shift()) yield page;
+        for (; next !== undefined && next < end; next += 1) yield next;
         if (outcome) {
           if ("error" in outcome) throw outcome.error;
           return;

@@ -4,6 +4,7 @@ import {
   mkdir,
   readFile,
   readdir,
+  readlink,
   rename,
   symlink,
   truncate,
@@ -35,12 +36,14 @@ describe("spool-recovery", () => {
 
   const nameOf = (page: number) => `0000000${page}.ndjson.zst.age`;
 
+  const namesIn = async (path: string) => (await readdir(join(path, "pages"))).toSorted();
+
   /** Recovers twice, for a crash may come in between, and requires the same of both. */
   async function recover(path: string) {
     const first = await recoverPages(path, spoolKey);
     assert.deepEqual(await recoverPages(path, spoolKey), first);
     const { acknowledged, durable, usedBytes } = first;
-    return { acknowledged, durable, usedBytes, names: first.pages.map(({ name }) => name) };
+    return { acknowledged, durable, usedBytes, names: await namesIn(path) };
   }
 
   const damaged = (path: string, message: RegExp) =>
@@ -56,7 +59,7 @@ describe("spool-recovery", () => {
     assert.deepEqual(await recover(await leave(4, 2)), {
       acknowledged: 2,
       durable: 4,
-      usedBytes: pages[2]!.content.length + pages[3]!.content.length,
+      usedBytes: 2 * 4096,
       names: [nameOf(2), nameOf(3)],
     });
   });
@@ -209,6 +212,46 @@ describe("spool-recovery", () => {
       ["equal", "different"],
     );
     await other.close();
+  });
+
+  it("compares pages that are acknowledged meanwhile, whose files are gone", async () => {
+    for (const acknowledgedAt of [0, 1, 2, 3]) {
+      const spool = await openTestSpool(await leave(5, 1));
+      const waiting = await Array.fromAsync(spool.backlog());
+      for (const page of pages) {
+        if (page.page === acknowledgedAt)
+          for (const durable of waiting.splice(0, 3)) await spool.acknowledge(durable, never);
+        assert.equal(await spool.replay(page), "equal", `page ${page.page}`);
+      }
+      await spool.close();
+    }
+  });
+
+  it("keeps no list of the pages that wait", async () => {
+    const recovered = await recoverPages(await leave(5, 1), spoolKey);
+    const lists = Object.values(recovered).filter((value) => Array.isArray(value));
+    assert.deepEqual(lists, []);
+  });
+
+  it("closes the journal that a comparison was reading when the run stopped", async () => {
+    const path = await leave(5, 4);
+    const spool = await openTestSpool(path);
+    assert.equal(await spool.replay(pages[0]!), "equal");
+    await spool.close();
+    const open = await Promise.all(
+      (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
+    );
+    assert.deepEqual(
+      open.filter((name) => name.startsWith(path)),
+      [],
+    );
+  });
+
+  it("says of a damaged spool only what is known", async () => {
+    const path = await leave(4, 3);
+    const journal = join(path, "acks.ndjson");
+    await writeFile(journal, `x${(await readFile(journal, "utf8")).slice(1)}`);
+    await damaged(path, /pages of it may lie at the destination already/);
   });
 
   it("gives the pages that wait for their upload, and goes on behind them", async () => {

@@ -8,11 +8,13 @@ import {
   rename,
   stat,
   symlink,
+  unlink,
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { PipelineError } from "../../../src/errors.ts";
 import type { SealedPage } from "../../../src/stages/nouns.ts";
 import { toDurablePage } from "../../../src/stages/pages/checkpoint.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
@@ -37,7 +39,8 @@ describe("spool-store", () => {
     const path = folder.next();
     const spool = await openTestSpool(path);
     const durable = await storeAll(spool, pages);
-    const used = pages.reduce((sum, { content }) => sum + content.length, 0);
+    // A file takes whole blocks of the disk, however small the page.
+    const used = pages.length * 4096;
     assert.deepEqual([spool.durable, spool.acknowledged, spool.usedBytes], [4, 0, used]);
     assert.equal(spool.flushes, 4);
     for (const page of durable) {
@@ -105,7 +108,7 @@ describe("spool-store", () => {
   });
 
   it("waits for room under its cap, and goes on when an acknowledgement makes some", async () => {
-    const spool = await openTestSpool(folder.next(), { maxBytes: pages[0]!.content.length });
+    const spool = await openTestSpool(folder.next(), { maxBytes: 4096 });
     const first = await spool.store(pages[0]!, never);
     let stored = false;
     const waiting = spool.store(pages[1]!, never).then(() => (stored = true));
@@ -157,6 +160,32 @@ describe("spool-store", () => {
     const again = await openTestSpool(path);
     assert.equal(again.durable, 1);
     await again.close();
+  });
+
+  it("tells a page that cannot be removed as a refusal of the disk", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    const page = await spool.store(pages[0]!, never);
+    const file = join(path, "pages", page.name);
+    const acknowledged = spool.acknowledge(page, never);
+    // The line is written while the file goes away.
+    await unlink(file);
+    await assert.rejects(acknowledged, (error) => {
+      assert.ok(error instanceof PipelineError);
+      return ["spool-failed", "integrity-failed"].includes(error.code);
+    });
+    await spool.close();
+  });
+
+  it("waits for a store under way when it is closed, and begins none after", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    const storing = spool.store(pages[0]!, never);
+    await spool.close();
+    assert.equal(spool.durable, 1);
+    await storing;
+    await assert.rejects(spool.store(pages[1]!, never), { code: "stopped", exitCode: 75 });
+    await spool.close();
   });
 
   it("waits while the disk is full, then goes on or stops with exit 75", async function () {

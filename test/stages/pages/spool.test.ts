@@ -60,8 +60,8 @@ describe("spool", () => {
   });
 
   it("stores nothing more once its cap is reached, and goes on as pages are acknowledged", async () => {
-    const pageBytes = (await makeSealed(1))[0]!.content.length;
-    const store = await open(undefined, { maxBytes: 3 * pageBytes });
+    const blockBytes = 4096;
+    const store = await open(undefined, { maxBytes: 3 * blockBytes });
     const { pages } = start(store, (ctx) => sealedPages(9, ctx));
     let given = 0;
     for await (const page of pages) {
@@ -73,7 +73,25 @@ describe("spool", () => {
       given += 1;
     }
     assert.equal(given, 9);
-    assert.ok(store.peakBytes <= 3 * pageBytes);
+    assert.ok(store.peakBytes <= 3 * blockBytes);
+  });
+
+  it("keeps only numbers of pages that wait, and reads each from its file when it is asked for", async () => {
+    const store = await open();
+    const { pages } = start(store, (ctx) => sealedPages(4, ctx));
+    const asked: number[] = [];
+    const { page } = store;
+    store.page = (number) => {
+      asked.push(number);
+      return page(number);
+    };
+    const iterator = pages[Symbol.asyncIterator]();
+    await iterator.next();
+    while (store.durable < 4) await sleep(5);
+    assert.deepEqual(asked, [0]);
+    const second = (await iterator.next()).value as DurablePage;
+    assert.deepEqual([second.page, asked], [1, [0, 1]]);
+    await iterator.return?.();
   });
 
   it("fails as its input fails, after the pages that are durable", async () => {
@@ -118,6 +136,7 @@ async function* openAndAcknowledge(
 function openedLater(opening: Promise<Spool>): Spool {
   const later: Partial<Spool> = {
     store: async (...args) => (await opening).store(...args),
+    page: async (...args) => (await opening).page(...args),
     acknowledge: async (...args) => (await opening).acknowledge(...args),
     async *backlog() {
       yield* (await opening).backlog();

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { open, readFile, type FileHandle } from "node:fs/promises";
+import { createJournal } from "../../../src/stages/pages/spool-journal.ts";
+import { useFolder } from "../../fixtures/pipelines.ts";
+
+const refuse = (code: string) => () => Promise.reject(Object.assign(new Error("no"), { code }));
+
+describe("spool-journal", () => {
+  const folder = useFolder();
+  let path: string;
+  let file: FileHandle;
+  beforeEach(async () => {
+    path = folder.next();
+    file = await open(path, "a", 0o600);
+  });
+  afterEach(() => file.close());
+
+  it("adds lines and knows how many bytes of them are durable", async () => {
+    const journal = createJournal(file, 0);
+    await journal.append("one\n");
+    await journal.append("zwölf\n");
+    assert.equal(await readFile(path, "utf8"), "one\nzwölf\n");
+    assert.equal(journal.bytes, 11);
+  });
+
+  it("cuts a line off again that did not fit, and may be tried again", async () => {
+    const { write } = file;
+    const journal = createJournal(file, 0);
+    await journal.append("one\n");
+    file.write = (async (bytes: Uint8Array, at: number) => {
+      if (at > 0) return refuse("ENOSPC")();
+      return write.call(file, bytes.subarray(0, 2));
+    }) as unknown as FileHandle["write"];
+    await assert.rejects(journal.append("two\n"), { code: "ENOSPC" });
+    assert.equal(await readFile(path, "utf8"), "one\n");
+    file.write = write;
+    await journal.append("two\n");
+    assert.equal(await readFile(path, "utf8"), "one\ntwo\n");
+  });
+
+  for (const code of ["EIO", "ENOSPC"]) {
+    it(`stops for good when a sync fails with ${code}, and leaves no line to believe`, async () => {
+      const journal = createJournal(file, 0);
+      await journal.append("one\n");
+      const { datasync } = file;
+      file.datasync = refuse(code);
+      await assert.rejects(journal.append("two\n"), { code: "spool-failed", exitCode: 75 });
+      file.datasync = datasync;
+      await assert.rejects(journal.append("two\n"), { code: "internal" });
+      assert.equal(await readFile(path, "utf8"), "one\n");
+    });
+  }
+});
