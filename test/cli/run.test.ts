@@ -16,7 +16,12 @@ export default async (row) => {
   return row;
 };
 `;
-const stuckModule = "export default () => new Promise(() => {});\n";
+/** Never ends to load, which no signal can hasten. */
+const stuckModule = `import { writeFileSync } from "node:fs";
+writeFileSync(new URL("stuck-now", import.meta.url), "");
+setInterval(() => {}, 1000);
+await new Promise(() => {});
+`;
 
 describe("run", () => {
   let desk: Desk;
@@ -28,7 +33,7 @@ describe("run", () => {
     await desk.write("rows.yaml", pipelineText());
     for (const name of ["slow", "term", "locked"])
       await desk.write(`${name}.yaml`, pipelineText({ name, stages: ["map: ./slow.mjs"] }));
-    await desk.write("stuck.yaml", pipelineText({ name: "stuck", stages: ["map: ./stuck.mjs"] }));
+    await desk.write("stuck.yaml", pipelineText({ name: "stuck", stages: ["./stuck.mjs: {}"] }));
   });
   after(() => desk.remove());
 
@@ -107,7 +112,7 @@ describe("run", () => {
 
   it("takes an echoed signal as one, and a second one ends it at once with 130", async () => {
     const started = desk.start(["run", "stuck.yaml"]);
-    await desk.until("spool/stuck/run.json");
+    await desk.until("stuck-now");
     await sleep(300);
     started.child.kill("SIGINT");
     started.child.kill("SIGINT");
