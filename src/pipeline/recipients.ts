@@ -1,0 +1,23 @@
+/**
+ * Recipients are looked at before a run, checksum and all: a key with a wrong letter would be met at the first page.
+ * Done here, for stages hold no code of the workers', who know what a key is.
+ */
+import { PipelineError } from "../errors.ts";
+import { isRecipient } from "../workers/age-keys.ts";
+import { measureReference } from "./references.ts";
+
+/**
+ * Refuses public keys that are none; references that are not resolved yet are left alone.
+ * @param config of `encrypt`, valid by its schema
+ * @throws PipelineError `config-invalid`; the text is not printed, for it may be a secret in the wrong place
+ */
+export function refuseWrongRecipients(config: unknown): void {
+  const { to = [] } = config as { readonly to?: readonly string[] };
+  for (const [index, recipient] of to.entries()) {
+    if (isRecipient(recipient) || measureReference(recipient) !== "none") continue;
+    throw new PipelineError(
+      "config-invalid",
+      `encrypt: public key ${index + 1} of \`to\` is not right: its checksum or its length is wrong; copy it again whole`,
+    );
+  }
+}

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import { countedRows, makePipeline, testEnv } from "../fixtures/pipelines.ts";
+
+const key = "age1yeznxjjp7n4hz27d4gkwad7wrdulpfxm64f62ac5nc07npm84cgq3tzux6";
+const wrong = key.replace("yez", "yze");
+
+describe("recipients", () => {
+  const plan = (to: string | readonly string[], resolve: "full" | "none", env = {}) =>
+    planPipeline(
+      makePipeline({ source: countedRows({ rows: 1 }), encrypt: { to }, dir: "./s", to: "./o" }),
+      { resolve, env: { ...testEnv, ...env } },
+    );
+  const refused = {
+    code: "config-invalid",
+    message: /^encrypt: public key 2 of `to` is not right: (?!.*age1).*checksum/,
+  };
+
+  it("are refused with one letter wrong, by their place and not by their text", async () => {
+    await plan([key, key], "full");
+    await assert.rejects(plan([key, wrong], "full"), refused);
+    await assert.rejects(plan([key, wrong], "none"), refused);
+  });
+
+  it("may be references, which are looked at once they are resolved", async () => {
+    await plan([key, "${env:READER}"], "none");
+    await plan([key, "${env:READER}"], "full", { READER: key });
+    await assert.rejects(plan([key, "${env:READER}"], "full", { READER: wrong }), refused);
+  });
+});
