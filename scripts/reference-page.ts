@@ -13,7 +13,7 @@ const exitMeanings: Readonly<Record<number, string>> = {
   0: "committed everywhere required",
   1: "internal error",
   2: "config refused",
-  3: "committed, with rejected rows",
+  3: "committed, with rejected rows (reserved: no stage rejects rows yet)",
   4: "source failed",
   5: "destination failed, spool kept",
   6: "integrity failure",
