@@ -29,7 +29,7 @@ describe("spool-journal", () => {
     await journal.append("one\n");
     file.write = (async (bytes: Uint8Array, at: number) => {
       if (at > 0) return refuse("ENOSPC")();
-      return write.call(file, bytes.subarray(0, 2));
+      return (write as (part: Uint8Array) => Promise<object>).call(file, bytes.subarray(0, 2));
     }) as unknown as FileHandle["write"];
     await assert.rejects(journal.append("two\n"), { code: "ENOSPC" });
     assert.equal(await readFile(path, "utf8"), "one\n");

@@ -181,6 +181,9 @@ describe("spool-store", () => {
     const path = folder.next();
     const spool = await openTestSpool(path);
     const storing = spool.store(pages[0]!, never);
+    const begun = async () =>
+      (await readdir(join(path, "incoming"))).length + (await readdir(join(path, "pages"))).length;
+    while ((await begun()) === 0) await sleep(0);
     await spool.close();
     assert.equal(spool.durable, 1);
     await storing;
