@@ -12,8 +12,7 @@ export const signatureName = "manifest.json.sig";
 export const sumsName = "SHA256SUMS";
 export const manifestFormat = "spillway/1";
 
-/** Page numbers have eight digits: names sort in page order. */
-export const maxPages = 100_000_000;
+export { maxPages } from "../stages/pages/checkpoint.ts";
 
 /** How page bytes are made of records. */
 export interface Layers {

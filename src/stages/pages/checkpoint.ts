@@ -25,6 +25,9 @@ export interface Checkpoint extends Omit<PageIdentity, "chain"> {
   readonly facts?: FinalFacts;
 }
 
+/** The most pages of an export: their numbers have eight digits, so that names sort in page order. */
+export const maxPages = 100_000_000;
+
 /** The object name of a page, counted from 0: `00000000.ndjson.zst.age`. */
 export const pageName = (page: number, extension: string): string =>
   `${String(page).padStart(8, "0")}.${extension}`;

@@ -4,15 +4,16 @@
  * holds   nothing of its own: pages are on the lease, each weighed with what sealing makes of it
  * order   kept; boundaries depend on the records alone, so the same rows make the same pages
  * ends    the last page is marked final, knows the columns and the source's proof; no records make one empty page
- * fails   budget-too-small (one page does not fit the lease)
+ * fails   budget-too-small (one page does not fit the lease) · config-invalid (more pages than the format has numbers)
  */
 import { createHash, hash } from "node:crypto";
 import * as v from "valibot";
 import { size } from "../atoms.ts";
-import { assert } from "../../errors.ts";
+import { PipelineError, assert } from "../../errors.ts";
 import type { FinalFacts, Page, RecordBatch, Span } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import type { Leased } from "../lease.ts";
+import { maxPages } from "./checkpoint.ts";
 
 /** A page needs at least this for the frame, the age header and a record worth the name. */
 const leastPageBytes = 4096;
@@ -170,6 +171,7 @@ function createIdentities() {
     { filled, records, span, extension }: Filled,
     facts?: FinalFacts,
   ): Page => {
+    refuseBeyondFormat(page);
     const content = leased.bytes.subarray(0, filled);
     const digest = hash("sha256", content, "buffer");
     chain = nextChain(chain, digest);
@@ -191,6 +193,15 @@ function createIdentities() {
     page += 1;
     return made;
   };
+}
+
+/** @throws PipelineError `config-invalid` for a page whose number the format has no name for */
+export function refuseBeyondFormat(page: number): void {
+  if (page < maxPages) return;
+  throw new PipelineError(
+    "config-invalid",
+    `chunk: the export needs more than the ${maxPages} pages that its format has numbers for; raise \`chunk.size\` and begin again with \`spillway run --restart\``,
+  );
 }
 
 /** SHA-256(chain before ‖ digest of the page's records). */

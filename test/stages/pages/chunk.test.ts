@@ -3,7 +3,12 @@ import { hash } from "node:crypto";
 import * as fc from "fast-check";
 import { createLease } from "../../../src/stages/lease.ts";
 import type { Page, RecordBatch } from "../../../src/stages/nouns.ts";
-import { chunk, nextChain, pageWeight } from "../../../src/stages/pages/chunk.ts";
+import {
+  chunk,
+  nextChain,
+  pageWeight,
+  refuseBeyondFormat,
+} from "../../../src/stages/pages/chunk.ts";
 import { checkStageContract, testContext } from "../../contract/stage-contract.ts";
 import { recordBatches, sourceEnd, stream } from "../../fixtures/pipelines.ts";
 
@@ -54,6 +59,14 @@ describe("chunk", () => {
         assert.deepEqual(pages[0]!.facts, { columns: [], end: sourceEnd(0) });
       },
     },
+  });
+
+  it("refuses the page that the format has no number for, and says what to raise", () => {
+    refuseBeyondFormat(99_999_999);
+    assert.throws(() => refuseBeyondFormat(100_000_000), {
+      code: "config-invalid",
+      message: /100000000 pages.*raise `chunk.size`/,
+    });
   });
 
   it("makes pages of 1 MiB unless told otherwise, of 4 KiB at least and 256 MiB at most", () => {
