@@ -14,7 +14,9 @@ export interface Held {
 
 /** The right way to look at a stage depends on what it takes and gives. */
 export function createHeld(takes: Kind, gives: Kind): Held {
-  return isPaged(takes) && isPaged(gives) ? heldPages() : heldInHand();
+  // A durable page lies on the disk: the stage that made it so has only the next one in hand.
+  if (gives === "durable") return heldInHand(() => 0);
+  return isPaged(takes) && isPaged(gives) ? heldPages() : heldInHand((size) => size);
 }
 
 /** Page in, page out, in order: a page that comes out ends all before it too, so dropped pages do not pile up. */
@@ -49,7 +51,7 @@ function heldPages(): Held {
 }
 
 /** Anything else: the item being worked on, and the one made from it until the next is asked for. */
-function heldInHand(): Held {
+function heldInHand(weightGiven: (size: number) => number): Held {
   let input = 0;
   let output = 0;
   let peakBytes = 0;
@@ -70,7 +72,7 @@ function heldInHand(): Held {
       note();
     },
     gave(_item, size) {
-      output = size;
+      output = weightGiven(size);
       note();
     },
   };

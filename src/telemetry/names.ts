@@ -54,6 +54,10 @@ export const attributes = {
   bottleneck: attribute("spillway.run.bottleneck", "The stage with the largest busy share."),
   fattest: attribute("spillway.run.fattest", "The stage that held the most bytes at once."),
   pages: attribute("spillway.run.pages", "Pages that left `chunk`."),
+  pagesCutShort: attribute(
+    "spillway.run.pages.cut_short",
+    "Pages followed from their upload on only, because too many waited for it.",
+  ),
   stage: attribute("spillway.stage.name", "Name of the stage."),
   stageRows: attribute("spillway.stage.rows", "Rows or records the stage gave on."),
   stageBytes: attribute("spillway.stage.bytes", "Bytes the stage gave on."),

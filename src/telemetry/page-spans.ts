@@ -1,6 +1,7 @@
 /**
  * A page's journey as one branch of the trace: `page` from leaving `chunk` to its receipt, and in it `seal`, `spool`
- * and `upload`. A page that is dropped on the way (it is durable already) leaves no span.
+ * and `upload`. A page that is dropped on the way (it is durable already) leaves no span. While too many pages wait
+ * for the upload, further ones are followed from their upload on only; the run's span says how many.
  */
 import type { Context, Span, Tracer } from "@opentelemetry/api";
 import type { DurablePage, Page } from "../stages/nouns.ts";
@@ -14,6 +15,8 @@ import { formatTraceparent } from "./traceparent.ts";
 export interface PageSpans {
   took(stage: StageInfo, item: unknown): void;
   gave(stage: StageInfo, item: unknown): void;
+  /** Pages whose way before the upload was not followed, because too many were open. */
+  readonly cutShort: number;
   /** Ends what is still open as aborted. */
   abort(): void;
 }
@@ -28,10 +31,14 @@ interface Journey {
 /** More pages than this never wait between `chunk` and the next stage; older ones were dropped there. */
 const birthsKept = 1024;
 
+/** Open journeys cost memory, and a spool may hold any number of pages. */
+const journeysKept = 1024;
+
 /** @param run the context of the run's span, whose children the pages become */
 export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
   const births = new Map<number, number>();
   const journeys = new Map<number, Journey>();
+  let cutShort = 0;
 
   const journeyOf = (page: AnyPage): Journey => {
     const known = journeys.get(page.page);
@@ -43,10 +50,21 @@ export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
     return journey;
   };
 
+  /** The upload has few pages at once: it is always followed. */
+  const isTooMany = (role: Role, page: AnyPage): boolean => {
+    if (role === "upload" || journeys.has(page.page) || journeys.size < journeysKept) return false;
+    if (role === "spool") cutShort += 1;
+    return true;
+  };
+
   return {
+    get cutShort() {
+      return cutShort;
+    },
     took(stage, item) {
       const role = roleOf(stage);
       if (role === undefined || role === "chunk" || !isPage(item)) return;
+      if (isTooMany(role, item)) return;
       const journey = journeyOf(item);
       if (role === "seal") return;
       journey.legs.set(role, startLeg(tracer, journey, role));

@@ -246,9 +246,20 @@ describe("the numbers of a run", () => {
 
   it("do not pile up when pages are dropped on the way", async () => {
     const watch = await quietWatch();
-    const info = { name: "spool", takes: "sealed" as Kind, gives: "durable" as Kind };
+    const info = { name: "seal", takes: "pages" as Kind, gives: "sealed" as Kind };
     await drain(watch.wrap(info, pages(100), keepEveryTenth));
     assert.equal(watch.stats()[0]?.peakHeldBytes, 10 * 1000);
+  });
+
+  it("count what a spool has in hand, not what waits on its disk", async () => {
+    const watch = await quietWatch();
+    const info = { name: "spool", takes: "sealed" as Kind, gives: "durable" as Kind };
+    await drain(
+      watch.wrap(info, pages(100), async function* (input) {
+        yield* await Array.fromAsync(input);
+      }),
+    );
+    assert.equal(watch.stats()[0]?.peakHeldBytes, 1000);
   });
 
   it("name no bottleneck before anything has worked", async () => {

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { ROOT_CONTEXT, type Tracer } from "@opentelemetry/api";
+import type { Kind } from "../../src/stages/nouns.ts";
+import { createPageSpans } from "../../src/telemetry/page-spans.ts";
+
+const info = (name: string, takes: Kind, gives: Kind) => ({ name, takes, gives });
+const spool = info("spool", "sealed", "durable");
+const upload = info("upload", "durable", "receipts");
+
+/** Counts spans that are open; nothing else of a tracer is asked for here. */
+function countingTracer() {
+  const tally = { open: 0, most: 0, names: [] as string[] };
+  const startSpan = (name: string) => {
+    tally.open += 1;
+    tally.most = Math.max(tally.most, tally.open);
+    tally.names.push(name);
+    return {
+      setAttribute: () => undefined,
+      setStatus: () => undefined,
+      end: () => void (tally.open -= 1),
+      spanContext: () => ({ traceId: "1".repeat(32), spanId: "2".repeat(16), traceFlags: 1 }),
+    };
+  };
+  return { tally, tracer: { startSpan } as unknown as Tracer };
+}
+
+describe("page-spans", () => {
+  it("keeps a bounded number of spans open, however many pages wait, and counts the rest", () => {
+    const { tally, tracer } = countingTracer();
+    const pages = createPageSpans(tracer, ROOT_CONTEXT);
+    const page = (number: number) => ({ page: number, records: 1, bytes: 1, sealedBytes: 1 });
+    for (let number = 0; number < 5000; number += 1) pages.took(spool, page(number));
+    assert.equal(tally.most, 2 * 1024);
+    assert.equal(pages.cutShort, 5000 - 1024);
+    for (let number = 0; number < 5000; number += 1) {
+      pages.gave(spool, page(number));
+      pages.took(upload, page(number));
+      pages.gave(upload, page(number));
+    }
+    assert.equal(tally.open, 0);
+    assert.equal(tally.names.filter((name) => name === "upload").length, 5000);
+  });
+});
