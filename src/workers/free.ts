@@ -3,13 +3,33 @@
 // Node hands out slices of one shared pool for small Buffers; memory larger than this is never that pool.
 const poolBytesAtMost = 128 * 1024;
 
+const isOwnedWhole = (view: Uint8Array): boolean =>
+  view.buffer instanceof ArrayBuffer && view.byteLength === view.buffer.byteLength;
+
 /**
  * Gives the memory below `view` back at once; the view is empty afterwards. Does nothing where the memory is shared
- * or may belong to others too. Call it only with memory that nobody else looks at.
+ * or `view` is only a part of it: the rest may belong to others. Call it only with memory that nobody else looks at.
  */
 export function freeBuffer(view: Uint8Array): void {
   const memory = view.buffer;
-  if (!(memory instanceof ArrayBuffer)) return;
-  const ownedWhole = view.byteLength === memory.byteLength && view.byteLength > 0;
-  if (ownedWhole || memory.byteLength > poolBytesAtMost) memory.transfer(0);
+  if (memory instanceof ArrayBuffer && isOwnedWhole(view) && view.byteLength > 0)
+    memory.transfer(0);
+}
+
+/**
+ * The same for what zlib has just returned: a view on the larger memory it wrote to, which it gave to nobody else.
+ * Small results may lie in Node's pool and are left to the garbage collector.
+ */
+export function freeZlibOutput(view: Uint8Array): void {
+  const memory = view.buffer;
+  if (memory instanceof ArrayBuffer && memory.byteLength > poolBytesAtMost) memory.transfer(0);
+  else freeBuffer(view);
+}
+
+/** What zlib has just returned, in memory that holds nothing else; a copy where it is not so already. */
+export function ownZlibOutput(view: Uint8Array): Uint8Array {
+  if (isOwnedWhole(view)) return view;
+  const bytes = new Uint8Array(view);
+  freeZlibOutput(view);
+  return bytes;
 }

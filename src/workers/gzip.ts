@@ -6,7 +6,7 @@
  */
 import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 import { PipelineError } from "../errors.ts";
-import { freeBuffer } from "./free.ts";
+import { freeZlibOutput, ownZlibOutput } from "./free.ts";
 
 // ID1 ID2, CM = deflate, FLG = FEXTRA, MTIME = 0, XFL = 0, OS = 255.
 const head = Uint8Array.of(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255);
@@ -30,7 +30,7 @@ export function encodeGzip(content: Uint8Array, identity: Uint8Array, level: num
   bytes.set(body, identityAt + identity.length);
   view.setUint32(bytes.length - 8, crc32(content), true);
   view.setUint32(bytes.length - 4, content.length, true);
-  freeBuffer(body);
+  freeZlibOutput(body);
   return bytes;
 }
 
@@ -74,7 +74,7 @@ function inflate(body: Uint8Array, contentBytes: number) {
       maxOutputLength: Math.max(1, contentBytes),
       chunkSize: contentBytes + 64,
     }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
-    return { content: inflated.buffer, consumedBytes: inflated.engine.bytesWritten };
+    return { content: ownZlibOutput(inflated.buffer), consumedBytes: inflated.engine.bytesWritten };
   } catch (cause) {
     throw damaged("does not decompress", cause);
   }

@@ -6,7 +6,7 @@
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { PipelineError } from "../errors.ts";
-import { freeBuffer } from "./free.ts";
+import { freeZlibOutput, ownZlibOutput } from "./free.ts";
 
 /** The skippable frame that holds a page identity: magic 0x184D2A53, little endian. */
 export const skippableMagic = 0x184d2a53;
@@ -34,7 +34,7 @@ export function encodeZstd(content: Uint8Array, identity: Uint8Array, level: num
   view.setUint32(4, identity.length, true);
   bytes.set(identity, skippableHeadBytes);
   bytes.set(frame, skippableHeadBytes + identity.length);
-  freeBuffer(frame);
+  freeZlibOutput(frame);
   return bytes;
 }
 
@@ -57,10 +57,11 @@ export function decodeZstd(frame: Uint8Array, contentBytes: number): Uint8Array 
   }
   if (layout.endBytes !== frame.length) throw damaged("has bytes after its zstd frame");
   try {
-    return zstdDecompressSync(frame, {
+    const content = zstdDecompressSync(frame, {
       maxOutputLength: Math.max(1, contentBytes),
       chunkSize: contentBytes + 64,
     });
+    return ownZlibOutput(content);
   } catch (cause) {
     throw damaged("does not decompress", cause);
   }
