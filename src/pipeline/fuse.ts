@@ -25,7 +25,7 @@ export interface PhysicalStage {
   readonly from: readonly string[];
   readonly takes: Kind;
   readonly gives: Kind;
-  holds(pageBytes: number): number;
+  holds(pageBytes: number, threads: number): number;
   open(ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown>;
 }
 
@@ -83,7 +83,7 @@ function single(
     from: [name],
     takes: definition.takes,
     gives: definition.gives,
-    holds: (pageBytes) => definition.holds(config, pageBytes),
+    holds: (pageBytes, threads) => definition.holds(config, pageBytes, threads),
     open,
   };
 }
@@ -97,8 +97,11 @@ const opensTexts = (definition: AnyStage, next: ConfiguredStage | undefined): bo
 function together(group: readonly ConfiguredStage[], pageBytes: number): PhysicalStage {
   const from = group.map(({ name }) => name);
   if (group[0]!.definition === postgres) return wirePostgres(group[0]!, group[1]!, pageBytes);
-  const holds = (pageBytes: number) =>
-    group.reduce((sum, { definition, config }) => sum + definition.holds(config, pageBytes), 0);
+  const holds = (pageBytes: number, threads: number) =>
+    group.reduce(
+      (sum, { definition, config }) => sum + definition.holds(config, pageBytes, threads),
+      0,
+    );
   if (group[0]!.definition === compress) {
     const work = {
       compress: compressWork(group[0]!.config as never),

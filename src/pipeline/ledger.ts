@@ -57,7 +57,7 @@ export function drawLedger(
     });
   }
   for (const stage of stages) {
-    const bytes = stage.holds(pageBytes);
+    const bytes = stage.holds(pageBytes, threads);
     if (bytes > 0) lines.push({ name: stage.name, bytes, why: "held by the stage" });
   }
   const fixed = lines.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -90,7 +90,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
       threads: ledger.threads,
       stages: physical.map(({ holds, open: _open, ...stage }) => ({
         ...stage,
-        holdsBytes: holds(pageBytes),
+        holdsBytes: holds(pageBytes, ledger.threads),
       })),
       ledger: ledger.lines,
       notes: [...notes, ...explainPath(configured)],

@@ -53,8 +53,8 @@ export interface StageDefinition<
   readonly shorthand?: string;
   readonly takes: Takes;
   readonly gives: Gives;
-  /** Bytes at most that the stage keeps beside the lease, as a function of its config and the run's page size. */
-  holds(config: InferOutput<Schema>, pageBytes: number): HeldBytes;
+  /** Bytes at most that the stage keeps beside the lease: by its config, the run's page size and its worker threads. */
+  holds(config: InferOutput<Schema>, pageBytes: number, threads: number): HeldBytes;
   /**
    * Runs once, with complete and valid config. Owns what it opens and closes it when its generator is returned
    * or `ctx.signal` fires.

@@ -156,7 +156,7 @@ function checkConfig<T extends Kind, G extends Kind>(check: StageCheck<T, G>): v
     for (const [key, schema] of Object.entries(entries)) {
       assert.ok(describes(schema), `${key} has no description`);
     }
-    const held = stage.holds(v.parse(stage.config, config()), pageBytes);
+    const held = stage.holds(v.parse(stage.config, config()), pageBytes, 2);
     assert.ok(Number.isSafeInteger(held) && held >= 0, `holds ${held}`);
   });
 }
@@ -287,7 +287,7 @@ function start<T extends Kind, G extends Kind>(
   const ctx = testContext(context?.());
   const parsed: unknown = v.parse(stage.config, config());
   const output = stage.open(parsed, ctx, iterate(makeInput(ctx) ?? []));
-  return { output, context: ctx, holds: stage.holds(parsed, pageBytes) };
+  return { output, context: ctx, holds: stage.holds(parsed, pageBytes, 2) };
 }
 
 async function* iterate<Item>(items: Input<Item>): AsyncGenerator<Item> {

@@ -20,6 +20,8 @@ const recipient = v.pipe(
   v.regex(/^(age1[0-9a-z]+|\$\{.*\})$/, "expected a public key that starts with age1"),
 );
 
+const expectedReaders = "expected `to` with public keys, `passphrase`, or the word none";
+
 const config = v.union(
   [
     v.strictObject({
@@ -43,12 +45,12 @@ const config = v.union(
     }),
     v.strictObject({
       mode: v.pipe(
-        v.literal("none"),
+        v.literal("none", expectedReaders),
         v.description("`encrypt: none`: pages are stored readable by anyone"),
       ),
     }),
   ],
-  "expected `to` with public keys, `passphrase`, or the word none",
+  expectedReaders,
 );
 
 export const encrypt = defineStage({
@@ -59,7 +61,7 @@ export const encrypt = defineStage({
   shorthand: "mode",
   takes: "frames",
   gives: "sealed",
-  holds: (config) => ("passphrase" in config ? 2 * scryptBytes : 0),
+  holds: (config, _pageBytes, threads) => ("passphrase" in config ? threads * scryptBytes : 0),
   open: (config, ctx, input) => sealPages(encryptWork(config), ctx, input),
 });
 

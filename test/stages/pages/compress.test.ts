@@ -60,4 +60,33 @@ describe("compress", () => {
     assert.deepEqual(compressWork({ codec: "zstd", level: 19 }), { codec: "zstd", level: 19 });
     assert.deepEqual(compressWork({ codec: "gzip", level: 19 }), { codec: "gzip", level: 9 });
   });
+
+  it("holds in every thread what its level needs, and no more than pages can use", () => {
+    const MiB = 2 ** 20;
+    const held = (level: number, pageBytes: number, codec: "zstd" | "gzip" | "none" = "zstd") =>
+      compress.holds({ codec, level }, pageBytes, 1);
+    // The growth of the peak, measured with `zstdCompressSync`.
+    const measured = [
+      [3, 1, 1.0],
+      [6, 1, 2.8],
+      [9, 1, 10.2],
+      [12, 1, 10.3],
+      [15, 1, 16.2],
+      [19, 1, 16.8],
+      [9, 4, 11],
+      [12, 4, 41.5],
+      [15, 8, 66.8],
+      [19, 8, 83],
+      [19, 0.25, 4.8],
+    ] as const;
+    for (const [level, pageMiB, peakMiB] of measured) {
+      const bytes = held(level, pageMiB * MiB);
+      assert.ok(bytes >= peakMiB * MiB, `level ${level}, ${pageMiB} MiB: ${bytes}`);
+      assert.ok(bytes <= 3.1 * peakMiB * MiB, `level ${level}, ${pageMiB} MiB: ${bytes}`);
+    }
+    assert.deepEqual([held(1, MiB), held(9, MiB, "none")], [0, 0]);
+    assert.ok(held(9, MiB, "gzip") > 0);
+    const config = { codec: "zstd", level: 19 } as const;
+    assert.equal(compress.holds(config, MiB, 4), 4 * held(19, MiB));
+  });
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
 import * as v from "valibot";
+import { checkConfig } from "../../../src/pipeline/check-config.ts";
 import type { Page } from "../../../src/stages/nouns.ts";
 import { encrypt, encryptWork } from "../../../src/stages/pages/encrypt.ts";
 import { generateAgeIdentity, identityToRecipient, openAge } from "../../../src/workers/age.ts";
@@ -71,9 +72,21 @@ describe("encrypt", () => {
       assert.equal(v.safeParse(encrypt.config, config).success, false, JSON.stringify(config));
   });
 
-  it("counts the memory of scrypt for a passphrase, nothing for keys", () => {
-    assert.equal(encrypt.holds({ to: ["age1qq"] }, 1), 0);
-    assert.ok(encrypt.holds({ passphrase: "long enough for it" }, 1) >= 2 ** 24);
+  it("says what it expects where a bare key stands", () => {
+    const { problems } = checkConfig(encrypt.config, { mode: to }, ["encrypt"], "full");
+    assert.deepEqual(
+      problems.map(({ message }) => message),
+      ["expected `to` with public keys, `passphrase`, or the word none"],
+    );
+  });
+
+  it("counts the memory of scrypt in every thread for a passphrase, nothing for keys", () => {
+    assert.equal(encrypt.holds({ to: ["age1qq"] }, 1, 4), 0);
+    for (const threads of [1, 4])
+      assert.equal(
+        encrypt.holds({ passphrase: "long enough for it" }, 1, threads),
+        threads * 2 ** 24,
+      );
   });
 
   it("fails with the code of a key that is none, and returns all memory", async () => {

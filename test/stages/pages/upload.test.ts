@@ -54,7 +54,7 @@ describe("upload", () => {
     checkStageContract({
       stage: Object.assign({}, upload, {
         name: "upload",
-        holds: (config: v.InferOutput<typeof upload.config>) => upload.holds(config, pageBytes),
+        holds: (config: v.InferOutput<typeof upload.config>) => upload.holds(config, pageBytes, 2),
       }),
       config: () => ({ to: "./out" }),
       required: ["to"],
@@ -136,7 +136,7 @@ describe("upload", () => {
 
   it("holds a sealed page for each upload under way", () => {
     const config = v.parse(upload.config, { to: "./out", concurrency: 4 });
-    assert.equal(upload.holds(config, 1000), 4 * (pageWeight(1000) - 1000));
+    assert.equal(upload.holds(config, 1000, 2), 4 * (pageWeight(1000) - 1000));
   });
 
   it("tells the destination its deadline and what it was given of S3, and nothing else", () => {
