@@ -57,7 +57,7 @@ export function startRunSpans({ tracer, parent, pipeline, ...init }: RunSpansIni
       stages.delete(stage);
     },
     end(facts, error) {
-      if (pages?.cutShort) run.setAttribute(attributes.pagesCutShort.name, pages.cutShort);
+      run.setAttribute(attributes.pagesCutShort.name, pages?.cutShort ?? 0);
       pages?.abort();
       for (const [stage, span] of stages)
         span.setAttributes(attributesOf(stage.stats())).end(epochMillis());
