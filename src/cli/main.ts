@@ -75,4 +75,7 @@ process.stderr.on("error", () => {});
 // Node's own way to tell of it would print messages that may quote rows.
 process.on("uncaughtException", (error) => void fail(error).then((code) => process.exit(code)));
 
-process.exit(await main(args).catch(fail));
+const code = await main(args).catch(fail);
+// What was written last may still be on its way to a pipe.
+await new Promise((flushed) => process.stdout.write("", flushed));
+process.exit(code);

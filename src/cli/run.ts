@@ -1,4 +1,5 @@
 /** `spillway run`: plan → export → receipt, with progress; stopped cleanly it goes on when called again. */
+import { Console } from "node:console";
 import { loadPipeline } from "../pipeline/load.ts";
 import type { Pipeline } from "../pipeline/define.ts";
 import { run as runPipeline } from "../pipeline/run.ts";
@@ -26,6 +27,8 @@ export const run: Verb = {
     "7 another run is under way, 75 stopped and resumable, 1 a defect of spillway.",
   ],
   async run(call) {
+    // A module of the user's may print; standard output is for our document alone.
+    Object.assign(console, new Console(process.stderr, process.stderr));
     const pipeline = await loadPipeline(call.argument);
     try {
       const summary = await exportPipeline(pipeline, call);

@@ -75,7 +75,7 @@ function verifiedText(report: VerifyReport, { green, bold, dim, yellow }: Paint)
     ["signed by", pinned ? signed : `${signed} ${yellow("not compared: give --signer")}`],
   ].map(([name = "", fact = ""]) => [dim(name), fact]);
   return [
-    `${green("✔")} ${bold(pipeline ?? "")}: ${bold(formatCount(records))} records, whole and unchanged`,
+    `${green("✔")} ${bold(pipeline ?? "")}: ${bold(formatCount(records))} records, ${level === "quick" ? "complete by its signed list" : "whole and unchanged"}`,
     ...alignColumns(facts),
   ].join("\n");
 }

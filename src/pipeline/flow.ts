@@ -5,7 +5,7 @@
  * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
  * A stage that does not close is waited for a while and then left behind.
  */
-import { PipelineError, isAbort } from "../errors.ts";
+import { PipelineError, isAbort, systemCode } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, RowBatch } from "../stages/nouns.ts";
@@ -155,6 +155,12 @@ function stopReason(reason: unknown): PipelineError {
 /** Anything that is not ours is a defect of ours; it is told as such, with its stack kept as the cause. */
 function named(error: unknown): PipelineError {
   if (error instanceof PipelineError) return error;
+  const code = systemCode(error);
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new PipelineError("disk-full", "the disk is full; make room and run again", {
+      cause: error,
+    });
+  }
   const kind = error instanceof Error ? error.constructor.name : typeof error;
   return new PipelineError(
     "internal",

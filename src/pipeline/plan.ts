@@ -71,6 +71,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   const configured = configure(valid, baseDir);
   refuseMisfits(configured, valid, pipeline);
   refuseStandIns(configured);
+  refuseHiddenNone(pipeline);
   const configs = new Map(configured.map(({ name, config }) => [name, config]));
   const pageBytes = sizeOr((configs.get("chunk") as { size: unknown }).size);
   const { stages: physical, notes } = fuseStages(configured, options.apart, pageBytes);
@@ -165,6 +166,21 @@ function refuseStandIns(stages: readonly ConfiguredStage[]): void {
     "config-invalid",
     `stages: ${absent.map((name) => `\`${name}\``).join(", ")} must be there; no stage of your own can take its place`,
   );
+}
+
+/** Encryption is off by the word alone: a variable that is not set must not mean plaintext. */
+function refuseHiddenNone({ spec, locate }: Pipeline): void {
+  for (const [index, stage] of spec.stages.entries()) {
+    const written = stage["encrypt"];
+    const mode =
+      typeof written === "string" ? written : (written as { mode?: unknown } | null)?.mode;
+    if (typeof mode !== "string" || measureReference(mode) === "none") continue;
+    const place = locate ? `${printPlace(locate(["stages", index, "encrypt"]))}: ` : "";
+    throw new PipelineError(
+      "config-invalid",
+      `${place}encrypt: expected \`to\` with public keys, \`passphrase\`, or the plain word none; a reference cannot turn encryption off`,
+    );
+  }
 }
 
 function sizeOr(size: unknown): number {

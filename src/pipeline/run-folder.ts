@@ -8,6 +8,7 @@ import { createHash, createHmac, randomBytes } from "node:crypto";
 import { lstat, readFile, readdir, rm, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
+import { nextRunId } from "./run-id.ts";
 import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
 import { takeLock } from "../stages/pages/spool-lock.ts";
 
@@ -93,8 +94,8 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
   try {
     const lastPath = lastName(init.destination);
     const last = await readJson<LastCommit>(join(path, lastPath));
-    let found = await readJson<RunRecord>(join(path, "run.json"));
-    if (found && init.restart) {
+    let found = await readRecord(path, init.restart);
+    if (found && (init.restart || (!isSame(found, init) && !(await hasPages(path))))) {
       await discard(path, found);
       found = undefined;
     }
@@ -138,18 +139,6 @@ function begin(init: RunFolderInit, last: LastCommit | undefined): RunRecord {
   };
 }
 
-/** Sorts by time to the millisecond, and after the run before it even when the clock went back. */
-function nextRunId(started: string, before: string): string {
-  const id = (moment: string) =>
-    `${moment.replace(/[-:.]/g, "")}-${randomBytes(4).toString("hex")}`;
-  const made = id(started);
-  if (made > before) return made;
-  const [, year, month, day, hour, minute, second, millis] =
-    /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z/.exec(before) ?? [];
-  const later = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}.${millis}Z`) + 1;
-  return Number.isNaN(later) ? made : id(new Date(later).toISOString());
-}
-
 const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): string =>
   createHmac("sha256", Buffer.from(key, "hex"))
     .update(JSON.stringify([meaning, destination]))
@@ -159,6 +148,26 @@ const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): stri
 const lastName = (destination: string): string =>
   `last-${createHash("sha256").update(destination).digest("hex").slice(0, 16)}.json`;
 
+/** A record that cannot be read stops a run, but not one that discards it. */
+async function readRecord(path: string, restart: boolean): Promise<RunRecord | undefined> {
+  try {
+    return await readJson<RunRecord>(join(path, "run.json"));
+  } catch (error) {
+    if (!restart) throw error;
+    return undefined;
+  }
+}
+
+const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
+  found.version === 1 && found.meaning === sealMeaning(found.key, init);
+
+/** Whether an attempt got so far that discarding it would lose something. */
+async function hasPages(path: string): Promise<boolean> {
+  const pages = await readdir(join(path, "pages")).catch(() => []);
+  const journal = await lstat(join(path, "acks.ndjson")).catch(() => undefined);
+  return pages.length > 0 || (journal?.size ?? 0) > 0;
+}
+
 function refuseChanges(found: RunRecord, init: RunFolderInit): void {
   if (found.version !== 1) {
     throw new PipelineError(
@@ -166,7 +175,7 @@ function refuseChanges(found: RunRecord, init: RunFolderInit): void {
       `run ${found.runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,
     );
   }
-  if (found.meaning === sealMeaning(found.key, init)) return;
+  if (isSame(found, init)) return;
   throw new PipelineError(
     "config-changed",
     `the stages, what they refer to, or the destination have changed since run ${found.runId} began; restore them to go on with it, or discard it with --restart`,

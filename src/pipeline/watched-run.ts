@@ -96,7 +96,7 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
       const { droppedSpans, exportErrors } = await telemetry.shutdown(flushMillis);
       removeGauges();
       if (droppedSpans > 0)
-        init.log.warn(`telemetry: ${droppedSpans} spans were dropped; the collector was too slow`);
+        init.log.warn(`telemetry: ${droppedSpans} spans could not be delivered to the collector`);
       if (exportErrors > 0)
         init.log.warn(
           `telemetry: ${exportErrors} exports failed; the export itself does not depend on them`,

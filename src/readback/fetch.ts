@@ -90,7 +90,27 @@ export async function fetchManifest(
   const bytes = await fetchUpTo(run, manifestName, maxManifestBytes, signal);
   const signature = await fetchUpTo(run, signatureName, maxSignatureBytes, signal);
   const verified = verifyManifestSignature(bytes, signature, pinned);
-  return { ...readManifest(bytes), ...verified, sha256: hash("sha256", bytes, "hex") };
+  const manifest = readManifest(bytes);
+  refuseMoved(run, manifest.head);
+  return { ...manifest, ...verified, sha256: hash("sha256", bytes, "hex") };
+}
+
+const ourRunId = /^\d{8}T\d{9}Z-[0-9a-f]{8}$/;
+
+/**
+ * An export under another run's or pipeline's name is a replay or a mix-up, however whole it is: the folders it is found
+ * by must be those it was signed for.
+ */
+function refuseMoved({ destination, folder }: Run, head: { run: string; pipeline: string }): void {
+  const place = `${new URL(destination.url).pathname}/${folder}`.split("/").filter(Boolean);
+  const run = decodeURIComponent(place.at(-1) ?? "");
+  const pipeline = folder.split("/").at(-2);
+  if ((ourRunId.test(run) && run !== head.run) || (pipeline ?? head.pipeline) !== head.pipeline) {
+    throw new PipelineError(
+      "integrity-failed",
+      `the manifest is signed for run ${head.run} of ${head.pipeline}, but lies under another name; it was moved, or put in another export's place`,
+    );
+  }
 }
 
 /**

@@ -110,6 +110,9 @@ async function openWith(
     fileKey ??= unwrapWithPassphrase(header.stanzas, passphrase, maxLogN);
   }
   if (!fileKey) {
+    if (identities.length === 0 && passphrase === undefined) {
+      throw new PipelineError("input-missing", "the pages are encrypted; give a key to open them");
+    }
     throw new PipelineError(
       "key-wrong",
       "no identity or passphrase given opens this page; expected one of those it was sealed to",

@@ -28,7 +28,7 @@ describe("demo", () => {
       "3,000 clinical rows",
       "encrypt: { to: age1",
       "✔ every page opened, in its place, 3,000 records counted",
-      "memory +[0-9]+ MiB of 96 MiB",
+      "memory +[0-9.]+ MiB of 96 MiB",
       "id +patient +effective",
       "sha256sum -c --quiet SHA256SUMS",
       "age -d -i .*/kept/key.txt",

@@ -51,7 +51,7 @@ describe("run", () => {
     const { code, stdout, stderr } = await desk.cli(["run", "rows.yaml"]);
     assert.equal(code, 0);
     assert.match(stdout, /^✔ rows: 6,000 rows committed in /);
-    assert.match(stdout, /memory +\d+ MiB at peak, budget 128 MiB/);
+    assert.match(stdout, /memory +[\d.]+ MiB at peak, budget 128 MiB/);
     assert.match(stdout, /sha256sum -c --quiet SHA256SUMS/);
     assert.match(stdout, /for p in \*\.ndjson\.zst; do zstd -dc "\$p"; done > rows\.ndjson/);
     assert.ok(!(stdout + stderr).includes(escape));

@@ -100,7 +100,9 @@ describe("run-folder", () => {
 
   it("refuses a run of other stages, another destination or another version, and keeps it", async () => {
     const dir = folder.next();
-    const { record, save } = await visit(dir);
+    const { path, record, save } = await visit(dir);
+    await mkdir(join(path, "pages"), { recursive: true });
+    await writeFile(join(path, "pages", "00000000.ndjson"), "");
     const refused = (more: Partial<RunFolderInit>, message: RegExp) =>
       assert.rejects(openRunFolder(initOf(dir, more)), {
         code: "config-changed",
@@ -134,6 +136,22 @@ describe("run-folder", () => {
     const next = await visit(dir);
     assert.ok(next.record.runId > future, next.record.runId);
     assert.match(next.record.runId, /^30000101T000000000Z-/);
+  });
+
+  it("lets go of an attempt that got nowhere, so that a corrected query may run", async () => {
+    const dir = folder.next();
+    const first = await visit(dir);
+    const corrected = await visit(dir, { meaning: "corrected" });
+    assert.equal(corrected.resumed, false);
+    assert.notEqual(corrected.record.runId, first.record.runId);
+  });
+
+  it("discards even a record that cannot be read, when told to", async () => {
+    const dir = folder.next();
+    const { path } = await visit(dir);
+    await writeFile(join(path, "run.json"), "");
+    await assert.rejects(visit(dir), { code: "integrity-failed" });
+    assert.equal((await visit(dir, { restart: true })).resumed, false);
   });
 
   it("does not discard a run that only its last step is missing of", async () => {

@@ -29,7 +29,7 @@ function taskOf(page: number, more: Partial<SealTask> = {}): SealTask {
 }
 
 /** A page for so many that wrapping its key takes seconds: long enough to end a worker meanwhile. */
-const slowTask = (page: number, readers = 1500) =>
+const slowTask = (page: number, readers = 3000) =>
   taskOf(page, { encrypt: { to: Array<string>(readers).fill(reader) } });
 
 const opened = (bytes: Uint8Array) =>

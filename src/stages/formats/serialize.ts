@@ -95,6 +95,13 @@ function guarded(write: () => void): void {
         "serialize: a record is longer than the 512 MiB a text can have; split it or leave the large column out",
       );
     }
+    if (error instanceof TypeError) {
+      throw new PipelineError(
+        "transform-failed",
+        "serialize: a row holds what JSON cannot say, such as an object that contains itself; give plain values",
+        { cause: error },
+      );
+    }
     throw error;
   }
 }
