@@ -249,6 +249,9 @@ describe("run", () => {
       }),
       { code: "stopped" },
     );
+    // A first attempt that made a page durable; one that got nowhere would be let go.
+    await mkdir(join(elsewhere.spool, "pages"), { recursive: true });
+    await writeFile(join(elsewhere.spool, "pages", "00000000.ndjson.zst"), "");
     await assert.rejects(moving(`${elsewhere.to}-2`), {
       code: "config-changed",
       message: /destination have changed/,

@@ -144,12 +144,12 @@ describe("verify", () => {
     await assert.rejects(verify(made.folder, "quick", "hunter2"), failsWith("config-invalid"));
   });
 
-  it("says key-wrong, and not damage, for another key and for none", async () => {
+  it("says key-wrong for another key, and asks for one where none is given: neither is damage", async () => {
     const made = await make();
     const stranger = await generateAgeIdentity();
     const attempt = verifyExport(made.folder, { level: "full", identity: stranger });
     await assert.rejects(attempt, failsWith("key-wrong"));
-    await assert.rejects(verifyExport(made.folder, { level: "full" }), failsWith("key-wrong"));
+    await assert.rejects(verifyExport(made.folder, { level: "full" }), failsWith("input-missing"));
   });
 
   describe("of a damaged export", () => {
