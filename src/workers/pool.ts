@@ -1,4 +1,5 @@
 /** Worker threads for work on bytes: the only file that knows piscina. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Piscina } from "piscina";
 import { PipelineError, isAbort } from "../errors.ts";
 import type { SealedResult, SealTask } from "./seal.ts";
@@ -20,6 +21,8 @@ export interface Pool {
 const attemptsMost = 3;
 /** A page takes milliseconds; a worker that needs this long is stuck. */
 const deadlineMillis = 120_000;
+/** Pages under way at the end are a few milliseconds from done. */
+const closeMillis = 2000;
 
 /** Starts `threads` workers and keeps them until `close`. */
 export function createPool(threads: number): Pool {
@@ -39,14 +42,23 @@ export function createPool(threads: number): Pool {
   let inFlight = 0;
   let closed = false;
 
+  const running = new Set<Promise<unknown>>();
+
   const attempt = async (task: SealTask, signal: AbortSignal): Promise<SealedResult> => {
-    const stop = stopOf(signal);
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), deadlineMillis);
+    const work = piscina.run(task, { signal: deadline.signal });
+    const settled: Promise<unknown> = work.then(
+      () => running.delete(settled),
+      () => running.delete(settled),
+    );
+    running.add(settled);
     try {
-      const answer = (await piscina.run(task, { signal: stop.signal })) as SealedResult | Failure;
+      const answer = (await unlessAborted(work, signal)) as SealedResult | Failure;
       if ("failed" in answer) throw new PipelineError(answer.failed.code, answer.failed.message);
       return answer;
     } finally {
-      stop.forget();
+      clearTimeout(timer);
     }
   };
 
@@ -67,29 +79,26 @@ export function createPool(threads: number): Pool {
     async close() {
       if (closed) return;
       closed = true;
+      const rest = new AbortController();
+      const late = sleep(closeMillis, undefined, { signal: rest.signal }).catch(() => {});
+      await Promise.race([Promise.all(running), late]);
+      rest.abort();
       await piscina.destroy();
     },
   };
 }
 
 /**
- * Fires with the run's signal or at the deadline, and leaves nothing behind: `AbortSignal.any` and `.timeout` keep
- * 2 KB a page until their timers are collected, which a run of a million pages feels.
+ * The work's answer, or the signal's reason as soon as it fires. The worker finishes its page all the same: ending a thread
+ * in the middle of zlib can end the process. (`AbortSignal.any` would keep 2 KB a page.)
  */
-function stopOf(signal: AbortSignal): { readonly signal: AbortSignal; forget(): void } {
-  const stop = new AbortController();
-  const pass = () => stop.abort(signal.reason);
-  const late = () => stop.abort(new DOMException("the deadline passed", "TimeoutError"));
-  if (signal.aborted) pass();
-  signal.addEventListener("abort", pass, { once: true });
-  const timer = setTimeout(late, deadlineMillis);
-  return {
-    signal: stop.signal,
-    forget() {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", pass);
-    },
-  };
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", stop, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
 }
 
 async function withRetries(

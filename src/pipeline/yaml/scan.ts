@@ -21,6 +21,15 @@ const silent = new Set(["space", "newline", "comment", "comma", "map-value-ind"]
 
 export const tooLarge = "the file is larger than 1 MiB; expected the few kilobytes a pipeline has";
 
+export const hasControls = (text: string): boolean => control.test(text);
+
+/** Control characters as double quotes want them, in a text that has them nowhere else. */
+export const escapeControls = (text: string): string =>
+  text.replace(
+    new RegExp(control, "g"),
+    (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+
 /** The first flaw of the text, if it has one. Reads no further than the limits. */
 export function findFlaw(text: string): Flaw | undefined {
   if (text.length > limits.characters) return { offset: 0, message: tooLarge };

@@ -19,7 +19,7 @@ import {
 } from "yaml";
 import { assert } from "../../errors.ts";
 import { printPlace, quote, refusal, type Locate, type Path, type Place } from "../problems.ts";
-import { findFlaw, limits, type Flaw } from "./scan.ts";
+import { escapeControls, hasControls, findFlaw, limits, type Flaw } from "./scan.ts";
 import { explainSyntax } from "./syntax.ts";
 
 export interface YamlTree {
@@ -31,7 +31,11 @@ export interface YamlTree {
 /** Prints plain values so that `readYaml` gives them back. */
 export function printYaml(value: unknown): string {
   // With quotes where a YAML 1.1 reader would see a boolean or a merge key.
-  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false, compat: "yaml-1.1" });
+  const options = { lineWidth: 0, aliasDuplicateObjects: false, compat: "yaml-1.1" } as const;
+  const printed = stringify(value, options);
+  if (!hasControls(printed)) return printed;
+  const quoted = { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "QUOTE_DOUBLE" } as const;
+  return escapeControls(stringify(value, { ...options, ...quoted }));
 }
 
 /**
