@@ -134,8 +134,8 @@ async function exportAndRestore(folder: string, query: string) {
   return { ...summary, digest: hash.digest("hex") };
 }
 
-// Minutes, and gigabytes on the server: run with SPILLWAY_SLOW_TESTS=1.
-const slowly = process.env["SPILLWAY_SLOW_TESTS"] ? describe : describe.skip;
+// Minutes, and gigabytes on the server: run with SPILLWAY_SLOW=1.
+const slowly = process.env["SPILLWAY_SLOW"] ? describe : describe.skip;
 slowly("rows larger than memory", function () {
   this.timeout(600_000);
   let folder = "";
