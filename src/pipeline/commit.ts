@@ -11,7 +11,7 @@ import { syncFolder, writeDurably } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
 import type { Checkpoint } from "../stages/pages/checkpoint.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
-import { signManifestFile, verifyManifestSignature } from "./manifest-signature.ts";
+import { signManifest, verifyManifestSignature } from "./manifest-signature.ts";
 import {
   manifestName,
   signatureName,
@@ -148,9 +148,8 @@ async function writeOnce(init: CommitInit, totals: Totals): Promise<void> {
     draft,
     writeManifest(headOf(init, totals.extension), entries(spool.checkpoints()), tail),
   );
-  await write(signatureName, [
-    (await signManifestFile(join(path, draft), key.privateKey)).signature,
-  ]);
+  const manifest = await readFile(join(path, draft));
+  await write(signatureName, [signManifest(manifest, key.privateKey)]);
   await rename(join(path, draft), join(path, manifestName));
   await syncFolder(path);
 }

@@ -2,8 +2,7 @@
  * Ed25519 over the exact bytes of `manifest.json`, raw, 64 bytes, in `manifest.json.sig`: what
  * `openssl pkeyutl -verify -rawin` checks. Source: RFC 8032 (PureEdDSA).
  */
-import { createPublicKey, hash, sign, verify, type KeyObject } from "node:crypto";
-import { open } from "node:fs/promises";
+import { createPublicKey, sign, verify, type KeyObject } from "node:crypto";
 import { PipelineError } from "../errors.ts";
 import { readManifest } from "./read-manifest.ts";
 
@@ -11,39 +10,9 @@ const signatureBytes = 64;
 // SubjectPublicKeyInfo of an Ed25519 key (RFC 8410) before the 32 bytes of the key itself.
 const spkiHead = Buffer.from("302a300506032b6570032100", "hex");
 
-/** Signs a manifest that is in memory. Gives 64 bytes. */
+/** Signs a manifest. Gives 64 bytes. Ed25519 reads its message twice, so the manifest is held whole. */
 export const signManifest = (bytes: Uint8Array, privateKey: KeyObject): Uint8Array =>
   sign(null, bytes, privateKey);
-
-export interface SignedManifest {
-  readonly bytes: Uint8Array;
-  readonly signature: Uint8Array;
-  /** SHA-256 of `bytes`. */
-  readonly sha256: Uint8Array;
-}
-
-/** Signs a manifest that lies in a file. Ed25519 reads its message twice, so it is held whole, but only once. */
-export async function signManifestFile(
-  path: string,
-  privateKey: KeyObject,
-): Promise<SignedManifest> {
-  const file = await open(path, "r");
-  try {
-    const { size } = await file.stat();
-    const bytes = new Uint8Array(size);
-    for (let at = 0; at < size;) {
-      const { bytesRead } = await file.read(bytes, at, size - at, at);
-      if (bytesRead === 0) {
-        throw new PipelineError("spool-failed", "manifest: the file became shorter while read");
-      }
-      at += bytesRead;
-    }
-    const signature = signManifest(bytes, privateKey);
-    return { bytes, signature, sha256: hash("sha256", bytes, "buffer") };
-  } finally {
-    await file.close();
-  }
-}
 
 /** The public half of a key as the manifest and `--signer` spell it: `ed25519:<base64 of 32 bytes>`. */
 export function publicText(key: KeyObject): string {
