@@ -115,6 +115,6 @@ const tokens = new RegExp(
 );
 
 /** The server took the query as one statement, so semicolons outside of texts can only stand at its end. */
-function dropSemicolons(query: string): string {
+export function dropSemicolons(query: string): string {
   return query.replace(tokens, (token) => (token === ";" ? " " : token));
 }

@@ -109,7 +109,7 @@ export interface OpenedQuery extends DescribedQuery {
  * @param composites whether arrays, rows and unknown types come as JSON or as the server's text
  */
 export async function openQuery(
-  config: Config,
+  config: Omit<Config, "key" | "batch">,
   signal: AbortSignal,
   composites: "json" | "text",
 ): Promise<OpenedQuery> {
@@ -158,7 +158,10 @@ const emptyBatch = (columns: readonly Column[]): RowBatch => ({
 });
 
 /** Settings that decide how values are printed and how long the server waits; only for this transaction. */
-async function beginSnapshot(session: Session, config: Config): Promise<void> {
+async function beginSnapshot(
+  session: Session,
+  config: Pick<Config, "statementTimeout" | "timeout">,
+): Promise<void> {
   const settings: Record<string, string> = {
     timezone: "UTC",
     datestyle: "ISO, YMD",

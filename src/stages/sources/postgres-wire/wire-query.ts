@@ -21,8 +21,15 @@ interface Protocol extends Omit<Connection, "bind"> {
 }
 type Listener = (bytes: Buffer) => void;
 
-export class WireQuery {
-  readonly walker: RowWalker;
+/** Makes something of an answer's bytes: what a query needs of it. */
+export interface Walker {
+  readonly output: { readonly records: number };
+  /** Takes in `chunk` from `start` on; gives where it stopped, before the end when its output must be taken first. */
+  walk(chunk: Buffer, start: number): number;
+}
+
+export class WireQuery<Walks extends Walker = RowWalker> {
+  readonly walker: Walks;
   readonly #session: Session;
   readonly #socket: Socket;
   readonly #settle: () => void;
@@ -37,7 +44,7 @@ export class WireQuery {
   #silence: NodeJS.Timeout | undefined;
 
   /** Sends the query; its answer stays unread until `next` is called. */
-  constructor(session: Session, query: Query, makeWalker: (onMessage: Listener) => RowWalker) {
+  constructor(session: Session, query: Query, makeWalker: (onMessage: Listener) => Walks) {
     const answer = createAnswer(query, {
       onEnd: (stated) => (this.#end = { stated }),
       onError: (error) => session.fail(explain(error, "query", this.walker.output.records)),
