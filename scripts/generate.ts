@@ -1,15 +1,17 @@
 /**
- * Writes what is generated from code: docs/spillway.schema.json and docs/reference.md.
+ * Writes what is generated from code: docs/spillway.schema.json, docs/reference.md and the WebAssembly of `assembly/`.
  * With `--check` it writes nothing and exits 1 when one of them is not what it would write.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { pipelineJsonSchema } from "../src/pipeline/json-schema.ts";
 import { registry } from "../src/stages/registry.ts";
+import { compileMachine } from "./compile-machine.ts";
 import { writeReference } from "./reference-page.ts";
 
 const generated = new Map([
   ["docs/spillway.schema.json", `${JSON.stringify(pipelineJsonSchema(registry), null, 2)}\n`],
   ["docs/reference.md", writeReference(registry)],
+  ["src/stages/sources/postgres-wire/machine-bytes.ts", await compileMachine()],
 ]);
 
 const isCheck = process.argv.includes("--check");

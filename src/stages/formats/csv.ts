@@ -22,13 +22,13 @@ export const csv: Format = {
     return {
       header(batch, out) {
         names = headerNames(batch);
-        out.add(names.map((name) => print(name, names.length === 1)).join(",") + "\n");
+        out.add(names.map((name) => printField(name, names.length === 1)).join(",") + "\n");
       },
       write(batch, out) {
         if (batch.shape === "tuples") {
           const alone = batch.columns.length === 1;
           for (const row of batch.rows)
-            out.add(row.map((cell) => print(cell, alone)).join(",") + "\n");
+            out.add(row.map((cell) => printField(cell, alone)).join(",") + "\n");
         } else {
           const hints = new Map(batch.columns.map((column) => [column.name, column]));
           for (const row of batch.rows) {
@@ -63,7 +63,9 @@ function documentRecord(
   hints: ReadonlyMap<string, Column>,
 ): string {
   const alone = names.length === 1;
-  return names.map((name) => print(member(row[name], hints.get(name)), alone)).join(",") + "\n";
+  return (
+    names.map((name) => printField(member(row[name], hints.get(name)), alone)).join(",") + "\n"
+  );
 }
 
 /** A boolean that came as PostgreSQL's `t` or `f` goes out as such. */
@@ -71,7 +73,8 @@ function member(value: unknown, hint: Column | undefined): unknown {
   return typeof value === "boolean" && hint?.json === "boolean" ? (value ? "t" : "f") : value;
 }
 
-function print(cell: unknown, alone: boolean): string {
+/** A cell as a field of CSV; `alone` when it is its record's only one. */
+export function printField(cell: unknown, alone: boolean): string {
   if (cell === null || cell === undefined) return "";
   const text = typeof cell === "string" ? cell : plain(valueToJson(cell));
   // A record of one cell `\.` would read as COPY's end-of-data mark.

@@ -1,16 +1,17 @@
 /**
- * One guarded connection to PostgreSQL: the only file that makes `pg` clients.
+ * One guarded connection to PostgreSQL.
  *
  * `pg` can hang when a connection dies and can mistake an error for the end of data. Here the first failure of any
  * kind (server, socket, deadline, abort) is latched in `life` for ever, every wait races against it, and a server
  * that is still busy is told to stop before we leave.
  */
-import { Client, Connection, type ConnectionConfig, type Submittable } from "pg";
+import type { Client, Connection, Submittable } from "pg";
 import type { Socket } from "node:net";
 import { formatDuration } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
+import { cancelBackend, type ClientParts, createClient } from "./postgres-client.ts";
 import { explain } from "./postgres-errors.ts";
-import { isSilentlyPlain } from "./postgres-tls.ts";
+import type { DirectSocket } from "./postgres-socket.ts";
 
 export interface SessionOptions {
   readonly url: string;
@@ -31,6 +32,13 @@ export interface Answer {
   readonly rows: readonly (readonly (string | null)[])[];
 }
 
+export interface StartedQuery {
+  readonly socket: Socket;
+  /** Absent with TLS, whose plain bytes come in buffers of their own. */
+  readonly direct?: DirectSocket["direct"];
+  settle(): void;
+}
+
 export interface Session {
   readonly options: SessionOptions;
   /** Fires once, with the first failure as its reason. */
@@ -42,30 +50,12 @@ export interface Session {
   /** Asks for the result columns of a statement without running it; none for one that gives no rows. */
   describe(sql: string): Promise<readonly Field[] | undefined>;
   /** Starts a query that answers in pieces. Until `settle` the connection counts as busy. */
-  start(query: Submittable): { readonly socket: Socket; settle(): void };
+  start(query: Submittable): StartedQuery;
   /** Ends the connection within a second or two; a busy server is cancelled first. */
   close(): Promise<void>;
 }
 
-/** What `pg` has but its types leave out. */
-interface ClientParts {
-  readonly host: string;
-  readonly port: number;
-  readonly ssl: boolean | object;
-  readonly sslNegotiation: string;
-  readonly processID: number | null;
-  readonly secretKey: number | null;
-  readonly connection: { readonly stream: Socket };
-}
-interface Messenger extends Connection {
-  connect(portOrPath: number | string, host?: string): void;
-  requestSsl(): void;
-  cancel(processID: number, secretKey: number): void;
-}
-
 const goodbyeMillis = 1000;
-const cancelMillis = 500;
-const keepAliveMillis = 10_000;
 
 /** Column texts as the server sent them: no digit, microsecond or name is lost in a parser. */
 export const rawTexts = { getTypeParser: () => (text: string) => text };
@@ -76,7 +66,7 @@ export const rawTexts = { getTypeParser: () => (text: string) => text };
  */
 export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<Session> {
   signal.throwIfAborted();
-  const client = createClient(options);
+  const { client, direct } = createClient(options);
   const parts = client as unknown as ClientParts;
   const life = new AbortController();
   const work = { open: 0, gone: false, closing: undefined as Promise<void> | undefined };
@@ -121,34 +111,10 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
       life.signal.throwIfAborted();
       work.open += 1;
       client.query(query);
-      return { socket: parts.connection.stream, settle: () => (work.open -= 1) };
+      const settle = () => (work.open -= 1);
+      return { socket: parts.connection.stream, ...(direct && { direct }), settle };
     },
   };
-}
-
-function createClient({ url, connectMillis }: SessionOptions): Client {
-  const config = {
-    connectionString: url,
-    fallback_application_name: "spillway",
-    connectionTimeoutMillis: connectMillis,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: keepAliveMillis,
-  };
-  const isPlain = (client: Client) => isSilentlyPlain(client, url, process.env);
-  try {
-    const client = new Client(config);
-    if (!isPlain(client)) return client;
-    // What the URL says goes before `ssl`, so it may be plain even now.
-    const verified = new Client({ ...config, ssl: true });
-    if (!isPlain(verified)) return verified;
-    throw new TypeError("TLS is declined in a spelling that is not ours");
-  } catch {
-    // The cause may quote the URL, which may hold a password.
-    throw new PipelineError(
-      "config-invalid",
-      "`url` cannot be read; expected postgres://user:password@host:port/database (its certificate files must exist; TLS is declined by `sslmode=disable` alone)",
-    );
-  }
 }
 
 function connect(client: Client, fail: (reason: unknown) => void): Promise<void> {
@@ -205,37 +171,6 @@ async function leave(
   const timer = setTimeout(() => stream.destroy(), goodbyeMillis);
   await client.end().catch(() => {});
   clearTimeout(timer);
-}
-
-/**
- * Sends a CancelRequest over a connection of its own, so that a server deep in a sort does not go on without us. A
- * server that waits for us ignores it and ends when our socket closes.
- */
-function cancelBackend(parts: ClientParts): Promise<void> {
-  const { processID, secretKey, host, port, ssl, sslNegotiation } = parts;
-  if (processID === null || secretKey === null) return Promise.resolve();
-  return new Promise((resolve) => {
-    const messenger = new Connection({
-      ssl,
-      sslNegotiation,
-    } as ConnectionConfig) as Messenger;
-    const finish = () => {
-      clearTimeout(timer);
-      messenger.stream.destroy();
-      resolve();
-    };
-    const timer = setTimeout(finish, cancelMillis);
-    const send = () => messenger.cancel(processID, secretKey);
-    messenger.on("error", finish);
-    messenger.once("end", finish);
-    messenger.once("sslconnect", send);
-    messenger.once("connect", () => {
-      if (!ssl) send();
-      else if (sslNegotiation !== "direct") messenger.requestSsl();
-    });
-    if (host.startsWith("/")) messenger.connect(`${host}/.s.PGSQL.${port}`);
-    else messenger.connect(port, host);
-  });
 }
 
 /** The error of a deadline: the server said nothing for too long. */

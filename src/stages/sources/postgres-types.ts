@@ -11,6 +11,8 @@ import type { Field, Session } from "./postgres-session.ts";
 
 export interface DescribedQuery {
   readonly columns: readonly Column[];
+  /** The type the server sends each column as. */
+  readonly oids: readonly number[];
   /** The query to run: as given, or wrapped where columns are converted by the server. */
   readonly sql: string;
 }
@@ -19,6 +21,8 @@ interface TypeFacts {
   readonly name: string;
   readonly converted: boolean;
 }
+
+const jsonOid = 114;
 
 /** By type OID, fixed since PostgreSQL 9.4: src/include/catalog/pg_type.dat. Every other type is quoted text. */
 const forms: Readonly<Record<number, JsonForm>> = {
@@ -72,7 +76,12 @@ export async function describeQuery(
     const form = converted[index] ? "json" : (forms[field.dataTypeID] ?? "string");
     return { name: field.name, type, json: form };
   });
-  return { columns, sql: converted.includes(true) ? convertColumns(query, converted) : query };
+  const oids = fields.map(({ dataTypeID }, index) => (converted[index] ? jsonOid : dataTypeID));
+  return {
+    columns,
+    oids,
+    sql: converted.includes(true) ? convertColumns(query, converted) : query,
+  };
 }
 
 async function readTypes(

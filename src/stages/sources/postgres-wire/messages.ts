@@ -6,6 +6,7 @@ import { formatBytes } from "../../atoms.ts";
 import { PipelineError } from "../../../errors.ts";
 
 export const dataRow = 0x44;
+const bind = 0x42;
 const errorResponse = 0x45;
 const noticeResponse = 0x4e;
 
@@ -52,14 +53,41 @@ export function cutShort(message: Buffer): void {
   message.fill(0, message.length - 2);
 }
 
+/**
+ * Bind to the unnamed statement and portal, with each result column's format of its own.
+ * @param values of the parameters, as text
+ * @param isBinary by column, whether the server sends its binary form
+ */
+export function bindMessage(
+  values: readonly (string | null)[],
+  isBinary: readonly boolean[],
+): Buffer {
+  const texts = values.map((value) => (value === null ? null : Buffer.from(value)));
+  const valueBytes = texts.reduce((sum, text) => sum + lengthBytes + (text?.length ?? 0), 0);
+  const message = Buffer.alloc(headBytes + 2 + 2 + 2 + valueBytes + 2 + 2 * isBinary.length);
+  message[0] = bind;
+  let at = message.writeInt32BE(message.length - 1, 1);
+  // Two empty names, and no formats: every parameter is text.
+  at = message.writeInt16BE(texts.length, at + 4);
+  for (const text of texts) {
+    at = message.writeInt32BE(text?.length ?? nullLength, at);
+    if (text) at += text.copy(message, at);
+  }
+  at = message.writeInt16BE(isBinary.length, at);
+  for (const binary of isBinary) at = message.writeInt16BE(binary ? 1 : 0, at);
+  return message;
+}
+
 export function refuseOtherCount(from: Buffer, at: number, expected: number): void {
   const found = (from[at + headBytes]! << 8) | from[at + headBytes + 1]!;
-  if (found === expected) return;
-  throw new PipelineError(
-    "source-failed",
-    `the server sent a row of ${found} columns; expected ${expected}, as it described them`,
-  );
+  if (found !== expected) throw otherCount(expected);
 }
+
+export const otherCount = (expected: number) =>
+  new PipelineError(
+    "source-failed",
+    `the server sent a row of another number of columns than the ${expected} it described`,
+  );
 
 export const nonsense = () =>
   new PipelineError(

@@ -5,18 +5,13 @@
  * socket. A value of any size the server can send passes in parts.
  */
 import type { InferOutput } from "valibot";
-import type { Column, RecordBatch } from "../../nouns.ts";
+import type { RecordBatch } from "../../nouns.ts";
 import type { StageContext } from "../../stage.ts";
 import { openQuery, type postgresConfig } from "../postgres.ts";
+import { recordLayouts } from "./record-layouts.ts";
 import { RowWalker } from "./data-rows.ts";
-import type { RecordLayout } from "./record-writer.ts";
+import { isBinaryKind } from "./value-kinds.ts";
 import { WireQuery } from "./wire-query.ts";
-import { csvLayout } from "./write-csv.ts";
-import { jsonLayout, ndjsonLayout } from "./write-json.ts";
-
-/** How each format of `serialize` lays out records of these columns. */
-export const recordLayouts: Readonly<Record<string, (columns: readonly Column[]) => RecordLayout>> =
-  { ndjson: ndjsonLayout, json: jsonLayout, csv: csvLayout };
 
 const leastOutputBytes = 512 * 1024;
 
@@ -38,23 +33,22 @@ export async function* readRecords(
   const opened = await openQuery(config, ctx.signal, format === "csv" ? "text" : "json");
   const { session, columns } = opened;
   try {
-    const layout = recordLayouts[format]!(columns);
+    const typed = columns.map((column, index) => ({ ...column, oid: opened.oids[index]! }));
+    const layout = recordLayouts[format]!(typed);
     const shared = { columns, extension: layout.extension };
     const { expects } = opened;
     yield { ...framing(layout.header), ...shared, ...(expects && { expects }) };
+    const isBinary = layout.columns.map(({ kind }) => isBinaryKind(kind));
     const query = new WireQuery(
       session,
-      opened,
+      { ...opened, isBinary },
       (onMessage) => new RowWalker(layout, outputBytes(pageBytes), onMessage),
     );
     const { output } = query.walker;
     try {
       for (let more = true; more;) {
         more = await query.next();
-        // No Buffer: its `slice` would not copy, and copying is how a batch is kept.
-        const bytes = new Uint8Array(output.bytes.buffer, 0, output.takeable);
-        const ends = output.ends.subarray(0, output.endCount);
-        yield { bytes, ends, framing: false, ...shared };
+        yield { bytes: output.takeable, ends: output.ends, framing: false, ...shared };
         output.take();
       }
     } finally {

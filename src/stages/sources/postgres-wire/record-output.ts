@@ -1,51 +1,44 @@
-/** Records back to back in memory that is used again, and where each of them ends. */
-import { append } from "./record-writer.ts";
-
-const firstEnds = 4096;
+/** Records back to back in the machine's memory, which is used again, and where each of them ends. */
+import type { RecordMachine } from "./record-machine.ts";
 
 export class RecordOutput {
-  readonly bytes: Buffer<ArrayBuffer>;
-  /** How far `bytes` is filled. */
-  length = 0;
-  /** Where whole records end; the first `endCount` of them count. */
-  ends = new Uint32Array(firstEnds);
-  endCount = 0;
-  /** Whole records so far, taken ones included. */
-  records = 0;
+  readonly #machine: RecordMachine;
+  #taken = 0;
 
-  constructor(capacity: number) {
-    this.bytes = Buffer.allocUnsafeSlow(capacity);
+  constructor(machine: RecordMachine) {
+    this.#machine = machine;
+  }
+
+  get length(): number {
+    return this.#machine.exports.out.value - this.#machine.outAt;
   }
 
   get room(): number {
-    return this.bytes.length - this.length;
+    return this.#machine.outBytes - this.length;
   }
 
-  append(text: Uint8Array): void {
-    this.length = append(this.bytes, this.length, text);
+  /** Where whole records end, in the bytes of `takeable`. */
+  get ends(): Uint32Array {
+    return this.#machine.ends.subarray(0, this.#machine.exports.endCount.value);
   }
 
-  endRecord(): void {
-    if (this.endCount === this.ends.length) {
-      const more = new Uint32Array(this.ends.length * 2);
-      more.set(this.ends);
-      this.ends = more;
-    }
-    this.ends[this.endCount] = this.length;
-    this.endCount += 1;
-    this.records += 1;
+  /** Whole records so far, taken ones included. */
+  get records(): number {
+    return this.#taken + this.#machine.exports.endCount.value;
   }
 
-  /** Bytes of whole records; of a record that alone fills the output, what there is of it. */
-  get takeable(): number {
-    return this.endCount > 0 ? this.ends[this.endCount - 1]! : this.length;
+  /** Whole records; of a record that alone fills the output, what there is of it. Valid until `take`. */
+  get takeable(): Uint8Array {
+    const bytes = this.ends.at(-1) ?? this.length;
+    // No Buffer: its `slice` would not copy, and copying is how a batch is kept.
+    return new Uint8Array(this.#machine.bytes.buffer, this.#machine.outAt, bytes);
   }
 
   /** The output was taken: keeps only what was not takeable. */
   take(): void {
-    const taken = this.takeable;
-    this.bytes.copyWithin(0, taken, this.length);
-    this.length -= taken;
-    this.endCount = 0;
+    const { exports } = this.#machine;
+    const { length } = this.takeable;
+    this.#taken += exports.endCount.value;
+    exports.keepFrom(length);
   }
 }

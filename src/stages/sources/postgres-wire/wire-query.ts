@@ -9,57 +9,68 @@ import type { Socket } from "node:net";
 import { assert, PipelineError } from "../../../errors.ts";
 import { countOf } from "../postgres-cursor.ts";
 import { explain } from "../postgres-errors.ts";
-import { type Session, silence } from "../postgres-session.ts";
-import type { RowWalker } from "./data-rows.ts";
+import { type Session, silence, type StartedQuery } from "../postgres-session.ts";
+import { bindMessage } from "./messages.ts";
 
 interface Query {
   readonly sql: string;
   readonly values: readonly (string | null)[];
-}
-interface Protocol extends Omit<Connection, "bind"> {
-  bind(config: { values: Query["values"] }, more: boolean): void;
+  /** By column, whether the server sends its binary form; none where it sends no rows. */
+  readonly isBinary: readonly boolean[];
 }
 type Listener = (bytes: Buffer) => void;
 
-/** Makes something of an answer's bytes: what a query needs of it. */
+/** Makes something of the bytes of an answer, in order and only while its output has room. */
 export interface Walker {
   readonly output: { readonly records: number };
-  /** Takes in `chunk` from `start` on; gives where it stopped, before the end when its output must be taken first. */
-  walk(chunk: Buffer, start: number): number;
+  /** Where a read of the socket goes, all of it, whenever everything read before has been walked. */
+  readonly inlet: Buffer;
+  readonly isEmpty: boolean;
+  /** Says that `bytes` bytes of the inlet were read, and walks them. */
+  read(bytes: number): void;
+  /** Walks on, until everything is walked or the output is full and must be taken first. */
+  walk(): void;
 }
 
-export class WireQuery<Walks extends Walker = RowWalker> {
+export class WireQuery<Walks extends Walker> {
   readonly walker: Walks;
   readonly #session: Session;
   readonly #socket: Socket;
+  readonly #direct: StartedQuery["direct"];
   readonly #settle: () => void;
   /** How `pg` reads the socket when it is not ours. */
   readonly #parse: Listener;
-  /** Read but not yet walked: one chunk, and more only if some were on their way when the socket was paused. */
+  /** Came outside the inlet and was not yet walked: one chunk, and more only if some were on their way at a pause. */
   readonly #unread: Buffer[] = [];
-  #at = 0;
+  /** Bytes of the inlet that were read and not yet walked. */
+  #inletBytes = 0;
   /** What the command tag states, once the query has ended. */
   #end: { readonly stated: number | undefined } | undefined;
   #waiting: PromiseWithResolvers<boolean> | undefined;
   #silence: NodeJS.Timeout | undefined;
 
-  /** Sends the query; its answer stays unread until `next` is called. */
+  /**
+   * Sends the query; its answer stays unread until `next` is called.
+   * @param makeWalker is given what takes every message that is none of the walker's
+   */
   constructor(session: Session, query: Query, makeWalker: (onMessage: Listener) => Walks) {
     const answer = createAnswer(query, {
       onEnd: (stated) => (this.#end = { stated }),
       onError: (error) => session.fail(explain(error, "query", this.walker.output.records)),
     });
-    const { socket, settle } = session.start(answer);
+    const { socket, direct, settle } = session.start(answer);
     const [parse, ...others] = socket.listeners("data") as Listener[];
     assert(parse && others.length === 0, "pg alone listens to its socket");
     this.walker = makeWalker(parse);
     this.#session = session;
     this.#socket = socket;
+    this.#direct = direct;
     this.#settle = settle;
     this.#parse = parse;
     session.life.addEventListener("abort", this.#onFail, { once: true });
     socket.off("data", parse);
-    socket.on("data", this.#onData);
+    if (direct) direct({ inlet: this.walker.inlet, onRead: this.#onRead });
+    else socket.on("data", this.#onRead);
     socket.pause();
   }
 
@@ -82,19 +93,26 @@ export class WireQuery<Walks extends Walker = RowWalker> {
   release(): void {
     clearTimeout(this.#silence);
     this.#session.life.removeEventListener("abort", this.#onFail);
-    this.#socket.off("data", this.#onData);
-    if (!this.#end || this.#unread.length > 0 || this.#session.life.aborted) return;
+    this.#direct?.(undefined);
+    this.#socket.off("data", this.#onRead);
+    if (!this.#end || !this.#isDry || this.#session.life.aborted) return;
     this.#socket.on("data", this.#parse);
     this.#settle();
     this.#socket.resume();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
-    this.#unread.push(chunk);
-    if (this.#waiting) {
-      this.#silence?.refresh();
-      this.#tryWalk();
-    } else this.#socket.pause();
+  get #isDry(): boolean {
+    return this.#unread.length === 0 && this.#inletBytes === 0 && this.walker.isEmpty;
+  }
+
+  readonly #onRead = (bytes: Buffer): void => {
+    if (bytes.buffer === this.walker.inlet.buffer) this.#inletBytes = bytes.length;
+    // What lies elsewhere is used after the call that brought it.
+    else this.#unread.push(this.#direct ? Buffer.from(bytes) : bytes);
+    // The output is only written to while somebody waits for it.
+    if (!this.#waiting) return void this.#socket.pause();
+    this.#silence?.refresh();
+    this.#tryWalk();
   };
 
   readonly #onFail = (): void => {
@@ -113,17 +131,31 @@ export class WireQuery<Walks extends Walker = RowWalker> {
   }
 
   #walk(): void {
-    for (let chunk = this.#unread[0]; chunk; chunk = this.#unread[0]) {
-      this.#at = this.walker.walk(chunk, this.#at);
-      if (this.#at < chunk.length) return this.#give(true);
-      this.#unread.shift();
-      this.#at = 0;
-      free(chunk);
+    this.walker.walk();
+    while (this.walker.isEmpty) {
+      const bytes = this.#inletBytes || this.#fillInlet();
+      if (bytes === 0) break;
+      this.#inletBytes = 0;
+      this.walker.read(bytes);
     }
+    if (!this.walker.isEmpty) return this.#give(true);
     if (!this.#end) return;
     const { records } = this.walker.output;
     if (this.#end.stated === records) this.#give(false);
     else this.#session.fail(miscounted(this.#end.stated, records));
+  }
+
+  /** Puts what came elsewhere into the inlet; gives how much of it. */
+  #fillInlet(): number {
+    const [chunk] = this.#unread;
+    if (!chunk) return 0;
+    const bytes = chunk.copy(this.walker.inlet);
+    if (bytes < chunk.length) this.#unread[0] = chunk.subarray(bytes);
+    else {
+      this.#unread.shift();
+      free(chunk);
+    }
+    return bytes;
   }
 
   #give(more: boolean): void {
@@ -136,14 +168,15 @@ export class WireQuery<Walks extends Walker = RowWalker> {
 
 /** What `pg` calls while the query runs. */
 function createAnswer(
-  { sql, values }: Query,
+  { sql, values, isBinary }: Query,
   on: { onEnd: (stated: number | undefined) => void; onError: (error: unknown) => void },
 ): Submittable {
   let stated: number | undefined;
   return {
-    submit(connection: Protocol) {
+    submit(connection: Connection) {
       connection.parse({ name: "", text: sql, types: [] }, true);
-      connection.bind({ values }, true);
+      // `pg` knows one format for all columns.
+      connection.stream.write(bindMessage(values, isBinary));
       connection.execute({ portal: "", rows: "0" }, true);
       connection.sync();
     },

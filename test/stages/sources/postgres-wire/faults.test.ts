@@ -4,10 +4,11 @@ import { type Socket, connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../../../src/errors.ts";
 import { openSession } from "../../../../src/stages/sources/postgres-session.ts";
-import { describeQuery } from "../../../../src/stages/sources/postgres-types.ts";
 import { RowWalker } from "../../../../src/stages/sources/postgres-wire/data-rows.ts";
+import { recordLayouts } from "../../../../src/stages/sources/postgres-wire/record-layouts.ts";
+import { describeQuery } from "../../../../src/stages/sources/postgres-types.ts";
+import { isBinaryKind } from "../../../../src/stages/sources/postgres-wire/value-kinds.ts";
 import { WireQuery } from "../../../../src/stages/sources/postgres-wire/wire-query.ts";
-import { ndjsonLayout } from "../../../../src/stages/sources/postgres-wire/write-json.ts";
 import { runSql, sharedPostgres } from "../../../servers/postgres.ts";
 import { type TcpProxy, startTcpProxy } from "../../../servers/tcp-proxy.ts";
 import { type Config, openRecords, writeRecords } from "./wire-records.ts";
@@ -298,11 +299,14 @@ describe("postgres straight to records: what the server says", () => {
     );
     for (const rows of [0, 1, 100_000]) {
       const query = `select g, 'given back' as t from generate_series(1, ${rows}) g`;
-      const { columns, sql } = await describeQuery(session, query, "json");
+      const { columns, oids, sql } = await describeQuery(session, query, "json");
+      const typed = columns.map((column, index) => ({ ...column, oid: oids[index]! }));
+      const layout = recordLayouts["ndjson"]!(typed);
+      const isBinary = layout.columns.map(({ kind }) => isBinaryKind(kind));
       const wire = new WireQuery(
         session,
-        { sql, values: [] },
-        (onMessage) => new RowWalker(ndjsonLayout(columns), 100_000, onMessage),
+        { sql, values: [], isBinary },
+        (onMessage) => new RowWalker(layout, 100_000, onMessage),
       );
       while (await wire.next()) wire.walker.output.take();
       wire.release();

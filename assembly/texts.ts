@@ -1,0 +1,140 @@
+/** Texts as JSON (RFC 8259 §7, as PostgreSQL's `escape_json` writes them) and as CSV (as COPY does). */
+import { copy, meant, put } from "./memory";
+
+const quoteMark: i32 = 0x22;
+const backslash: i32 = 0x5c;
+const space: i32 = 0x20;
+const comma: i32 = 0x2c;
+const newline: i32 = 0x0a;
+const carriageReturn: i32 = 0x0d;
+
+/** 1: `\u00xx`; otherwise the letter that follows the backslash. */
+const letters = memory.data<u8>([
+  1, 1, 1, 1, 1, 1, 1, 1, 0x62, 0x74, 0x6e, 1, 0x66, 0x72, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+  1, 1, 1, 1,
+]);
+const hexDigits = memory.data<u8>([
+  0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66,
+]);
+
+export function escapeJson(to: usize, from: usize, end: usize): usize {
+  while (from < end) {
+    const bytes = v128.load(from);
+    v128.store(to, bytes);
+    const special = v128.or(
+      i8x16.lt_u(bytes, i8x16.splat(<i8>space)),
+      v128.or(
+        i8x16.eq(bytes, i8x16.splat(<i8>quoteMark)),
+        i8x16.eq(bytes, i8x16.splat(<i8>backslash)),
+      ),
+    );
+    const bits = meant(i8x16.bitmask(special), end - from);
+    if (bits == 0) {
+      const taken = min<usize>(16, end - from);
+      from += taken;
+      to += taken;
+    } else {
+      const taken = <usize>ctz(bits);
+      from += taken;
+      to = escapeByte(to + taken, load<u8>(from));
+      from += 1;
+    }
+  }
+  return to;
+}
+
+function escapeByte(to: usize, byte: i32): usize {
+  store<u8>(to, backslash);
+  const letter: i32 = byte < space ? load<u8>(letters + byte) : byte;
+  store<u8>(to + 1, letter);
+  if (letter != 1) return to + 2;
+  store<u32>(to + 1, 0x303075);
+  to = put(to + 4, load<u8>(hexDigits + (byte >> 4)));
+  return put(to, load<u8>(hexDigits + (byte & 15)));
+}
+
+export function quoteJson(to: usize, from: usize, end: usize): usize {
+  return put(escapeJson(put(to, quoteMark), from, end), quoteMark);
+}
+
+/** A float's text: a number ends in a digit, NaN and the infinities in a letter. */
+export function floatJson(to: usize, from: usize, end: usize): usize {
+  return load<u8>(end - 1) <= 0x39 ? copy(to, from, end - from) : quoteJson(to, from, end);
+}
+
+/** JSON text; raw line breaks stand only between its tokens, where a space means the same. */
+export function onOneLine(to: usize, from: usize, end: usize): usize {
+  const start = from;
+  for (; from < end; from += 16) {
+    const bytes = v128.load(from);
+    const breaks = v128.or(
+      i8x16.eq(bytes, i8x16.splat(<i8>newline)),
+      i8x16.eq(bytes, i8x16.splat(<i8>carriageReturn)),
+    );
+    v128.store(to + (from - start), v128.bitselect(i8x16.splat(<i8>space), bytes, breaks));
+  }
+  return to + (end - start);
+}
+
+/** A field of CSV: in quotes when empty, or when a comma, quote or line break is in it. */
+export function csvField(to: usize, from: usize, end: usize): usize {
+  if (from == end) return put(put(to, quoteMark), quoteMark);
+  const start = from;
+  for (; from < end; from += 16) {
+    const bytes = v128.load(from);
+    v128.store(to + (from - start), bytes);
+    const special = v128.or(
+      v128.or(i8x16.eq(bytes, i8x16.splat(<i8>comma)), i8x16.eq(bytes, i8x16.splat(<i8>quoteMark))),
+      v128.or(
+        i8x16.eq(bytes, i8x16.splat(<i8>newline)),
+        i8x16.eq(bytes, i8x16.splat(<i8>carriageReturn)),
+      ),
+    );
+    if (meant(i8x16.bitmask(special), end - from) != 0) return quoteCsv(to, start, end);
+  }
+  return to + (end - start);
+}
+
+export function quoteCsv(to: usize, from: usize, end: usize): usize {
+  return put(doubleQuotes(put(to, quoteMark), from, end), quoteMark);
+}
+
+export function doubleQuotes(to: usize, from: usize, end: usize): usize {
+  while (from < end) {
+    const bytes = v128.load(from);
+    v128.store(to, bytes);
+    const quotes = i8x16.eq(bytes, i8x16.splat(<i8>quoteMark));
+    const bits = meant(i8x16.bitmask(quotes), end - from);
+    const taken = bits == 0 ? min<usize>(16, end - from) : <usize>ctz(bits) + 1;
+    from += taken;
+    to += taken;
+    if (bits != 0) to = put(to, quoteMark);
+  }
+  return to;
+}
+
+/** Alone on its line, `\.` would read as COPY's end of data. */
+export function csvLoneField(to: usize, from: usize, end: usize): usize {
+  const isEndOfData = end - from == 2 && load<u16>(from) == 0x2e5c;
+  return isEndOfData ? quoteCsv(to, from, end) : csvField(to, from, end);
+}
+
+/** `\x` and two digits a byte, the backslash escaped where that is due. */
+export function hexBytes(to: usize, from: usize, end: usize): usize {
+  for (; from < end; from += 1) {
+    const byte: i32 = load<u8>(from);
+    store<u8>(to, load<u8>(hexDigits + (byte >> 4)));
+    store<u8>(to + 1, load<u8>(hexDigits + (byte & 15)));
+    to += 2;
+  }
+  return to;
+}
+
+/** Sixteen bytes as 8-4-4-4-12 hexadecimal digits. */
+export function uuid(to: usize, from: usize): usize {
+  to = hexBytes(to, from, from + 4);
+  to = hexBytes(put(to, 0x2d), from + 4, from + 6);
+  to = hexBytes(put(to, 0x2d), from + 6, from + 8);
+  to = hexBytes(put(to, 0x2d), from + 8, from + 10);
+  return hexBytes(put(to, 0x2d), from + 10, from + 16);
+}

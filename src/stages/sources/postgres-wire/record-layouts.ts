@@ -1,0 +1,108 @@
+/**
+ * What records look like: NDJSON and JSON as PostgreSQL's `row_to_json` prints a row, CSV as `COPY … (FORMAT csv, HEADER)`
+ * does, byte for byte, with one exception: a value longer than `csvScanBytes` stands in quotes even where COPY, which sees
+ * it whole, would find that it needs none. Every reader of CSV takes both for the same.
+ * Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
+ */
+import type { Column } from "../../nouns.ts";
+import { csvScanBytes, printField } from "../../formats/csv.ts";
+import type { RecordLayout } from "./record-machine.ts";
+import * as kinds from "./value-kinds.ts";
+
+/** A column of a query, and the type the server describes it with. */
+export interface TypedColumn extends Column {
+  readonly oid: number;
+}
+
+/** Types whose binary form we print; every other type comes as the server's text. By OID: src/include/catalog/pg_type.dat. */
+const binaryKinds: Readonly<Record<number, number>> = {
+  16: kinds.booleanKind,
+  17: kinds.byteaKind,
+  20: kinds.int8Kind,
+  21: kinds.int2Kind,
+  23: kinds.int4Kind,
+  1082: kinds.dateKind,
+  1114: kinds.timestampKind,
+  1184: kinds.timestamptzKind,
+  1700: kinds.numericKind,
+  2950: kinds.uuidKind,
+};
+
+const jsonbOid = 3802;
+
+/** A control character becomes `\u00xx`. */
+const jsonGrowth = 6;
+/** A quote becomes two. */
+const csvGrowth = 2;
+/** Longer than any infinity of a float, which shows only in the whole. */
+const jsonWholeBytes = 256;
+
+const bytesOf = (text: string): Uint8Array => Buffer.from(text);
+const nothing = bytesOf("");
+
+function jsonKind({ oid, json }: TypedColumn): number {
+  const binary = binaryKinds[oid];
+  if (binary !== undefined) return binary;
+  if (json === "number") return kinds.jsonFloatKind;
+  if (json !== "json") return kinds.jsonStringKind;
+  // The server prints jsonb without any line break.
+  return oid === jsonbOid ? kinds.jsonAsIsKind : kinds.jsonLineKind;
+}
+
+function jsonRecords(columns: readonly TypedColumn[], after: string) {
+  return {
+    json: true,
+    columns: columns.map((column, index) => ({
+      kind: jsonKind(column),
+      before: bytesOf(`${index === 0 ? "{" : ","}${JSON.stringify(column.name)}:`),
+      none: bytesOf("null"),
+    })),
+    after: bytesOf(`${columns.length === 0 ? "{}" : "}"}${after}`),
+    growth: jsonGrowth,
+    wholeBytes: jsonWholeBytes,
+  };
+}
+
+/** One object a line. */
+const ndjson = (columns: readonly TypedColumn[]): RecordLayout => ({
+  ...jsonRecords(columns, "\n"),
+  extension: "ndjson",
+  header: nothing,
+  between: nothing,
+  footer: nothing,
+});
+
+/** One array, an object a line. */
+const json = (columns: readonly TypedColumn[]): RecordLayout => ({
+  ...jsonRecords(columns, ""),
+  extension: "json",
+  header: bytesOf("[\n"),
+  between: bytesOf(",\n"),
+  footer: bytesOf("\n]\n"),
+});
+
+function csv(columns: readonly TypedColumn[]): RecordLayout {
+  const isAlone = columns.length === 1;
+  const text = isAlone ? kinds.csvLoneTextKind : kinds.csvTextKind;
+  const names = columns.map(({ name }) => printField(name, isAlone));
+  return {
+    extension: "csv",
+    json: false,
+    columns: columns.map(({ oid }, index) => ({
+      kind: binaryKinds[oid] ?? text,
+      before: index === 0 ? nothing : bytesOf(","),
+      none: nothing,
+    })),
+    header: bytesOf(`${names.join(",")}\n`),
+    between: nothing,
+    after: bytesOf("\n"),
+    footer: nothing,
+    growth: csvGrowth,
+    wholeBytes: csvScanBytes,
+  };
+}
+
+/** How each format of `serialize` lays out records of these columns. */
+export const recordLayouts: Readonly<
+  Record<string, (columns: readonly TypedColumn[]) => RecordLayout>
+> = { ndjson, json, csv };
