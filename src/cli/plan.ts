@@ -30,6 +30,7 @@ function planText(report: PlanReport, paint: Paint): string {
     "",
     ...stageTable(report, paint),
     "",
+    ...pushedQuery(report, paint),
     bold("Memory"),
     ...ledgerTable(report, paint),
     "",
@@ -48,6 +49,14 @@ function stageTable({ stages }: PlanReport, { dim, cyan, width }: Paint): string
   ]);
   const head = ["Stage", "Takes → gives", "Holds", "Made of"].map(dim);
   return alignColumns([head, ...rows], { right: [2], width });
+}
+
+/** What was pushed, as `explain` would say it: the query before and after. */
+function pushedQuery({ pushed }: PlanReport, { bold, dim }: Paint): string[] {
+  if (!pushed) return [];
+  const show = (label: string, text: string) =>
+    text.split("\n").map((line, i) => `  ${dim((i === 0 ? label : "").padEnd(8))}${line}`);
+  return [bold("Query"), ...show("before", pushed.before), ...show("after", pushed.after), ""];
 }
 
 function ledgerTable(report: PlanReport, { dim, green, cyan, width }: Paint): string[] {

@@ -17,6 +17,8 @@ export interface ConfiguredStage {
   readonly name: string;
   readonly definition: AnyStage;
   readonly config: unknown;
+  /** The stages as written that it does the work of, itself first; only when there are others. */
+  readonly from?: readonly string[];
 }
 
 /** A stage that will run. */
@@ -72,7 +74,7 @@ function groupAt(stages: readonly ConfiguredStage[], start: number): readonly Co
 }
 
 function single(
-  { name, definition, config }: ConfiguredStage,
+  { name, definition, config, from = [name] }: ConfiguredStage,
   next: ConfiguredStage | undefined,
 ): PhysicalStage {
   const open = opensTexts(definition, next)
@@ -80,7 +82,7 @@ function single(
     : (ctx: StageContext, input: AsyncIterable<unknown>) => definition.open(config, ctx, input);
   return {
     name,
-    from: [name],
+    from,
     takes: definition.takes,
     gives: definition.gives,
     holds: (pageBytes, threads) => definition.holds(config, pageBytes, threads),
@@ -95,8 +97,9 @@ const opensTexts = (definition: AnyStage, next: ConfiguredStage | undefined): bo
   (next.config as { format: string }).format === "csv";
 
 function together(group: readonly ConfiguredStage[], pageBytes: number): PhysicalStage {
-  const from = group.map(({ name }) => name);
-  if (group[0]!.definition === postgres) return wirePostgres(group[0]!, group[1]!, pageBytes);
+  const from = group.flatMap(({ name, from = [name] }) => from);
+  if (group[0]!.definition === postgres)
+    return wirePostgres(group[0]!, group[1]!, { from, pageBytes });
   const holds = (pageBytes: number, threads: number) =>
     group.reduce(
       (sum, { definition, config }) => sum + definition.holds(config, pageBytes, threads),
@@ -125,12 +128,12 @@ function together(group: readonly ConfiguredStage[], pageBytes: number): Physica
 function wirePostgres(
   source: ConfiguredStage,
   records: ConfiguredStage,
-  pageBytes: number,
+  { from, pageBytes }: { readonly from: readonly string[]; readonly pageBytes: number },
 ): PhysicalStage {
   const { format } = records.config as { format: string };
   return {
     name: source.name,
-    from: [source.name, records.name],
+    from,
     takes: "nothing",
     gives: "records",
     holds: holdsOfRecords,

@@ -17,6 +17,16 @@ export interface PlannedStage {
   readonly holdsBytes: number;
 }
 
+/** Row stages whose work the query does instead of JavaScript. */
+export interface PushedWork {
+  /** Their names, in order. */
+  readonly stages: readonly string[];
+  /** The query as written, and what JavaScript would do to its rows. */
+  readonly before: string;
+  /** What the server is asked, by the names of columns; conditions are bound as further parameters. */
+  readonly after: string;
+}
+
 export interface PlanReport {
   readonly name: string;
   readonly memoryBytes: number;
@@ -24,6 +34,8 @@ export interface PlanReport {
   readonly pageBytes: number;
   readonly threads: number;
   readonly stages: readonly PlannedStage[];
+  /** What of the row stages runs in the source's query; null when nothing does. */
+  readonly pushed: PushedWork | null;
   readonly ledger: readonly LedgerLine[];
   /** What the planner did and why, in sentences. */
   readonly notes: readonly string[];

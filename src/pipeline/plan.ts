@@ -8,6 +8,7 @@ import { checkDestinationUrl } from "../stages/destinations/schemes.ts";
 import type { UploadConfig } from "../stages/pages/upload.ts";
 import { registry } from "../stages/registry.ts";
 import type { AnyStage } from "../stages/stage.ts";
+import { select } from "../stages/transforms/select.ts";
 import { telemetryEnv } from "../telemetry/otel-env.ts";
 import { describeMeaning, digestStages } from "./binding.ts";
 import { loadCustomStages } from "./custom-stages.ts";
@@ -16,6 +17,7 @@ import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts"
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import type { PlanReport } from "./plan-types.ts";
 import { printPlace } from "./problems.ts";
+import { pushDown } from "./pushdown.ts";
 import { measureReference } from "./references.ts";
 import type { TelemetryConfig } from "./spec.ts";
 import { resolveSpec, validateSpec, type ValidSpec, type ValidStage } from "./validate.ts";
@@ -47,7 +49,7 @@ interface SpoolConfig {
 export interface PlanOptions {
   /**
    * `full` resolves references, for a run; `none` leaves secrets alone, for reading a plan. Either gives the same plan
-   * where no reference hides a size.
+   * where no reference hides a size or a query.
    */
   readonly resolve: "full" | "none";
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -74,7 +76,10 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   refuseHiddenNone(pipeline);
   const configs = new Map(configured.map(({ name, config }) => [name, config]));
   const pageBytes = sizeOr((configs.get("chunk") as { size: unknown }).size);
-  const { stages: physical, notes } = fuseStages(configured, options.apart, pageBytes);
+  const { pushed, ...pushdown } = options.apart
+    ? { stages: configured, pushed: null, notes: [] }
+    : pushDown(configured);
+  const { stages: physical, notes } = fuseStages(pushdown.stages, options.apart, pageBytes);
   const upload = configs.get("upload") as UploadConfig;
   if (measureReference(upload.to) === "none") checkDestinationUrl(upload.to);
   const unknown = valid.unresolved.some(
@@ -93,8 +98,9 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
         ...stage,
         holdsBytes: holds(pageBytes, ledger.threads),
       })),
+      pushed,
       ledger: ledger.lines,
-      notes: [...notes, ...explainPath(configured)],
+      notes: [...pushdown.notes, ...notes, ...explainPath(pushdown.stages)],
       configDigest: digestStages(pipeline.spec),
     },
     stages: physical,
@@ -108,7 +114,8 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     telemetry: valid.telemetry,
     meaning: options.resolve === "full" ? await describeMeaning(configured, baseDir) : "",
     keepsRows: configured.every(
-      ({ definition }) => definition.takes !== "rows" || definition.gives !== "rows",
+      ({ definition }) =>
+        definition.takes !== "rows" || definition.gives !== "rows" || definition === select,
     ),
   };
 }

@@ -20,6 +20,7 @@ import { PipelineError } from "../../errors.ts";
 import type { Column, Consistency, RowBatch, SourceEnd } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { RowCursor, type RowsOfBatch } from "./postgres-cursor.ts";
+import { pushSteps, type RowStep } from "./postgres-pushdown.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
 
@@ -65,7 +66,10 @@ export const postgresConfig = v.strictObject({
   ),
 });
 
-type Config = v.InferOutput<typeof postgresConfig>;
+type Config = v.InferOutput<typeof postgresConfig> & {
+  /** What the plan lets the query do of the row stages that follow. */
+  readonly steps?: readonly RowStep[];
+};
 
 const heldBatches = 16;
 const estimateMillis = 2000;
@@ -119,12 +123,15 @@ export async function openQuery(
     const values = config.params.map((value) => (value === null ? null : String(value)));
     await beginSnapshot(session, config);
     const consistency = await readConsistency(session);
-    const described = await describeQuery(session, config.query, composites);
-    const rows = await estimateRows(session, config.query, values);
+    const { steps = [] } = config;
+    const asked = await pushSteps(session, { sql: config.query, values }, steps);
+    // Row functions have all composites as JSON, so those pushed do too.
+    const described = await describeQuery(session, asked.sql, steps[0] ? "json" : composites);
+    const rows = await estimateRows(session, asked.sql, asked.values);
     return {
       ...described,
       session,
-      values,
+      values: asked.values,
       ...(rows !== undefined && { expects: { rows, exact: false } }),
       async finish(rows) {
         await commit(session);

@@ -42,9 +42,15 @@ export function setMember(row: Row, name: string, value: unknown): void {
     });
 }
 
-const checked = new WeakSet<readonly Column[]>();
+/** Columns as an object has members: each name once, those that read as array indexes first, by number. */
+export const inMemberOrder = <Named extends { readonly name: string }>(
+  columns: readonly Named[],
+): readonly Named[] => Object.values(Object.fromEntries(columns.map((one) => [one.name, one])));
 
-function refuseDoubles(columns: readonly Column[]): void {
+const checked = new WeakSet<readonly object[]>();
+
+/** @throws PipelineError `transform-failed` when two columns share a name: an object can hold only one. */
+export function refuseDoubles(columns: readonly Pick<Column, "name">[]): void {
   if (checked.has(columns)) return;
   const names = new Set<string>();
   for (const { name } of columns) {

@@ -9,6 +9,7 @@
 import * as v from "valibot";
 import { text } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
+import { valueToJson } from "../formats/json-text.ts";
 import type { Row } from "../nouns.ts";
 import { defineTransform } from "./define-transform.ts";
 import { loadRowWork } from "./load-module.ts";
@@ -60,35 +61,43 @@ export const filter = defineTransform({
   shorthand: "module",
   async work(config) {
     if ("module" in config) return keepWhere(await loadRowWork(config.module, "filter"));
-    const holds = condition(config);
+    const { column, wanted, negated } = conditionOf(config);
+    const texts = new Set(wanted);
     return (row) => {
-      if (!Object.hasOwn(row, config.column)) {
-        throw new PipelineError(
-          "transform-failed",
-          `filter: there is no column ${JSON.stringify(config.column)}`,
-        );
-      }
-      return holds(row[config.column]) ? row : null;
+      if (!Object.hasOwn(row, column)) throw nothingToFilter(column);
+      return texts.has(textOf(row[column])) === negated ? null : row;
     };
   },
 });
 
-type Condition = { equals: Operand | null } | { in: readonly Operand[] } | { not: Operand | null };
-type Operand = string | number | boolean;
+export const nothingToFilter = (column: string): PipelineError =>
+  new PipelineError("transform-failed", `filter: there is no column ${JSON.stringify(column)}`);
 
-function condition(config: Condition): (value: unknown) => boolean {
-  const same = (value: unknown, wanted: Operand | null) =>
-    wanted === null
-      ? value === null || value === undefined
-      : value !== null && value !== undefined && textOf(value) === String(wanted);
-  if ("equals" in config) return (value) => same(value, config.equals);
-  if ("in" in config) return (value) => config.in.some((wanted) => same(value, wanted));
-  return (value) => !same(value, config.not);
+/** A condition in its one form: rows are kept whose value, as text or null, is wanted; or is not, when negated. */
+export interface Condition {
+  readonly column: string;
+  readonly wanted: readonly (string | null)[];
+  readonly negated: boolean;
+}
+
+type Operand = string | number | boolean | null;
+type WrittenCondition = { readonly column: string } & (
+  { readonly equals: Operand } | { readonly in: readonly Operand[] } | { readonly not: Operand }
+);
+
+export function conditionOf(config: WrittenCondition): Condition {
+  const { column } = config;
+  const negated = "not" in config;
+  const operands = "in" in config ? config.in : [negated ? config.not : config.equals];
+  const wanted = operands.map((operand) => (operand === null ? null : String(operand)));
+  return { column, wanted, negated };
 }
 
 /** Numbers that JavaScript would change are held as raw JSON; their text is what was read. */
-const textOf = (value: unknown): string =>
-  typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+function textOf(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  return typeof value === "string" ? value : valueToJson(value);
+}
 
 /** A predicate becomes row work; a Transform or chain already is. */
 function keepWhere(work: RowWork): RowWork {

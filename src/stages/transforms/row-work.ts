@@ -11,7 +11,7 @@ import { fun } from "stream-chain/fun.js";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { untilAborted } from "../until-aborted.ts";
-import { toDocuments } from "./documents.ts";
+import { inMemberOrder, toDocuments } from "./documents.ts";
 import { createBatches, type Batches } from "./row-batches.ts";
 
 export interface RowFunction {
@@ -158,7 +158,8 @@ function fuseColumns(
   return (before) => {
     if (before === seen) return after;
     seen = before;
-    after = functions.reduce((columns, fn) => fn.columnsLeft?.(columns) ?? columns, before);
+    const left = functions.reduce((columns, fn) => fn.columnsLeft?.(columns) ?? columns, before);
+    after = inMemberOrder(left);
     return after;
   };
 }

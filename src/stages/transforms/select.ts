@@ -28,13 +28,7 @@ export const select = defineTransform({
     const keep = (row: Row) => {
       const kept: Row = {};
       for (const name of columns) {
-        if (!Object.hasOwn(row, name)) {
-          // Not what the row has: keys of JSON rows can be data.
-          throw new PipelineError(
-            "transform-failed",
-            `select: there is no column ${JSON.stringify(name)} in a row; name only columns that every row has`,
-          );
-        }
+        if (!Object.hasOwn(row, name)) throw nothingToSelect(name);
         setMember(kept, name, row[name]);
       }
       return kept;
@@ -44,3 +38,10 @@ export const select = defineTransform({
     return Object.assign(keep, { columnsLeft });
   },
 });
+
+/** Tells not what the row has: keys of JSON rows can be data. */
+export const nothingToSelect = (name: string): PipelineError =>
+  new PipelineError(
+    "transform-failed",
+    `select: there is no column ${JSON.stringify(name)} in a row; name only columns that every row has`,
+  );

@@ -48,6 +48,16 @@ describe("filter", () => {
     assert.deepEqual(await keeps({ column: "code", not: "a" }), [2, 3]);
   });
 
+  it("knows numbers beyond what JavaScript counts exactly by every digit", async () => {
+    const rows = [{ n: 9007199254740993n }, { n: 9007199254740992n }];
+    const config = { column: "n", equals: "9007199254740993" };
+    const batches = filter.open(config, testContext(), stream(documentBatches(rows)));
+    assert.deepEqual(
+      (await collect(batches)).map((batch) => batch.rows),
+      [rows.slice(0, 1), []],
+    );
+  });
+
   it("keeps rows by a predicate, which may be async", async () => {
     assert.deepEqual(await keeps({ module: (row: Row) => (row["id"] as number) > 1 }), [2, 3]);
     assert.deepEqual(await keeps({ module: async (row: Row) => row["id"] === 2 }), [2]);

@@ -44,6 +44,16 @@ describe("select", () => {
     assert.deepEqual(batch!.columns, [columns[1]], "of what is left, so that numbers stay numbers");
   });
 
+  it("tells of columns as rows have them: each once, names like numbers first", async () => {
+    const columns = [column("b"), column("1")];
+    const [batch] = await open(["b", "1", "b"], tupleBatches(columns, [["x", "y"]]));
+    assert.deepEqual(Object.keys(batch!.rows[0]!), ["1", "b"]);
+    assert.deepEqual(
+      batch!.columns.map(({ name }) => name),
+      ["1", "b"],
+    );
+  });
+
   it("refuses a column that is not there, and names no key of the row", async () => {
     await assert.rejects(open(["nmae"], documentBatches(rows)), {
       code: "transform-failed",
