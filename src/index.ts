@@ -14,6 +14,7 @@ export { csv } from "./stages/sources/csv.ts";
 export { json } from "./stages/sources/json.ts";
 export { ndjson } from "./stages/sources/ndjson.ts";
 export { postgres } from "./stages/sources/postgres.ts";
+export { postgresCopy } from "./stages/sources/postgres-copy.ts";
 export { sqlite } from "./stages/sources/sqlite.ts";
 export { tar } from "./stages/sources/tar.ts";
 

@@ -5,7 +5,10 @@ import { registry } from "../src/stages/registry.ts";
 describe("the public door", () => {
   it("has every stage of the registry by its name", () => {
     const exported = new Map<string, unknown>(Object.entries(door));
-    for (const [name, stage] of registry) assert.equal(exported.get(name), stage, name);
+    for (const [name, stage] of registry) {
+      const inCode = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+      assert.equal(exported.get(inCode), stage, name);
+    }
   });
 
   it("has what is needed to define, run and read back", () => {

@@ -6,6 +6,7 @@ import { compress, compressWork } from "../stages/pages/compress.ts";
 import { encrypt, encryptWork } from "../stages/pages/encrypt.ts";
 import { sealPages } from "../stages/pages/seal-pages.ts";
 import { postgres, readTuples } from "../stages/sources/postgres.ts";
+import { postgresCopy, readCopy } from "../stages/sources/postgres-copy.ts";
 import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
 import { applyRowWork } from "../stages/transforms/row-work.ts";
@@ -53,7 +54,8 @@ export function fuseStages(
   for (let i = 0; i < stages.length;) {
     const group = apart ? [stages[i]!] : groupAt(stages, i);
     i += group.length;
-    const stage = group.length === 1 ? single(group[0]!, stages[i]) : together(group, pageBytes);
+    const stage =
+      group.length === 1 ? single(group[0]!, stages[i], pageBytes) : together(group, pageBytes);
     if (group.length > 1)
       notes.push(`${stage.from.join(" + ")} run as one stage, \`${stage.name}\``);
     fused.push(stage);
@@ -76,10 +78,14 @@ function groupAt(stages: readonly ConfiguredStage[], start: number): readonly Co
 function single(
   { name, definition, config, from = [name] }: ConfiguredStage,
   next: ConfiguredStage | undefined,
+  pageBytes: number,
 ): PhysicalStage {
-  const open = opensTexts(definition, next)
-    ? (ctx: StageContext) => readTuples(config as never, ctx, "text")
-    : (ctx: StageContext, input: AsyncIterable<unknown>) => definition.open(config, ctx, input);
+  const open = (ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown> => {
+    if (opensTexts(definition, next)) return readTuples(config as never, ctx, "text");
+    // Rows longer than a page come in parts, so the source must know how long that is.
+    if (definition === postgresCopy) return readCopy(config as never, pageBytes, ctx);
+    return definition.open(config, ctx, input);
+  };
   return {
     name,
     from,

@@ -23,6 +23,17 @@ const stageThatTakes: Partial<Record<Kind, string>> = {
   durable: "upload",
 };
 
+/** What the sentence leads through, in order. */
+const order: readonly Kind[] = [
+  "rows",
+  "records",
+  "pages",
+  "frames",
+  "sealed",
+  "durable",
+  "receipts",
+];
+
 /** The first misfit, or undefined when the stages lead from a source to `upload`. */
 export function findMisfit(links: readonly Link[]): Misfit | undefined {
   let before: Kind = "nothing";
@@ -40,6 +51,8 @@ export function findMisfit(links: readonly Link[]): Misfit | undefined {
 function describe(name: string, takes: Kind, before: Kind): string {
   if (takes === "nothing") return `${name} is a source and can only be the first stage`;
   if (before === "nothing") return `${name} takes ${takes}, but the first stage must be a source`;
+  if (order.indexOf(takes) < order.indexOf(before))
+    return `${name} takes ${takes}, but the stage before it gives ${before} already; leave it out, or put it where there are ${takes}`;
   return `${name} takes ${takes}, but the stage before it gives ${before}; ${missing(before)} must come between`;
 }
 

@@ -9,6 +9,7 @@ import { csv } from "./sources/csv.ts";
 import { json } from "./sources/json.ts";
 import { ndjson } from "./sources/ndjson.ts";
 import { postgres } from "./sources/postgres.ts";
+import { postgresCopy } from "./sources/postgres-copy.ts";
 import { sqlite } from "./sources/sqlite.ts";
 import { tar } from "./sources/tar.ts";
 import type { AnyStage } from "./stage.ts";
@@ -18,6 +19,7 @@ import { select } from "./transforms/select.ts";
 
 const stages: readonly AnyStage[] = [
   postgres,
+  postgresCopy,
   sqlite,
   json,
   ndjson,

@@ -61,4 +61,12 @@ describe("wiring", () => {
   it("refuses anything behind upload", () => {
     assert.equal(misfit([...whole, "map"])?.index, 7);
   });
+
+  it("does not ask for a stage between two that stand the wrong way round", () => {
+    assert.deepEqual(misfit(["postgres", "serialize", "map"]), {
+      index: 2,
+      problem:
+        "map takes rows, but the stage before it gives records already; leave it out, or put it where there are rows",
+    });
+  });
 });

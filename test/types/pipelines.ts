@@ -15,6 +15,7 @@ import {
   map,
   ndjson,
   postgres,
+  postgresCopy,
   run,
   select,
   serialize,
@@ -25,6 +26,7 @@ import {
 } from "../../src/index.ts";
 
 const source = postgres({ url: "postgres://localhost/x", query: "select 1" });
+const copied = postgresCopy({ url: "postgres://localhost/x", query: "select 1", format: "csv" });
 const ser = serialize("ndjson");
 const cut = chunk("1MiB");
 const frame = compress("zstd");
@@ -54,6 +56,7 @@ export const wellWired = [
   definePipeline({ name: "a", stages: [source, select(["a"]), ...ends] }),
   definePipeline({ name: "a", stages: [source, filter({ column: "a", not: null }), ...ends] }),
   definePipeline({ name: "a", stages: [source, map({ module: "./map.ts" }), ...ends] }),
+  definePipeline({ name: "a", stages: [copied, cut, frame, seal, keep, send] }),
   definePipeline({ name: "a", stages: [source, named, ...ends] }),
   definePipeline({ name: "a", stages: [source, double, ...ends] }),
   definePipeline({ name: "a", stages: [source, async (row: Row) => row, ...ends] }),
@@ -101,6 +104,10 @@ definePipeline({ name: "a", stages: [source, ser, cut, frame, seal, send] });
 definePipeline({ name: "a", stages: [source, ser, cut, frame, seal, keep] });
 // @ts-expect-error nothing comes behind upload
 definePipeline({ name: "a", stages: [source, ...ends, double] });
+// @ts-expect-error a copy gives records, which nothing serializes again
+definePipeline({ name: "a", stages: [copied, ...ends] });
+// @ts-expect-error a copy gives no rows to work on
+definePipeline({ name: "a", stages: [copied, double, cut, frame, seal, keep, send] });
 // @ts-expect-error rows are records already
 definePipeline({ name: "a", stages: [source, ser, double, cut, frame, seal, keep, send] });
 // @ts-expect-error a stage for rows does not take sealed pages
@@ -115,5 +122,7 @@ definePipeline({ name: "a", stages: [source, 7, ...ends] });
 definePipeline({ name: "a", memroy: "64MiB", stages: [source, ...ends] });
 // @ts-expect-error a stage's config is checked too
 compress({ codec: "brotli" });
+// @ts-expect-error COPY has three formats
+postgresCopy({ url: "postgres://localhost/x", query: "select 1", format: "json" });
 // @ts-expect-error there is no such key
 chunk({ sise: "1MiB" });

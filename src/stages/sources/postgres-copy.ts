@@ -1,0 +1,134 @@
+/**
+ * One query in a COPY format of PostgreSQL's own, byte for byte as the server prints it, in one read-only snapshot.
+ *
+ * takes / gives  nothing / records: one a row; header and trailer of the format are framing. All pages, one after the
+ *                other, are a file that `COPY … FROM` reads.
+ * holds          the output (a page at least), two reads of a socket, a message that is no row. A row of any size the
+ *                server can send passes in parts.
+ * order          the query's own
+ * ends           only when the server's command tag states the rows that came and COMMIT succeeded
+ * fails          as `postgres` does; source-refused also for a statement that COPY does not take
+ */
+import * as v from "valibot";
+import { PipelineError } from "../../errors.ts";
+import type { RecordBatch } from "../nouns.ts";
+import { defineStage, type StageContext } from "../stage.ts";
+import { CopyWalker, type CopyHeader } from "./postgres-copy/copy-walker.ts";
+import { openQuery, postgresConfig } from "./postgres.ts";
+import { dropSemicolons } from "./postgres-types.ts";
+import { WireQuery } from "./postgres-wire/wire-query.ts";
+
+interface CopyFormat {
+  readonly extension: string;
+  /** As COPY wants to be told. */
+  readonly options: string;
+  readonly header: CopyHeader;
+}
+
+const formats: Readonly<Record<"csv" | "text" | "binary", CopyFormat>> = {
+  csv: { extension: "csv", options: "format csv, header true", header: "line" },
+  text: { extension: "pgtext", options: "format text", header: "none" },
+  binary: { extension: "pgbinary", options: "format binary", header: "binary" },
+};
+
+const { url, query, params, timeout, connectTimeout, statementTimeout } = postgresConfig.entries;
+
+const copyConfig = v.strictObject({
+  url,
+  query,
+  format: v.pipe(
+    v.picklist(["csv", "text", "binary"], "expected csv, text or binary"),
+    v.description("as `COPY … TO` makes it: `csv` with a header line · `text` · `binary`"),
+  ),
+  params: v.pipe(
+    params,
+    v.empty(
+      "COPY takes no parameters, and values are never pasted into a query; expected `postgres` and `serialize` for a query that needs them",
+    ),
+    v.description("must be empty: COPY takes no values of $1, $2, …"),
+  ),
+  timeout,
+  connectTimeout,
+  statementTimeout,
+});
+
+const leastOutputBytes = 512 * 1024;
+const besideBytes = 1024 * 1024;
+/** Where no plan says how long a page is. */
+const usualPageBytes = 1024 * 1024;
+
+const outputBytes = (pageBytes: number): number => Math.max(leastOutputBytes, pageBytes);
+
+export const postgresCopy = defineStage({
+  name: "postgres-copy",
+  summary:
+    "Reads one query from PostgreSQL in a format of its own, as fast as the server sends it; no `serialize` follows.",
+  config: copyConfig,
+  takes: "nothing",
+  gives: "records",
+  holds: (_config, pageBytes) => outputBytes(pageBytes) + besideBytes,
+  open: (config, ctx) => readCopy(config, usualPageBytes, ctx),
+});
+
+/** Reads the query's rows as COPY prints them, in the order and number the server states. */
+export async function* readCopy(
+  config: v.InferOutput<typeof copyConfig>,
+  pageBytes: number,
+  ctx: Pick<StageContext, "signal">,
+): AsyncGenerator<RecordBatch> {
+  const { extension, options, header } = formats[config.format];
+  const opened = await openQuery(config, ctx.signal, "text");
+  const { session, columns, expects } = opened;
+  const shared = { columns, extension };
+  try {
+    yield { ...framing(new Uint8Array(0)), ...shared, ...(expects && { expects }) };
+    const sql = `copy (${dropSemicolons(config.query)}\n) to stdout (${options})`;
+    const copy = new WireQuery(
+      session,
+      { sql, values: [], isBinary: [] },
+      (onMessage) => new CopyWalker(header, outputBytes(pageBytes), onMessage),
+    );
+    const { walker } = copy;
+    const { output } = walker;
+    try {
+      for (let more = true, begun = false; more; begun = true) {
+        more = await copy.next();
+        if (!begun) yield { ...framing(walker.header), ...shared };
+        yield { bytes: output.takeable, ends: output.ends, framing: false, ...shared };
+        output.take();
+      }
+    } finally {
+      copy.release();
+    }
+    const end = await opened.finish(output.records);
+    yield { ...framing(walker.trailer), ...shared, end };
+  } catch (error) {
+    throw explainCopy(error);
+  } finally {
+    await session.close();
+  }
+}
+
+const framing = (bytes: Uint8Array) => ({
+  bytes,
+  ends: bytes.length > 0 ? [bytes.length] : [],
+  framing: true,
+});
+
+/** What the server minds in a query that it understood when it stood alone; a place in it would be one in our COPY. */
+const refusals: Readonly<Record<string, string>> = {
+  "42601": "`query` is no statement that COPY takes; expected a select",
+  "42P02": "`query` has a parameter; expected none, since COPY takes no values for it",
+  "42883":
+    "a function that `query` needs is not there, or one of its types has no binary form; expected `format: text` or `csv` for such a type",
+};
+
+function explainCopy(error: unknown): unknown {
+  if (!(error instanceof PipelineError)) return error;
+  const { sqlstate } = error.details;
+  const refusal = refusals[String(sqlstate)];
+  if (refusal === undefined || sqlstate === undefined) return error;
+  return new PipelineError("source-refused", `${refusal} (SQLSTATE ${sqlstate})`, {
+    details: { sqlstate },
+  });
+}
