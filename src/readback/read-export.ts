@@ -14,6 +14,13 @@ export interface ReadExportOptions extends ReadOptions {
   readonly maxRecordBytes?: number;
 }
 
+/** Formats whose records become rows; and who else reads the others, once they are restored. */
+const readable: ReadonlySet<string> = new Set(["ndjson", "csv", "json"]);
+const otherWays: Readonly<Record<string, string>> = {
+  pgtext: "restore it, and PostgreSQL reads it with `COPY … FROM … (FORMAT text)`",
+  pgbinary: "restore it, and PostgreSQL reads it with `COPY … FROM … (FORMAT binary)`",
+};
+
 const defaultMaxRecordBytes = 64 * 2 ** 20;
 
 /**
@@ -35,7 +42,7 @@ export async function* readExport(
     await close();
     throw new PipelineError(
       "config-invalid",
-      `rows cannot be read from ${extension}; expected ndjson, csv or json: use readPages or restore`,
+      `rows cannot be read from ${extension}; expected ndjson, csv or json: ${otherWays[extension] ?? "use readPages or restore"}`,
     );
   }
   const maxBytes = options.maxRecordBytes ?? defaultMaxRecordBytes;
@@ -74,7 +81,7 @@ async function* joinSpans(
 
 /** Parses whole records page after page. */
 function createRowReader(extension: string): ((content: Uint8Array) => Generator<Row>) | undefined {
-  const scanner = createScanner(extension);
+  const scanner = readable.has(extension) ? createScanner(extension) : undefined;
   if (!scanner) return undefined;
   let names: readonly (string | null)[] = [];
   const parse = (text: string): Row => {

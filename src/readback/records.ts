@@ -1,4 +1,5 @@
 /** Where records end in the bytes of a format, page after page, whatever page they began in. */
+import { scanCopyBinary } from "./copy-binary.ts";
 
 /** Remembers what it has seen: made once for an export, fed every page in order. */
 export interface RecordScanner {
@@ -10,9 +11,11 @@ export type RecordEnd = (end: number, isHeader: boolean) => void;
 
 /** The scanner of a format, by its file name extension; undefined for formats whose records we cannot tell apart. */
 export function createScanner(extension: string): RecordScanner | undefined {
-  if (extension === "ndjson") return { scan: scanLines };
+  // COPY's text format has no line break in a value either.
+  if (extension === "ndjson" || extension === "pgtext") return { scan: scanLines };
   if (extension === "csv") return scanCsv();
   if (extension === "json") return scanArray();
+  if (extension === "pgbinary") return scanCopyBinary();
   return undefined;
 }
 

@@ -102,6 +102,24 @@ describe("read back", () => {
     assert.equal(page!.identity, undefined);
   });
 
+  it("names who reads PostgreSQL's own formats instead", async () => {
+    for (const [extension, format] of [
+      ["pgtext", "text"],
+      ["pgbinary", "binary"],
+    ] as const) {
+      const { folder } = await makeExport(root, [{ content: "1\n", records: 1 }], {
+        extension,
+        run: extension,
+      });
+      await assert.rejects(all(readExport(folder)), {
+        code: "config-invalid",
+        message: new RegExp(
+          `from ${extension}; .*restore it, .*COPY … FROM … \\(FORMAT ${format}\\)`,
+        ),
+      });
+    }
+  });
+
   it("gives pages with their identity and entry, and lets go when left early", async () => {
     const made = await makeExport(root, ndjsonPages(30, 10), { encrypt: { to } });
     for await (const { entry, identity: page, content } of readPages(root, {
