@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { runSql, sharedPostgres } from "../servers/postgres.ts";
+import { copyIn } from "../stages/sources/postgres-copy/copy-files.ts";
 import { cliPath, openDesk, rowsText, type Desk } from "./spawn-cli.ts";
 
 const examples = new URL("../../examples/", import.meta.url);
@@ -40,6 +43,31 @@ describe("examples", () => {
     const file = "postgres-to-s3.yaml";
     const env = { DATABASE_URL: "postgres://localhost/clinic" };
     assert.equal((await desk.cli(["check", file], env)).code, 0);
+  });
+
+  it("postgres-copy gives a file that COPY … FROM takes back", async () => {
+    const { url } = await sharedPostgres();
+    await runSql(
+      url,
+      "drop schema if exists examples_copy cascade",
+      "create schema examples_copy",
+      "create table examples_copy.observation as select g as id, g / 7.0 as value from generate_series(1, 3000) g",
+      "create table examples_copy.back (like examples_copy.observation)",
+    );
+    await desk.cli(["keygen", "--out", "key.txt", "-q"]);
+    const recipient = /age1\w+/.exec(await readFile(join(desk.folder, "key.txt"), "utf8"))![0];
+    const name = "postgres-copy.yaml";
+    const text = await readFile(join(desk.folder, name), "utf8");
+    await desk.write(name, text.replace(/age1\w+/, recipient));
+    const env = { DATABASE_URL: `${url}?options=-csearch_path%3Dexamples_copy` };
+    const { code, stderr } = await desk.cli(["run", name, "-q"], env);
+    assert.equal(code, 0, stderr);
+    const restore = ["restore", "exports/observations-copy", "--to", "restored", "-i", "key.txt"];
+    assert.equal((await desk.cli(restore)).code, 0);
+    const file = await readFile(join(desk.folder, "restored/observations-copy.pgbinary"));
+    await copyIn(url, "examples_copy.back", "binary", file);
+    const same = "select count(*) from examples_copy.back natural join examples_copy.observation";
+    assert.deepEqual(await runSql(url, same), [["3000"]]);
   });
 
   it("csv-to-folder gives the chosen columns and rows", async () => {
