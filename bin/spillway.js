@@ -3,63 +3,60 @@
  * Starts the command line on a Node that can run it: this one, or the one that lies in node_modules.
  * Plain JavaScript that every Node since 14 can parse; everything else is in dist/ (or src/, in a changed checkout).
  */
-import { spawn } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
-import { constants } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-
-const here = fileURLToPath(import.meta.url);
-const root = join(dirname(here), "..");
 const args = process.argv.slice(2);
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 
-// An export keeps to its budget: a young generation of 1 MiB, one malloc arena, and of the compilers only the last are
-// 27 MB less at the peak.
+// An export keeps to its budget: a young generation of 1 MiB, one malloc arena, and no compiler but for WebAssembly are
+// 35 MB less at the peak. Where JavaScript works on rows, the command calls one of the compilers back.
 const isExport = args.find((arg) => !arg.startsWith("-")) === "run";
 const leanFlags = isExport
-  ? ["--max-semi-space-size=1", "--optimize-for-size", "--no-maglev", "--no-sparkplug"]
+  ? [
+      "--max-semi-space-size=1",
+      "--optimize-for-size",
+      "--no-short-builtin-calls",
+      "--no-opt",
+      "--no-maglev",
+      "--no-sparkplug",
+    ]
   : [];
-const lean = {
-  MALLOC_ARENA_MAX: "1",
-  MALLOC_MMAP_THRESHOLD_: "131072",
-  MALLOC_TRIM_THRESHOLD_: "131072",
-};
-const leanEnv = isExport ? { ...lean, ...process.env } : process.env;
+const leanEnv = isExport ? { MALLOC_ARENA_MAX: "1", ...process.env } : process.env;
 
 if (major < 22 || (major === 22 && minor < 18)) {
-  if (bundledNode()) startOn(bundledNode());
+  const node = await bundledNode();
+  if (node) await startOn(node);
   else giveUp();
 } else {
   // With flags of their own (a debugger, a profiler), users get what they ask for.
   const canRestart = process.platform !== "win32" && typeof process.execve === "function";
   if (isExport && canRestart && process.execArgv.length === 0) {
     const { execPath } = process;
-    process.execve(execPath, [execPath, ...leanFlags, here, ...args], leanEnv);
+    process.execve(execPath, [execPath, ...leanFlags, process.argv[1], ...args], leanEnv);
   }
-  await import(pathToFileURL(entry()).href);
+  // Stacks are of the bundle; its maps are read only by who wants to see them.
+  if (args.includes("--debug")) process.setSourceMapsEnabled(true);
+  await import(entry().href);
 }
 
 /** What was built, unless a source file is newer: taking types away at every start costs 35 MB of memory. */
 function entry() {
-  const built = join(root, "dist", "cli", "main.js");
-  const source = join(root, "src");
+  const { existsSync, readdirSync, statSync } = process.getBuiltinModule("node:fs");
+  const built = new URL("../dist/js/main.js", import.meta.url);
+  const source = new URL("../src/", import.meta.url);
   if (!existsSync(source)) return built;
-  const isCurrent = existsSync(built) && newestMillis(source) <= statSync(built).mtimeMs;
-  return isCurrent ? built : join(source, "cli", "main.ts");
-}
-
-function newestMillis(folder) {
-  const files = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".ts"));
-  return Math.max(...files.map((name) => statSync(join(folder, name)).mtimeMs));
+  const files = readdirSync(source, { recursive: true }).filter((name) => name.endsWith(".ts"));
+  const newest = Math.max(...files.map((name) => statSync(new URL(name, source)).mtimeMs));
+  const isCurrent = existsSync(built) && newest <= statSync(built).mtimeMs;
+  return isCurrent ? built : new URL("cli/main.ts", source);
 }
 
 /** The Node that `npm ci` brings along in a checkout; undefined elsewhere. */
-function bundledNode() {
+async function bundledNode() {
+  const { existsSync } = await import("fs");
+  const { createRequire } = await import("module");
+  const { dirname, join } = await import("path");
   try {
     const name = `node-${process.platform}-${process.arch}/package.json`;
-    const node = join(dirname(createRequire(here).resolve(name)), "bin", "node");
+    const node = join(dirname(createRequire(import.meta.url).resolve(name)), "bin", "node");
     return existsSync(node) ? node : undefined;
   } catch {
     return undefined;
@@ -75,8 +72,13 @@ function giveUp() {
 }
 
 /** Runs this file again on another Node; signals go to it, and its end becomes ours. */
-function startOn(node) {
-  const child = spawn(node, [...leanFlags, here, ...args], { stdio: "inherit", env: leanEnv });
+async function startOn(node) {
+  const { spawn } = await import("child_process");
+  const { constants } = await import("os");
+  const child = spawn(node, [...leanFlags, process.argv[1], ...args], {
+    stdio: "inherit",
+    env: leanEnv,
+  });
   const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
   for (const signal of signals) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {

@@ -2,11 +2,13 @@
 import { Console } from "node:console";
 import { loadPipeline } from "../pipeline/load.ts";
 import type { Pipeline } from "../pipeline/define.ts";
+import { planPipeline } from "../pipeline/plan.ts";
 import { run as runPipeline } from "../pipeline/run.ts";
 import type { RunState, RunSummary } from "../pipeline/summary.ts";
 import { PipelineError } from "../errors.ts";
 import { asFailure, failureDocument } from "./failure.ts";
 import { listenForInterrupt } from "./interrupt.ts";
+import { tuneCompiler } from "./optimizer.ts";
 import { startProgress } from "./progress.ts";
 import { describeProgress } from "./run-progress.ts";
 import { runReportText } from "./run-report.ts";
@@ -51,6 +53,8 @@ async function exportPipeline(pipeline: Pipeline, call: Call): Promise<RunSummar
     progress.info("stopping; once more ends it at once"),
   );
   try {
+    const { report } = await planPipeline(pipeline, { resolve: "none", env: call.env });
+    tuneCompiler(report);
     return await runPipeline(pipeline, {
       signal: interrupt.signal,
       restart: call.flag("restart"),

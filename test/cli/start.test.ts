@@ -75,17 +75,17 @@ describe("bin/spillway.js", () => {
   it("runs what was built, unless a source is newer", async () => {
     const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
     try {
-      for (const name of ["bin", "dist/cli", "src/cli"])
+      for (const name of ["bin", "dist/js", "src/cli"])
         await mkdir(join(folder, name), { recursive: true });
       await writeFile(join(folder, "package.json"), '{ "type": "module" }');
       await cp(cliPath, join(folder, "bin", "spillway.js"));
-      await writeFile(join(folder, "dist/cli/main.js"), 'console.log("built");');
+      await writeFile(join(folder, "dist/js/main.js"), 'console.log("built");');
       await writeFile(join(folder, "src/cli/main.ts"), 'console.log("source" as string);');
       const start = () =>
         spawnSync(process.execPath, [join(folder, "bin/spillway.js")], { encoding: "utf8" }).stdout;
       const touch = (name: string, seconds: number) => utimes(join(folder, name), seconds, seconds);
       await touch("src/cli/main.ts", 1000);
-      await touch("dist/cli/main.js", 2000);
+      await touch("dist/js/main.js", 2000);
       assert.equal(start(), "built\n");
       await touch("src/cli/main.ts", 3000);
       assert.equal(start(), "source\n");
