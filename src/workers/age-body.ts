@@ -4,7 +4,7 @@
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 import { PipelineError } from "../errors.ts";
-import { freeBuffer } from "./free.ts";
+import { freeBuffer, takeMemory } from "./free.ts";
 
 const chunkBytes = 64 * 1024;
 const tagBytes = 16;
@@ -20,7 +20,7 @@ export function sealAgeBody(
 ): Uint8Array {
   const chunks = Math.max(1, Math.ceil(frame.length / chunkBytes));
   const bodyAt = header.length + bodyNonceBytes;
-  const sealed = new Uint8Array(bodyAt + frame.length + chunks * tagBytes);
+  const sealed = takeMemory(bodyAt + frame.length + chunks * tagBytes);
   const nonce = randomBytes(bodyNonceBytes);
   sealed.set(header);
   sealed.set(nonce, header.length);
@@ -46,6 +46,55 @@ export function openAgeBody(
   headerBytes: number,
   fileKey: Uint8Array,
 ): Uint8Array {
+  const { body, chunks } = splitBody(sealed, headerBytes);
+  const frame = takeMemory(body.length - chunks * tagBytes);
+  let at = 0;
+  for (const part of openChunks(sealed, headerBytes, fileKey)) {
+    frame.set(part, at);
+    at += part.length;
+    freeBuffer(part);
+  }
+  return frame;
+}
+
+/**
+ * Whether the body opens to exactly `frame`, compared part by part, so that nothing of its size is held.
+ * @throws PipelineError `integrity-failed` when it does not open at all.
+ */
+export function ageBodyHolds(
+  frame: Uint8Array,
+  sealed: Uint8Array,
+  headerBytes: number,
+  fileKey: Uint8Array,
+): boolean {
+  let at = 0;
+  let same = true;
+  for (const part of openChunks(sealed, headerBytes, fileKey)) {
+    same &&= Buffer.compare(part, frame.subarray(at, at + part.length)) === 0;
+    at += part.length;
+    freeBuffer(part);
+  }
+  return same && at === frame.length;
+}
+
+/** The parts of a body, in order, each authentic by itself: only with the last one is it certain that all are there. */
+function* openChunks(
+  sealed: Uint8Array,
+  headerBytes: number,
+  fileKey: Uint8Array,
+): Generator<Uint8Array> {
+  const { nonce: salt, body, chunks } = splitBody(sealed, headerBytes);
+  const key = payloadKey(fileKey, salt);
+  for (let index = 0; index < chunks; index += 1) {
+    const start = index * (chunkBytes + tagBytes);
+    const nonce = chunkNonce(index, index === chunks - 1);
+    const part = openSmall(body.subarray(start, start + chunkBytes + tagBytes), key, nonce);
+    if (!part) throw damagedAge("a part of it is not authentic");
+    yield part;
+  }
+}
+
+function splitBody(sealed: Uint8Array, headerBytes: number) {
   const bodyAt = headerBytes + bodyNonceBytes;
   const body = sealed.subarray(bodyAt);
   const chunks = Math.ceil(body.length / (chunkBytes + tagBytes));
@@ -54,22 +103,7 @@ export function openAgeBody(
   if (chunks === 0 || lastBytes < 0 || (lastBytes === 0 && chunks > 1)) {
     throw damagedAge("its length is impossible");
   }
-  const key = payloadKey(fileKey, sealed.subarray(headerBytes, bodyAt));
-  const frame = new Uint8Array(body.length - chunks * tagBytes);
-  for (let index = 0; index < chunks; index += 1) {
-    const start = index * (chunkBytes + tagBytes);
-    const nonce = chunkNonce(index, index === chunks - 1);
-    const plain = openChunk(body.subarray(start, start + chunkBytes + tagBytes), key, nonce);
-    frame.set(plain, index * chunkBytes);
-    freeBuffer(plain);
-  }
-  return frame;
-}
-
-function openChunk(chunk: Uint8Array, key: Uint8Array, nonce: Uint8Array): Uint8Array {
-  const plain = openSmall(chunk, key, nonce);
-  if (!plain) throw damagedAge("a part of it is not authentic");
-  return plain;
+  return { nonce: sealed.subarray(headerBytes, bodyAt), body, chunks };
 }
 
 /** Seals a few bytes under a key that is used once: with an all-zero nonce, as age wraps file keys. */

@@ -11,7 +11,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { damagedAge, openSmall, sealSmall } from "./age-body.ts";
-import { rawPublicKey, toPublicKey } from "./age-keys.ts";
+import { rawPublicKey, toPublicKey, type PublicKey } from "./age-keys.ts";
 
 /** One way to the file key. */
 export interface AgeStanza {
@@ -90,14 +90,11 @@ function headerMac(fileKey: Uint8Array, authentic: Uint8Array): Buffer {
 }
 
 /** Wraps a file key for an X25519 public key, with a fresh ephemeral key. */
-export function wrapForKey(fileKey: Uint8Array, recipient: Uint8Array): AgeStanza {
+export function wrapForKey(fileKey: Uint8Array, recipient: PublicKey): AgeStanza {
   const ephemeral = generateKeyPairSync("x25519");
   const share = rawPublicKey(ephemeral.publicKey);
-  const shared = diffieHellman({
-    privateKey: ephemeral.privateKey,
-    publicKey: toPublicKey(recipient),
-  });
-  const body = sealSmall(fileKey, wrapKey(shared, share, recipient));
+  const shared = diffieHellman({ privateKey: ephemeral.privateKey, publicKey: recipient.key });
+  const body = sealSmall(fileKey, wrapKey(shared, share, recipient.raw));
   return { args: ["X25519", unpadded(share)], body };
 }
 

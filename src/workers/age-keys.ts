@@ -14,9 +14,25 @@ const pkcs8Head = Buffer.from("302e020100300506032b656e04220420", "hex");
 /** Kinds of recipients: the prefix before the last `1`, and how many bytes follow. */
 const recipientBytes = { age: 32, age1pq: 1216, age1tag: 33, age1tagpq: 1249 };
 
+/** An X25519 public key: its 32 bytes, and as node:crypto takes it. */
+export interface PublicKey {
+  readonly raw: Uint8Array;
+  readonly key: KeyObject;
+}
+
+/** Keys that were read before: a run has few, and each of its pages names them again. */
+const known = new Map<string, PublicKey>();
+
 /** The public key of `age1…`; undefined when the text is not an X25519 recipient. */
-export const readRecipient = (text: string): Uint8Array | undefined =>
-  decodeBech32("age", recipientBytes.age, text);
+export function readRecipient(text: string): PublicKey | undefined {
+  const before = known.get(text);
+  if (before) return before;
+  const raw = decodeBech32("age", recipientBytes.age, text);
+  if (!raw) return undefined;
+  const read = { raw, key: toPublicKey(raw) };
+  known.set(text, read);
+  return read;
+}
 
 /** Whether a text is a recipient of any kind: X25519, post-quantum, or of a hardware key. */
 export const isRecipient = (text: string): boolean =>

@@ -6,7 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { PipelineError } from "../errors.ts";
-import { damagedAge, openAgeBody, sealAgeBody } from "./age-body.ts";
+import { ageBodyHolds, damagedAge, openAgeBody, sealAgeBody } from "./age-body.ts";
 import {
   checkMac,
   encodeHeader,
@@ -23,7 +23,7 @@ import {
   wrapWithPassphrase,
 } from "./age-scrypt.ts";
 
-export { openAgeBody };
+export { ageBodyHolds, openAgeBody };
 
 /** Who may open a page: age recipients, or one passphrase. Never both. */
 export interface Recipients {

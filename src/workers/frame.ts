@@ -5,6 +5,7 @@
  * manifest alone says which page is which. The bytes are specified in docs/format.md.
  */
 import { PipelineError } from "../errors.ts";
+import { freeZlibOutput, ownZlibOutput } from "./free.ts";
 import { decodeGzip, encodeGzip, splitGzip } from "./gzip.ts";
 import type { FrameIdentity, Span } from "./identity.ts";
 import { decodeZstd, encodeZstd, splitZstd } from "./zstd.ts";
@@ -36,11 +37,29 @@ export function encodeFrame(
  * checked before memory is taken.
  * @throws PipelineError `integrity-failed` for any other bytes.
  */
-export function decodeFrame(
-  bytes: Uint8Array,
-  codec: Codec,
-  maxBytes: number,
-): { identity?: FrameIdentity; content: Uint8Array } {
+export function decodeFrame(bytes: Uint8Array, codec: Codec, maxBytes: number): OpenedFrame {
+  const { identity, content } = openFrame(bytes, codec, maxBytes);
+  return identity ? { identity, content: ownZlibOutput(content) } : { content };
+}
+
+/**
+ * Whether `frame` opens to exactly `content`, compared byte by byte.
+ * @throws PipelineError `integrity-failed` when it does not open at all.
+ */
+export function frameHolds(content: Uint8Array, frame: Uint8Array, codec: Codec): boolean {
+  const opened = openFrame(frame, codec, content.length).content;
+  const same = Buffer.compare(opened, content) === 0;
+  if (opened !== frame) freeZlibOutput(opened);
+  return same;
+}
+
+interface OpenedFrame {
+  /** Absent for `none`, where `content` is the frame itself. */
+  readonly identity?: FrameIdentity;
+  readonly content: Uint8Array;
+}
+
+function openFrame(bytes: Uint8Array, codec: Codec, maxBytes: number): OpenedFrame {
   if (codec === "none") {
     checkSize(bytes.length, maxBytes);
     return { content: bytes };

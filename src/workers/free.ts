@@ -1,10 +1,14 @@
-/** A deterministic free for buffers that the garbage collector would let pile up in a worker's small heap. */
+/** Memory for page-sized bytes, and a deterministic free for what the garbage collector would let pile up in a worker. */
 
 // Node hands out slices of one shared pool for small Buffers; memory larger than this is never that pool.
 const poolBytesAtMost = 128 * 1024;
 
 const isOwnedWhole = (view: Uint8Array): boolean =>
   view.buffer instanceof ArrayBuffer && view.byteLength === view.buffer.byteLength;
+
+/** Memory that holds nothing else and is not cleared: for whoever fills all of it. */
+export const takeMemory = (bytes: number): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
 
 /**
  * Gives the memory below `view` back at once; the view is empty afterwards. Does nothing where the memory is shared
@@ -29,7 +33,8 @@ export function freeZlibOutput(view: Uint8Array): void {
 /** What zlib has just returned, in memory that holds nothing else; a copy where it is not so already. */
 export function ownZlibOutput(view: Uint8Array): Uint8Array {
   if (isOwnedWhole(view)) return view;
-  const bytes = new Uint8Array(view);
+  const bytes = takeMemory(view.length);
+  bytes.set(view);
   freeZlibOutput(view);
   return bytes;
 }

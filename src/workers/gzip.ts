@@ -6,7 +6,7 @@
  */
 import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 import { PipelineError } from "../errors.ts";
-import { freeZlibOutput, ownZlibOutput } from "./free.ts";
+import { freeZlibOutput, takeMemory } from "./free.ts";
 
 // ID1 ID2, CM = deflate, FLG = FEXTRA, MTIME = 0, XFL = 0, OS = 255.
 const head = Uint8Array.of(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255);
@@ -20,7 +20,7 @@ const boundBytes = (contentBytes: number) => contentBytes + (contentBytes >>> 10
 /** Compresses `content` at `level` and puts `identity` (shorter than 65,532 bytes) before it. */
 export function encodeGzip(content: Uint8Array, identity: Uint8Array, level: number): Uint8Array {
   const body = deflateRawSync(content, { level, chunkSize: boundBytes(content.length) });
-  const bytes = new Uint8Array(identityAt + identity.length + body.length + trailerBytes);
+  const bytes = takeMemory(identityAt + identity.length + body.length + trailerBytes);
   const view = new DataView(bytes.buffer);
   bytes.set(head);
   view.setUint16(head.length, identity.length + 4, true);
@@ -51,7 +51,10 @@ export function splitGzip(bytes: Uint8Array): { identity: Uint8Array; rest: Uint
   return { identity: bytes.subarray(identityAt, end), rest: bytes.subarray(end) };
 }
 
-/** Inflates the rest of a member to exactly `contentBytes`, which the caller has checked against its limits. */
+/**
+ * Inflates the rest of a member to exactly `contentBytes`, which the caller has checked against its limits. Gives a view
+ * on the memory that zlib wrote to.
+ */
 export function decodeGzip(rest: Uint8Array, contentBytes: number): Uint8Array {
   const body = rest.subarray(0, rest.length - trailerBytes);
   const trailer = new DataView(rest.buffer, rest.byteOffset + body.length, trailerBytes);
@@ -74,7 +77,7 @@ function inflate(body: Uint8Array, contentBytes: number) {
       maxOutputLength: Math.max(1, contentBytes),
       chunkSize: contentBytes + 64,
     }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
-    return { content: ownZlibOutput(inflated.buffer), consumedBytes: inflated.engine.bytesWritten };
+    return { content: inflated.buffer, consumedBytes: inflated.engine.bytesWritten };
   } catch (cause) {
     throw damaged("does not decompress", cause);
   }

@@ -6,7 +6,7 @@
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { PipelineError } from "../errors.ts";
-import { freeZlibOutput, ownZlibOutput } from "./free.ts";
+import { freeZlibOutput, takeMemory } from "./free.ts";
 
 /** The skippable frame that holds a page identity: magic 0x184D2A53, little endian. */
 export const skippableMagic = 0x184d2a53;
@@ -16,6 +16,12 @@ const skippableHeadBytes = 8;
 /** The largest size `content` may compress to (ZSTD_COMPRESSBOUND), so that one allocation is enough. */
 const boundBytes = (contentBytes: number) => contentBytes + (contentBytes >>> 8) + 1024;
 
+/**
+ * At level 1, looking back 256 KiB finds as much in records as zstd's own 512 KiB and takes a tenth less time
+ * (bench/RESULTS.md, "Sealing one page"); higher levels are chosen for size.
+ */
+const quickWindow = { [constants.ZSTD_c_windowLog]: 18 };
+
 /** Compresses `content` at `level` and puts `identity` before it. Gives memory that the caller owns whole. */
 export function encodeZstd(content: Uint8Array, identity: Uint8Array, level: number): Uint8Array {
   const options = {
@@ -23,12 +29,13 @@ export function encodeZstd(content: Uint8Array, identity: Uint8Array, level: num
       [constants.ZSTD_c_compressionLevel]: level,
       [constants.ZSTD_c_checksumFlag]: 1,
       [constants.ZSTD_c_contentSizeFlag]: 1,
+      ...(level === 1 && quickWindow),
     },
     pledgedSrcSize: content.length,
     chunkSize: boundBytes(content.length),
   };
   const frame = zstdCompressSync(content, options);
-  const bytes = new Uint8Array(skippableHeadBytes + identity.length + frame.length);
+  const bytes = takeMemory(skippableHeadBytes + identity.length + frame.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, skippableMagic, true);
   view.setUint32(4, identity.length, true);
@@ -49,7 +56,10 @@ export function splitZstd(bytes: Uint8Array): { identity: Uint8Array; frame: Uin
   return { identity: bytes.subarray(skippableHeadBytes, end), frame: bytes.subarray(end) };
 }
 
-/** Decompresses a frame of exactly `contentBytes`, which the caller has checked against its limits. */
+/**
+ * Decompresses a frame of exactly `contentBytes`, which the caller has checked against its limits. Gives a view on the
+ * memory that zlib wrote to.
+ */
 export function decodeZstd(frame: Uint8Array, contentBytes: number): Uint8Array {
   const layout = walkFrame(frame);
   if (layout.contentBytes !== BigInt(contentBytes)) {
@@ -57,11 +67,11 @@ export function decodeZstd(frame: Uint8Array, contentBytes: number): Uint8Array 
   }
   if (layout.endBytes !== frame.length) throw damaged("has bytes after its zstd frame");
   try {
-    const content = zstdDecompressSync(frame, {
+    return zstdDecompressSync(frame, {
       maxOutputLength: Math.max(1, contentBytes),
+      // zlib takes more memory once all of this is used.
       chunkSize: contentBytes + 64,
     });
-    return ownZlibOutput(content);
   } catch (cause) {
     throw damaged("does not decompress", cause);
   }

@@ -10,6 +10,7 @@ import {
   generateAgeIdentity,
   identityToRecipient,
   openAge,
+  ageBodyHolds,
   openAgeBody,
   parseIdentityFile,
   sealAge,
@@ -46,6 +47,25 @@ describe("age", () => {
       assert.equal(sealed.byteLength, sealed.buffer.byteLength);
       assert.equal(Buffer.compare(await open(sealed), frame), 0);
       assert.equal(Buffer.compare(openAgeBody(sealed, headerBytes, fileKey), frame), 0);
+    }
+  });
+
+  it("holds the frame it was made of and no other, longer or shorter, at every edge", async () => {
+    for (const bytes of edgeSizes) {
+      const frame = randomBytes(bytes);
+      const { sealed, headerBytes, fileKey } = await sealAge(frame, { to: [recipient] });
+      const holds = (other: Uint8Array) => ageBodyHolds(other, sealed, headerBytes, fileKey);
+      assert.ok(holds(frame));
+      assert.ok(!holds(Buffer.concat([frame, Buffer.alloc(1)])));
+      if (bytes === 0) continue;
+      assert.ok(!holds(frame.subarray(1)) && !holds(frame.subarray(0, -1)));
+      for (const at of [0, bytes >> 1, bytes - 1]) {
+        const other = Buffer.from(frame);
+        other[at]! ^= 1;
+        assert.ok(!holds(other), `byte ${at} of ${bytes}`);
+      }
+      sealed[sealed.length - 1]! ^= 1;
+      assert.throws(() => holds(frame), { code: "integrity-failed" });
     }
   });
 

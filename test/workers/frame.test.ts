@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { PipelineError } from "../../src/errors.ts";
-import { decodeFrame, encodeFrame, encodeIdentity } from "../../src/workers/frame.ts";
+import { decodeFrame, encodeFrame, encodeIdentity, frameHolds } from "../../src/workers/frame.ts";
 import type { FrameIdentity } from "../../src/workers/identity.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 
@@ -49,6 +49,17 @@ describe("frame", () => {
         shared.set(text);
         roundTrip(codec, shared);
         assert.equal(Buffer.compare(shared, text), 0);
+      });
+
+      it("holds the page it was made of and no other of the same size, in any bit", () => {
+        const frame = encodeFrame(text, identityOf(text), codec, 1);
+        assert.ok(frameHolds(text, frame, codec));
+        for (let bit = 0; bit < text.length * 8; bit += 41) {
+          const other = Uint8Array.from(text);
+          other[bit >> 3]! ^= 1 << (bit & 7);
+          assert.ok(!frameHolds(other, frame, codec), `bit ${bit}`);
+        }
+        assert.throws(() => frameHolds(text.subarray(1), frame, codec), isDamage);
       });
 
       it("gives memory that is owned whole", () => {

@@ -36,10 +36,10 @@ async function sealPage(
   suffix: string,
   ctx: StageContext,
 ): Promise<SealedPage> {
-  const { content, digest, extension } = page;
+  const { content, extension } = page;
   try {
     const sealed = await ctx.pool.seal(
-      { content, digest, identity: identityOf(page, ctx.run.id), ...work },
+      { content, identity: identityOf(page, ctx.run.id), ...work },
       ctx.signal,
     );
     assert(sealed.sealedDigest.length === 32, "a seal comes with its SHA-256");
