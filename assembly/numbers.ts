@@ -3,29 +3,38 @@ import { int16, put } from "./memory";
 
 /** Writes the decimal digits of `value`. */
 export function unsigned(to: usize, value: u64): usize {
+  if (value < 10) return put(to, 0x30 + <i32>value);
+  if (value <= 0xffffffff) return unsigned32(to, <u32>value);
+  // Nine digits at a time: 64 bits are divided as seldom as can be.
+  const upper = value / 1_000_000_000;
+  to = unsigned(to, upper);
+  let rest = <u32>(value - upper * 1_000_000_000);
+  const last = rest % 10;
+  rest /= 10;
+  to = fourDigits(to, rest / 10_000);
+  to = fourDigits(to, rest % 10_000);
+  return put(to, 0x30 + last);
+}
+
+function unsigned32(to: usize, value: u32): usize {
   const end = to + digitsOf(value);
   let at = end;
-  while (value > 0xffffffff) {
-    at -= 1;
-    store<u8>(at, 0x30 + <i32>(value % 10));
-    value /= 10;
+  while (value >= 100) {
+    const rest = value / 100;
+    at -= 2;
+    twoDigits(at, value - rest * 100);
+    value = rest;
   }
-  let rest = <u32>value;
-  do {
-    at -= 1;
-    store<u8>(at, 0x30 + (rest % 10));
-    rest /= 10;
-  } while (at > to);
+  if (value >= 10) twoDigits(to, value);
+  else store<u8>(to, 0x30 + value);
   return end;
 }
 
-function digitsOf(value: u64): usize {
-  let digits: usize = 1;
-  for (let limit: u64 = 10; value >= limit; limit *= 10) {
-    digits += 1;
-    if (digits == 20) break;
-  }
-  return digits;
+function digitsOf(value: u32): usize {
+  if (value < 10_000) return value < 100 ? (value < 10 ? 1 : 2) : value < 1000 ? 3 : 4;
+  if (value < 1_000_000) return value < 100_000 ? 5 : 6;
+  if (value < 100_000_000) return value < 10_000_000 ? 7 : 8;
+  return value < 1_000_000_000 ? 9 : 10;
 }
 
 export function signed(to: usize, value: i64): usize {

@@ -8,7 +8,7 @@
 import { numericKind } from "../src/stages/sources/postgres-wire/value-kinds";
 import { copy, int16, int32 } from "./memory";
 import { numericBytes } from "./numbers";
-import { closeParts, hasLength, openParts, write, writeAs, writePartOf } from "./values";
+import { closeParts, openParts, write, writeAs, writePartOf } from "./values";
 
 const dataRow: i32 = 0x44;
 const rowHeadBytes: usize = 7;
@@ -16,9 +16,17 @@ const rowHeadBytes: usize = 7;
 /** What `writeRows` answers to bytes that are no rows, or rows of another count. */
 const isNonsense: i32 = -1;
 const isOtherCount: i32 = -2;
+/** What `writeValues` answers to a numeric that prints longer than rows at once have room for. */
+const isTooLong: usize = 1;
 
-// One column: kind, where what stands before it lies and how long it is, and the same of what stands for NULL.
-const columnBytes: usize = 20;
+// One column: kind, where what stands before it lies and how long it is, the same of what stands for NULL, and the length
+// that all its values have, or 0.
+const beforeAt: usize = 4;
+const beforeLength: usize = 8;
+const noneAt: usize = 12;
+const noneLength: usize = 16;
+const onlyLength: usize = 20;
+const columnBytes: usize = 24;
 let columns: usize = 0;
 let columnCount: i32 = 0;
 let between: usize = 0;
@@ -97,48 +105,52 @@ export function writeRows(at: usize, end: usize): i32 {
     if (int16(at + 5) != columnCount) return isOtherCount;
     if (out >= outEnough || endCount == endsMost) break;
     if ((<usize>bytes + 1) * growth + framingBytes > outEnd - out) break;
-    const start = out;
     const next = at + <usize>bytes + 1;
-    beginRecord();
-    const stopped = writeValues(at + rowHeadBytes, next);
-    if (stopped != next) {
-      if (stopped == 0) return isNonsense;
-      out = start;
-      break;
-    }
+    const to = writeValues(afterBetween(), at + rowHeadBytes, next);
+    if (to == 0) return isNonsense;
+    if (to == isTooLong) break;
+    out = to;
     endRecord();
     at = next;
   }
   return <i32>at;
 }
 
-/** Gives `end`; 0 when lengths contradict each other; 1 when a numeric needs more room than rows have. */
-function writeValues(at: usize, end: usize): usize {
-  let column = columns;
-  for (let i = 0; i < columnCount; i += 1, column += columnBytes) {
+/** Writes the values that lie between the two; gives where they end, 0 when lengths contradict each other, or `isTooLong`. */
+function writeValues(to: usize, at: usize, end: usize): usize {
+  const last = columns + <usize>columnCount * columnBytes;
+  for (let column = columns; column < last; column += columnBytes) {
     if (end - at < 4) return 0;
     const bytes = int32(at);
     at += 4;
+    to = copy(to, load<u32>(column, beforeAt), load<u32>(column, beforeLength));
     if (bytes < 0) {
       if (bytes != -1) return 0;
-      out = copy(out, load<u32>(column + 4), load<u32>(column + 8));
-      out = copy(out, load<u32>(column + 12), load<u32>(column + 16));
+      to = copy(to, load<u32>(column, noneAt), load<u32>(column, noneLength));
       continue;
     }
-    if (<usize>bytes > end - at) return 0;
-    out = copy(out, load<u32>(column + 4), load<u32>(column + 8));
+    if (<usize>bytes > end - at || !hasLength(column, bytes)) return 0;
     const kind = load<i32>(column);
-    const next = at + <usize>bytes;
-    if (!hasLength(kind, at, next)) return 0;
-    if (kind == numericKind && numericBytes(at) > numericRoomBytes) return 1;
-    out = write(kind, out, at, next);
-    at = next;
+    if (kind == numericKind && numericBytes(at) > numericRoomBytes) return isTooLong;
+    to = write(kind, to, at, at + <usize>bytes);
+    if (to == 0) return 0;
+    at += <usize>bytes;
   }
-  return at == end ? end : 0;
+  return at == end ? to : 0;
+}
+
+/** True when a value of the column may be as long. */
+function hasLength(column: usize, bytes: i32): bool {
+  const expected = load<i32>(column, onlyLength);
+  return expected == 0 || expected == bytes;
+}
+
+function afterBetween(): usize {
+  return isFirst ? out : copy(out, between, betweenBytes);
 }
 
 export function beginRecord(): void {
-  if (!isFirst) out = copy(out, between, betweenBytes);
+  out = afterBetween();
 }
 
 export function endRecord(): void {
@@ -162,20 +174,21 @@ function columnAt(index: i32): usize {
 
 export function beginValue(index: i32): void {
   const column = columnAt(index);
-  out = copy(out, load<u32>(column + 4), load<u32>(column + 8));
+  out = copy(out, load<u32>(column, beforeAt), load<u32>(column, beforeLength));
 }
 
 export function writeNull(index: i32): void {
   const column = columnAt(index);
-  out = copy(out, load<u32>(column + 12), load<u32>(column + 16));
+  out = copy(out, load<u32>(column, noneAt), load<u32>(column, noneLength));
 }
 
-/** Writes a whole value; false when it cannot be one. */
+/** Writes a whole value; false when it can be none. */
 export function writeValue(index: i32, at: usize, end: usize): bool {
-  const kind = load<i32>(columnAt(index));
-  if (!hasLength(kind, at, end)) return false;
-  out = write(kind, out, at, end);
-  return true;
+  const column = columnAt(index);
+  if (!hasLength(column, <i32>(end - at))) return false;
+  const to = write(load<i32>(column), out, at, end);
+  if (to != 0) out = to;
+  return to != 0;
 }
 
 /** Writes what stands before a value that comes in parts. */

@@ -5,6 +5,7 @@ const quoteMark: i32 = 0x22;
 const backslash: i32 = 0x5c;
 const space: i32 = 0x20;
 const comma: i32 = 0x2c;
+const dash: i32 = 0x2d;
 const newline: i32 = 0x0a;
 const carriageReturn: i32 = 0x0d;
 
@@ -119,22 +120,46 @@ export function csvLoneField(to: usize, from: usize, end: usize): usize {
   return isEndOfData ? quoteCsv(to, from, end) : csvField(to, from, end);
 }
 
-/** `\x` and two digits a byte, the backslash escaped where that is due. */
+/** The hexadecimal digits of the first and of the last eight bytes of a vector. */
+// prettier-ignore
+const firstHalf = (high: v128, low: v128): v128 =>
+  i8x16.shuffle(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+// prettier-ignore
+const lastHalf = (high: v128, low: v128): v128 =>
+  i8x16.shuffle(high, low, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+
+/** Two hexadecimal digits a byte. */
 export function hexBytes(to: usize, from: usize, end: usize): usize {
-  for (; from < end; from += 1) {
-    const byte: i32 = load<u8>(from);
-    store<u8>(to, load<u8>(hexDigits + (byte >> 4)));
-    store<u8>(to + 1, load<u8>(hexDigits + (byte & 15)));
-    to += 2;
+  const start = from;
+  const digits = v128.load(hexDigits);
+  for (; from < end; from += 16) {
+    const bytes = v128.load(from);
+    const high = i8x16.swizzle(digits, i8x16.shr_u(bytes, 4));
+    const low = i8x16.swizzle(digits, v128.and(bytes, i8x16.splat(15)));
+    const at = to + ((from - start) << 1);
+    v128.store(at, firstHalf(high, low));
+    v128.store(at + 16, lastHalf(high, low));
   }
-  return to;
+  return to + ((end - start) << 1);
 }
 
 /** Sixteen bytes as 8-4-4-4-12 hexadecimal digits. */
 export function uuid(to: usize, from: usize): usize {
-  to = hexBytes(to, from, from + 4);
-  to = hexBytes(put(to, 0x2d), from + 4, from + 6);
-  to = hexBytes(put(to, 0x2d), from + 6, from + 8);
-  to = hexBytes(put(to, 0x2d), from + 8, from + 10);
-  return hexBytes(put(to, 0x2d), from + 10, from + 16);
+  const digits = v128.load(hexDigits);
+  const bytes = v128.load(from);
+  const high = i8x16.swizzle(digits, i8x16.shr_u(bytes, 4));
+  const low = i8x16.swizzle(digits, v128.and(bytes, i8x16.splat(15)));
+  const first = firstHalf(high, low);
+  const last = lastHalf(high, low);
+  v128.store64_lane(to, first, 0);
+  store<u8>(to + 8, dash);
+  v128.store32_lane(to + 9, first, 2);
+  store<u8>(to + 13, dash);
+  v128.store32_lane(to + 14, first, 3);
+  store<u8>(to + 18, dash);
+  v128.store32_lane(to + 19, last, 0);
+  store<u8>(to + 23, dash);
+  v128.store32_lane(to + 24, last, 1);
+  v128.store64_lane(to + 28, last, 1);
+  return to + 36;
 }

@@ -16,6 +16,7 @@ const beforeChrist: u32 = 0x434220;
 /** The date written last, for times that follow each other. */
 const lastDate = memory.data(32);
 let lastDays: i32 = i32.MIN_VALUE;
+let lastMidnight: i64 = i64.MIN_VALUE;
 let lastBytes: usize = 0;
 let lastIsBc: bool = false;
 
@@ -26,15 +27,12 @@ function endless(to: usize, isNegative: bool): usize {
   return to + 8;
 }
 
-/** Days since 2000-01-01 as `YYYY-MM-DD`; whether the era follows is in `lastIsBc`. */
-function calendarDay(to: usize, days: i32): usize {
-  if (days != lastDays) {
-    lastBytes = writeDay(lastDate, days) - lastDate;
-    lastDays = days;
-  }
-  return copy(to, lastDate, lastBytes);
+function writeLast(days: i32): void {
+  lastDays = days;
+  lastBytes = writeDay(lastDate, days) - lastDate;
 }
 
+/** `YYYY-MM-DD` of days since 2000-01-01; whether the era follows is in `lastIsBc`. */
 function writeDay(to: usize, days: i32): usize {
   const shifted = days + daysToEpoch;
   const era = (shifted >= 0 ? shifted : shifted - (eraDays - 1)) / eraDays;
@@ -60,7 +58,8 @@ function era(to: usize): usize {
 
 export function date(to: usize, days: i32): usize {
   if (days == i32.MAX_VALUE || days == i32.MIN_VALUE) return endless(to, days < 0);
-  return era(calendarDay(to, days));
+  if (days != lastDays) writeLast(days);
+  return era(copy(to, lastDate, lastBytes));
 }
 
 /**
@@ -76,18 +75,22 @@ export function timestamp(
   zoneBytes: usize,
 ): usize {
   if (micros == i64.MAX_VALUE || micros == i64.MIN_VALUE) return endless(to, micros < 0);
-  let days = micros / dayMicros;
-  let rest = micros - days * dayMicros;
-  if (rest < 0) {
-    days -= 1;
-    rest += dayMicros;
-  }
-  to = put(calendarDay(to, <i32>days), between);
-  const seconds = <i32>(rest / 1_000_000);
+  let rest = micros - lastMidnight;
+  if (rest < 0 || rest >= dayMicros) {
+    let days = micros / dayMicros;
+    if (micros < days * dayMicros) days -= 1;
+    lastMidnight = days * dayMicros;
+    rest = micros - lastMidnight;
+    writeLast(<i32>days);
+  } else if (lastMidnight != <i64>lastDays * dayMicros) writeLast(<i32>(lastMidnight / dayMicros));
+  to = put(copy(to, lastDate, lastBytes), between);
+  // A million is 64 × 15625, and the quotient by 64 has 31 bits.
+  const seconds = <u32>(rest >> 6) / 15_625;
   const fraction = <i32>(rest - <i64>seconds * 1_000_000);
   const minutes = seconds / 60;
-  to = twoDigits(to, minutes / 60);
-  to = twoDigits(put(to, 0x3a), minutes % 60);
+  const hours = minutes / 60;
+  to = twoDigits(to, hours);
+  to = twoDigits(put(to, 0x3a), minutes - hours * 60);
   to = twoDigits(put(to, 0x3a), seconds - minutes * 60);
   if (fraction != 0) to = withoutZeros(sixDigits(put(to, 0x2e), fraction));
   store<u64>(to, zone);

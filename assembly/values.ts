@@ -8,7 +8,6 @@ import {
   int2Kind,
   int4Kind,
   int8Kind,
-  isBinaryKind,
   jsonAsIsKind,
   jsonFloatKind,
   jsonLineKind,
@@ -44,28 +43,7 @@ export function writeAs(json: bool): void {
   isJson = json;
 }
 
-/** True when a value of this kind may be as long. */
-export function hasLength(kind: i32, at: usize, end: usize): bool {
-  if (!isBinaryKind(kind) || kind == byteaKind) return true;
-  const bytes = end - at;
-  switch (kind) {
-    case booleanKind:
-      return bytes == 1;
-    case int2Kind:
-      return bytes == 2;
-    case int4Kind:
-    case dateKind:
-      return bytes == 4;
-    case uuidKind:
-      return bytes == 16;
-    case numericKind:
-      return isNumeric(at, end);
-    default:
-      return bytes == 8;
-  }
-}
-
-/** Writes a whole value; gives where it ends. */
+/** Writes a whole value of a length that its kind may have; gives where it ends, or 0 when it can be no value. */
 export function write(kind: i32, to: usize, at: usize, end: usize): usize {
   switch (kind) {
     case jsonStringKind:
@@ -87,7 +65,7 @@ export function write(kind: i32, to: usize, at: usize, end: usize): usize {
     case int8Kind:
       return signed(to, int64(at));
     case numericKind:
-      return numeric(to, at, isJson ? quoteMark : 0);
+      return isNumeric(at, end) ? numeric(to, at, isJson ? quoteMark : 0) : 0;
     case booleanKind:
       return boolean(to, load<u8>(at) != 0);
     default:

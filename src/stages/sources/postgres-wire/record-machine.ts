@@ -1,13 +1,13 @@
 /**
  * The WebAssembly module that writes records (`assembly/`), in memory of its own: reads land in it, records are taken from it.
  *
- * The memory, in this order, each part with 16 bytes behind it since vectors reach beyond their end: the module's tables,
+ * The memory, in this order, each part with 32 bytes behind it since vectors reach beyond their end: the module's tables,
  * columns and texts, ends of records, what is held of a row that is longer than a read, the inlet with what was carried over
  * from the read before it in front, the output.
  */
 import { machineBytes } from "./machine-bytes.ts";
 import { mostMessageBytes, nonsense, otherCount } from "./messages.ts";
-import { byteaKind, isBinaryKind, numericKind } from "./value-kinds.ts";
+import * as kinds from "./value-kinds.ts";
 
 /** How one column is written. */
 export interface ColumnLayout {
@@ -86,16 +86,64 @@ const mostNumericSentBytes = 80 * 1024;
 const mostEnds = 64 * 1024;
 /** Enough to be taken: it is still in the cache then. */
 const enoughBytes = 256 * 1024;
-const slackBytes = 16;
-const columnBytes = 20;
+const slackBytes = 32;
+const columnBytes = 24;
 const memoryPageBytes = 64 * 1024;
 /** The module's own tables lie below. */
 const firstFreeByte = 4096;
+
+/** The one length in bytes that values of a kind have. */
+const lengths: Readonly<Record<number, number>> = {
+  [kinds.booleanKind]: 1,
+  [kinds.int2Kind]: 2,
+  [kinds.int4Kind]: 4,
+  [kinds.int8Kind]: 8,
+  [kinds.uuidKind]: 16,
+  [kinds.dateKind]: 4,
+  [kinds.timestampKind]: 8,
+  [kinds.timestamptzKind]: 8,
+};
 
 /** What the module answers to a row of another count of columns; any other negative answer means no row at all. */
 const isOtherCount = -2;
 
 let compiled: object | undefined;
+
+function startMachine(bytes: number): { exports: Exports; buffer: ArrayBuffer } {
+  const pages = Math.ceil(bytes / memoryPageBytes);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  compiled ??= new WebAssembly.Module(machineBytes());
+  const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+  return { exports: exports as Exports, buffer: memory.buffer };
+}
+
+/** Places in a memory, one behind the other. */
+function createPlaces() {
+  let free = firstFreeByte;
+  return {
+    get bytes() {
+      return free;
+    },
+    take(bytes: number): number {
+      const at = free;
+      free = (at + bytes + 2 * slackBytes) & -slackBytes;
+      return at;
+    },
+  };
+}
+
+/** What of a record is no value; room for what stands around one value, and for all that is written at once of a long row. */
+function measureRoom({ columns, growth, wholeBytes, between, after }: RecordLayout) {
+  const framing = columns.map(({ before, none }) => before.length + none.length + besideBytes);
+  const around = between.length + after.length;
+  const numerics = columns.filter(({ kind }) => kind === kinds.numericKind).length;
+  const endBytes = framing.reduce((most, bytes) => Math.max(most, bytes), around) + around;
+  return {
+    framingBytes: framing.reduce((sum, bytes) => sum + bytes, around) + numerics * numericRoomBytes,
+    endBytes,
+    reserveBytes: endBytes + Math.max(growth * wholeBytes, numerics > 0 ? mostNumericBytes : 0),
+  };
+}
 
 export class RecordMachine {
   readonly exports: Exports;
@@ -106,73 +154,58 @@ export class RecordMachine {
   readonly outAt: number;
   readonly outBytes: number;
   readonly ends: Uint32Array<ArrayBuffer>;
-  /** Room for what stands around one value, and for the largest thing that is written at once when a row is not. */
   readonly endBytes: number;
   readonly reserveBytes: number;
   readonly #layout: RecordLayout;
 
   /** @param capacity bytes of output: a page at least, since only a record longer than that is handed over in parts */
   constructor(layout: RecordLayout, capacity: number) {
-    const { columns, growth, wholeBytes, between, after } = layout;
-    const framing = columns.map(({ before, none }) => before.length + none.length + besideBytes);
-    const around = between.length + after.length;
-    const numerics = columns.filter(({ kind }) => kind === numericKind).length;
-    const longest = Math.max(growth * wholeBytes, numerics > 0 ? mostNumericBytes : 0);
+    const { columns, between, after } = layout;
+    const room = measureRoom(layout);
+    const places = createPlaces();
+    const columnsAt = places.take(columns.length * columnBytes);
+    const texts = columns.map(({ before, none }) => [
+      places.take(before.length),
+      places.take(none.length),
+    ]);
+    const betweenAt = places.take(between.length);
+    const afterAt = places.take(after.length);
+    const endsAt = places.take(mostEnds * Uint32Array.BYTES_PER_ELEMENT);
     this.#layout = layout;
-    this.endBytes = framing.reduce((most, bytes) => Math.max(most, bytes), around) + around;
-    this.reserveBytes = longest + this.endBytes;
-    this.outBytes = capacity + this.reserveBytes;
+    this.endBytes = room.endBytes;
+    this.reserveBytes = room.reserveBytes;
+    this.outBytes = capacity + room.reserveBytes;
+    this.heldAt = places.take(mostMessageBytes);
+    this.inletAt = places.take(carriedBytes + readBytes) + carriedBytes;
+    this.outAt = places.take(this.outBytes);
 
-    let free = firstFreeByte;
-    const place = (bytes: number) => {
-      const at = free;
-      free = (at + bytes + 2 * slackBytes) & -slackBytes;
-      return at;
-    };
-    const columnsAt = place(columns.length * columnBytes);
-    const placed = columns.map((column) => ({
-      kind: column.kind,
-      before: { at: place(column.before.length), text: column.before },
-      none: { at: place(column.none.length), text: column.none },
-    }));
-    const betweenAt = place(between.length);
-    const afterAt = place(after.length);
-    const endsAt = place(mostEnds * Uint32Array.BYTES_PER_ELEMENT);
-    this.heldAt = place(mostMessageBytes);
-    this.inletAt = place(carriedBytes + readBytes) + carriedBytes;
-    this.outAt = place(this.outBytes);
-
-    const pages = Math.ceil(free / memoryPageBytes);
-    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    compiled ??= new WebAssembly.Module(machineBytes());
-    const instance = new WebAssembly.Instance(compiled, { env: { memory } });
-    this.exports = instance.exports as Exports;
-    this.bytes = Buffer.from(memory.buffer);
-    this.ends = new Uint32Array(this.bytes.buffer, endsAt, mostEnds);
-
-    const words = new DataView(this.bytes.buffer);
-    for (const [index, { kind, before, none }] of placed.entries()) {
-      const values = [kind, before.at, before.text.length, none.at, none.text.length];
-      for (const [n, value] of values.entries())
-        words.setUint32(columnsAt + index * columnBytes + n * 4, value, true);
-      this.bytes.set(before.text, before.at);
-      this.bytes.set(none.text, none.at);
+    const { exports, buffer } = startMachine(places.bytes);
+    this.exports = exports;
+    this.bytes = Buffer.from(buffer);
+    this.ends = new Uint32Array(buffer, endsAt, mostEnds);
+    for (const [index, { kind, before, none }] of columns.entries()) {
+      const [beforeAt = 0, noneAt = 0] = texts[index]!;
+      this.bytes.set(before, beforeAt);
+      this.bytes.set(none, noneAt);
+      const words = [kind, beforeAt, before.length, noneAt, none.length, lengths[kind] ?? 0];
+      this.bytes.set(
+        new Uint8Array(Uint32Array.from(words).buffer),
+        columnsAt + index * columnBytes,
+      );
     }
     this.bytes.set(between, betweenAt);
     this.bytes.set(after, afterAt);
-    const allFraming =
-      framing.reduce((sum, bytes) => sum + bytes, around) + numerics * numericRoomBytes;
-    this.exports.describeColumns(columnsAt, columns.length, layout.json);
-    this.exports.describeRecord(betweenAt, between.length, afterAt, after.length);
-    this.exports.describeRoom(
+    exports.describeColumns(columnsAt, columns.length, layout.json);
+    exports.describeRecord(betweenAt, between.length, afterAt, after.length);
+    exports.describeEnds(endsAt, mostEnds);
+    exports.describeRoom(
       this.outAt,
       this.outAt + this.outBytes,
       enoughBytes,
-      growth,
-      allFraming,
+      layout.growth,
+      room.framingBytes,
       numericRoomBytes,
     );
-    this.exports.describeEnds(endsAt, mostEnds);
   }
 
   /** The output holds enough to be taken, or ends as many records as can be noted. */
@@ -199,8 +232,8 @@ export class RecordMachine {
   /** Whether a value of this column and length comes in parts. */
   isLong(column: number, bytes: number): boolean {
     const { kind } = this.#layout.columns[column]!;
-    if (kind === byteaKind) return 2 * bytes + 2 > this.#layout.wholeBytes;
-    if (!isBinaryKind(kind)) return bytes > this.#layout.wholeBytes;
+    if (kind === kinds.byteaKind) return 2 * bytes + 2 > this.#layout.wholeBytes;
+    if (!kinds.isBinaryKind(kind)) return bytes > this.#layout.wholeBytes;
     return bytes > mostNumericSentBytes;
   }
 }
