@@ -5,9 +5,10 @@ import { pushDown } from "../../../src/pipeline/pushdown.ts";
 import { serialize } from "../../../src/stages/formats/serialize.ts";
 import type { Column, RecordBatch, RowBatch } from "../../../src/stages/nouns.ts";
 import { postgres } from "../../../src/stages/sources/postgres.ts";
-import type { AnyStage, StageContext } from "../../../src/stages/stage.ts";
+import type { AnyStage } from "../../../src/stages/stage.ts";
 import { filter } from "../../../src/stages/transforms/filter.ts";
 import { select } from "../../../src/stages/transforms/select.ts";
+import { testContext } from "../../contract/stage-contract.ts";
 
 export type Step = { select: readonly string[] } | { filter: Readonly<Record<string, unknown>> };
 export type Format = "ndjson" | "json" | "csv";
@@ -50,7 +51,7 @@ export async function outcomeOf(asked: Asked, how: "pushed" | "apart"): Promise<
   const apart = how === "apart";
   const stages = stagesOf(asked);
   const physical = fuseStages(apart ? stages : pushDown(stages).stages, apart).stages;
-  const ctx = { signal: new AbortController().signal, log: console } as unknown as StageContext;
+  const ctx = testContext();
   let items: AsyncIterable<unknown> = noInput();
   for (const stage of physical) {
     items = stage.open(ctx, items);
