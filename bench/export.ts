@@ -27,20 +27,29 @@ const textbook = join(import.meta.dirname, "textbook.ts");
 async function contenders(folder: string, url: string): Promise<Contender[]> {
   const { recipient } = await createKey();
   const yaml = join(folder, "export.yaml");
-  const stages = (format: string) => [
-    { postgres: { url, query: "select * from results" } },
-    { serialize: format },
+  const copied = join(folder, "copy.yaml");
+  const query = "select * from results";
+  const stages = (...source: object[]) => [
+    ...source,
     { chunk: "1MiB" },
     { compress: "zstd" },
     { encrypt: { to: recipient } },
     { spool: join(folder, "spool") },
     { upload: join(folder, "out") },
   ];
-  await writeFile(yaml, JSON.stringify({ name: "bench", stages: stages("ndjson") }));
+  await writeFile(
+    yaml,
+    JSON.stringify({
+      name: "bench",
+      stages: stages({ postgres: { url, query } }, { serialize: "ndjson" }),
+    }),
+  );
+  const csvCopy = { "postgres-copy": { url, query, format: "csv" } };
+  await writeFile(copied, JSON.stringify({ name: "bench-copy", stages: stages(csvCopy) }));
   const ours = (file: string) =>
     `${process.execPath} ${bin} run ${file} --quiet && rm -rf ${folder}/out`;
   const tail = `age -r ${recipient} | split -b 1M - ${folder}/part- && rm ${folder}/part-*`;
-  const copy = (query: string) => `psql -X -q '${url}' -c "${query}"`;
+  const copy = (sql: string) => `psql -X -q '${url}' -c "${sql}"`;
   const json = copy("copy (select row_to_json(t) from results t) to stdout");
   const csv = copy("copy results to stdout (format csv)");
   return [
@@ -49,6 +58,7 @@ async function contenders(folder: string, url: string): Promise<Contender[]> {
       name: "psql COPY row_to_json | zstd -1 | age | split",
       script: `${json} | zstd -1 | ${tail}`,
     },
+    { name: "spillway, COPY csv, zstd -1, age, fsync, manifest", script: ours(copied) },
     { name: "psql COPY csv | zstd -1 | age | split", script: `${csv} | zstd -1 | ${tail}` },
     { name: "psql COPY csv > /dev/null", script: `${csv} > /dev/null` },
     {
