@@ -7,7 +7,7 @@
  *   source-failed: try again
  */
 import { isUtf8 } from "node:buffer";
-import { CsvError, Parser } from "csv-parse";
+import type { Parser } from "csv-parse";
 import * as v from "valibot";
 import type { Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
@@ -67,7 +67,7 @@ export async function* readCsv(
   shape: CsvShape,
 ): AsyncGenerator<RowBatch> {
   const records: Tuple[] = [];
-  const parser = createParser(shape, records);
+  const parser = await createParser(shape, records);
   const batches = createBatches(shape.header);
   const checkUtf8 = createUtf8Check();
   try {
@@ -86,7 +86,8 @@ export async function* readCsv(
 }
 
 /** The parser hands its records to `records` as soon as it has them; nothing is read from it as a stream. */
-function createParser({ delimiter, maxRecord }: CsvShape, records: Tuple[]): Parser {
+async function createParser({ delimiter, maxRecord }: CsvShape, records: Tuple[]): Promise<Parser> {
+  const { Parser } = await import("csv-parse");
   const parser = new Parser({
     delimiter,
     bom: true,
@@ -126,11 +127,11 @@ const sentences: Record<string, string> = {
 
 /** The parser's own messages quote the record; only its code and its line travel. */
 function explain(error: unknown, where: string): PipelineError {
-  if (!(error instanceof CsvError)) return badData(where, "cannot be read as CSV");
-  const line = (error as { lines?: unknown }).lines;
+  const { code, lines: line } = error as { code?: unknown; lines?: unknown };
+  if (typeof code !== "string") return badData(where, "cannot be read as CSV");
   return badData(
     typeof line === "number" ? `${where}:${line}` : where,
-    `the record ${sentences[error.code] ?? "is not valid CSV"}`,
+    `the record ${sentences[code] ?? "is not valid CSV"}`,
   );
 }
 

@@ -6,7 +6,6 @@
  * fails: source-bad-data (element and bytes named), input-missing, source-refused, source-changed: fix the file;
  *   source-failed: try again
  */
-import { jsonParser } from "stream-json/parser.js";
 import * as v from "valibot";
 import { text } from "../atoms.ts";
 import type { RowBatch } from "../nouns.ts";
@@ -65,7 +64,7 @@ export async function* readJson(
 ): AsyncGenerator<RowBatch> {
   const elements = createElements(pick?.split(".") ?? [], maxRecord);
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  const tokenize = createTokenizer(maxRecord);
+  const tokenize = await createTokenizer(maxRecord);
   let offset = 0;
   const feed = (piece: Uint8Array | undefined) => {
     const end = offset + (piece?.length ?? 0);
@@ -90,7 +89,8 @@ export async function* readJson(
 }
 
 /** The tokenizer of stream-json, with a bound on a token that does not end. */
-function createTokenizer(maxRecord: number) {
+async function createTokenizer(maxRecord: number) {
+  const { jsonParser } = await import("stream-json/parser.js");
   const parse = jsonParser({ streamValues: false });
   let keptLength = 0;
   return (text: string) => {

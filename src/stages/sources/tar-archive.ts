@@ -7,7 +7,7 @@
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
-import { extract, type Header } from "tar-stream";
+import type { Header } from "tar-stream";
 import { PipelineError } from "../../errors.ts";
 import { badData } from "./input-file.ts";
 
@@ -37,6 +37,7 @@ interface EntryStream extends Bytes {
  * @throws PipelineError `source-bad-data`: no tar archive, damaged, cut off, or of a kind that cannot be read whole.
  */
 export async function* readEntries(bytes: Bytes, where: string): AsyncGenerator<Entry> {
+  const { extract } = await import("tar-stream");
   const archive = extract();
   const tail = { bytes: 0, zeros: 0 };
   const fed = pump(watchTail(unzip(bytes, where), tail), archive as unknown as Writable);
