@@ -3,6 +3,8 @@ import { peakRssBytes } from "../telemetry/peak-memory.ts";
 import { openDestination } from "../stages/destinations/schemes.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { createLease } from "../stages/lease.ts";
+import { sealedMost } from "../stages/pages/chunk.ts";
+import { bufferBytes } from "../stages/pages/spool-flush.ts";
 import { openSpool, type Spool } from "../stages/pages/spool-store.ts";
 import { destinationOptions } from "../stages/pages/upload.ts";
 import type { Log } from "../stages/stage.ts";
@@ -92,6 +94,7 @@ async function runInFolder(opened: Opened): Promise<RunSummary> {
     maxBytes: plan.spool.maxBytes,
     fullTimeoutMillis: plan.spool.fullTimeout,
     key: Buffer.from(folder.record.key, "hex"),
+    bufferBytes: bufferBytes(sealedMost(plan.report.pageBytes)),
   });
   const pool = createPool(plan.report.threads);
   try {

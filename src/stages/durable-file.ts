@@ -7,6 +7,7 @@ import { constants } from "node:fs";
 import { mkdir, open, rename, unlink, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemCode } from "../errors.ts";
+import { shareNext } from "./share-next.ts";
 
 const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
@@ -24,6 +25,25 @@ export async function writeAll(
   }
 }
 
+/** Writes the parts to a new file and syncs them; after any error the file is gone. */
+export async function writeSynced(
+  path: string,
+  parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const file = await open(path, create, 0o600);
+  try {
+    try {
+      for await (const part of parts) await writeAll(file, part);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    await unlink(path).catch(() => {});
+    throw error;
+  }
+}
+
 /**
  * Writes the parts to `incoming`, syncs them, gives them their name and syncs the folder of that name.
  * Whoever sees `path` sees all of it.
@@ -33,14 +53,8 @@ export async function writeDurably(
   path: string,
   parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const file = await open(incoming, create, 0o600);
+  await writeSynced(incoming, parts);
   try {
-    try {
-      for await (const part of parts) await writeAll(file, part);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
     await rename(incoming, path);
   } catch (error) {
     await unlink(incoming).catch(() => {});
@@ -58,6 +72,9 @@ export async function syncFolder(path: string): Promise<void> {
     await folder.close();
   }
 }
+
+/** Syncs of one folder for many who add names to it: each is answered by a sync that began after it asked. */
+export const shareFolderSync = (path: string) => shareNext(() => syncFolder(path));
 
 /** Makes a folder (0700) and its missing parents, each durable in its own parent. */
 export async function makeFolder(path: string): Promise<void> {

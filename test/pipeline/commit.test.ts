@@ -50,9 +50,10 @@ describe("commit", () => {
       maxBytes: 1 << 30,
       fullTimeoutMillis: 1000,
       key: Buffer.from(runFolder.record.key, "hex"),
+      bufferBytes: 2 ** 18,
     });
     for (const page of await makeSealed(pages)) {
-      const durable = await spool.store(page, never);
+      const durable = await spool.store(page, never).durable;
       const name = `observations/${runFolder.record.runId}/${durable.name}`;
       const bytes = await spool.read(durable);
       await real.put({ name, bytes, sha256: durable.sealedDigest }, never);

@@ -6,6 +6,8 @@ import { planPipeline } from "../../src/pipeline/plan.ts";
 import type { RunFolder } from "../../src/pipeline/run-folder.ts";
 import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { createLease, type Lease } from "../../src/stages/lease.ts";
+import { sealedMost } from "../../src/stages/pages/chunk.ts";
+import { bufferBytes } from "../../src/stages/pages/spool-flush.ts";
 import { openSpool, type Spool } from "../../src/stages/pages/spool-store.ts";
 import { startTelemetry } from "../../src/telemetry/sdk.ts";
 import { watchRun } from "../../src/telemetry/watch.ts";
@@ -38,7 +40,13 @@ export async function flowThrough(pipeline: Pipeline, options: FlowOptions): Pro
   const plan = await planPipeline(pipeline, { resolve: "full", env: testEnv, apart });
   await mkdir(path, { recursive: true });
   const key = Buffer.alloc(32, 5);
-  const spool = await openSpool({ folder: path, maxBytes, fullTimeoutMillis: 5000, key });
+  const spool = await openSpool({
+    folder: path,
+    maxBytes,
+    fullTimeoutMillis: 5000,
+    key,
+    bufferBytes: bufferBytes(sealedMost(plan.report.pageBytes)),
+  });
   const lease = createLease(plan.report.leaseBytes);
   const objects = new Map<string, Uint8Array>();
   const keep: Destination["put"] = async ({ name, bytes }) =>
@@ -62,5 +70,7 @@ export async function flowThrough(pipeline: Pipeline, options: FlowOptions): Pro
   );
   await spool.close();
   const { stages, notes } = plan.report;
-  return { objects, lease, spool, stages: stages.map(({ name }) => name), notes, error };
+  // Several are put at once; in what order they arrive is nobody's promise.
+  const inOrder = new Map([...objects].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return { objects: inOrder, lease, spool, stages: stages.map(({ name }) => name), notes, error };
 }

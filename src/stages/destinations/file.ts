@@ -12,21 +12,24 @@
  */
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { lstat, open, opendir, rm } from "node:fs/promises";
+import { lstat, open, opendir, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
-import { makeFolder, syncFolder, writeAll } from "../durable-file.ts";
+import { makeFolder, shareFolderSync, syncFolder, writeSynced } from "../durable-file.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
+
+/** Makes the names in a folder durable, for all who wait for it at once. */
+type SyncNames = () => Promise<void>;
 
 /** Folders this process may write to; they are made one after another, so that none relies on an unsynced parent. */
 interface Folders {
-  readonly ready: Map<string, Promise<void>>;
-  last: Promise<void>;
+  readonly ready: Map<string, Promise<SyncNames>>;
+  last: Promise<unknown>;
 }
 
 /** Opens a folder as a destination; it is made by the first `put`, so reading changes nothing. */
@@ -44,6 +47,7 @@ export const openFile: OpenDestination = async (url) => {
   } satisfies Destination;
 };
 
+/** Folders are looked at once, when they are made ready; a name that is taken is looked at before it is believed. */
 async function put(
   root: string,
   folders: Folders,
@@ -52,18 +56,21 @@ async function put(
 ): Promise<void> {
   const segments = segmentsOf(object.name);
   const folder = join(root, ...segments.slice(0, -1));
-  await refuseDetours(root, segments);
-  await ready(folders, root, segments.slice(0, -1));
+  const syncNames = await ready(folders, root, segments.slice(0, -1));
   const incoming = join(folder, `${incomingPrefix}${randomUUID()}`);
   const path = join(root, ...segments);
+  await writeSynced(incoming, [object.bytes]);
   try {
-    await writeFile(incoming, object.bytes);
     signal.throwIfAborted();
-    if (!(await linkOnce(incoming, path))) await expectEqual(path, object, signal);
+    if (!(await linkOnce(incoming, path))) {
+      await refuseDetours(root, segments);
+      await expectEqual(path, object, signal);
+    }
   } finally {
-    await rm(incoming, { force: true });
+    // If it stays it is never listed, and removed with the next run's first put.
+    await unlink(incoming).catch(() => {});
   }
-  await syncFolder(folder);
+  await syncNames();
 }
 
 /** Nothing below the root may lead elsewhere: a symlink is refused, wherever it points. */
@@ -81,11 +88,15 @@ async function refuseDetours(root: string, segments: readonly string[]): Promise
   }
 }
 
-function ready(folders: Folders, root: string, segments: readonly string[]): Promise<void> {
+function ready(folders: Folders, root: string, segments: readonly string[]): Promise<SyncNames> {
   const key = segments.join("/");
   const known = folders.ready.get(key);
   if (known) return known;
-  const making = folders.last.then(() => prepareFolder(root, segments));
+  const making = folders.last.then(async () => {
+    await refuseDetours(root, segments);
+    await prepareFolder(root, segments);
+    return shareFolderSync(join(root, ...segments));
+  });
   folders.ready.set(key, making);
   // A failure is not kept: the next put may find room or rights.
   folders.last = making.catch(() => void folders.ready.delete(key));
@@ -105,17 +116,6 @@ async function prepareFolder(root: string, segments: readonly string[]): Promise
     if (entry.isFile() && entry.name.startsWith(incomingPrefix)) {
       await rm(join(folder, entry.name), { force: true });
     }
-  }
-}
-
-/** After any error here the file is thrown away: no second sync, no reading back, can prove it. */
-async function writeFile(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-  try {
-    await writeAll(file, bytes, 0);
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }
 

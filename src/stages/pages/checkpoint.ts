@@ -5,9 +5,12 @@
  * In a page file: sealed bytes ‖ checkpoint (JSON) ‖ HMAC-SHA256 (32 bytes) ‖ length of the JSON (u32 LE) ‖ `SPWYPAGE`.
  * The HMAC's key is the run's own; it opens nothing but checkpoints.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, timingSafeEqual, type BinaryLike, type KeyObject } from "node:crypto";
 import { PipelineError, assert } from "../../errors.ts";
 import type { DurablePage, FinalFacts, PageIdentity, SealedPage } from "../nouns.ts";
+
+/** A `KeyObject` is made once and used for every page, which takes a quarter of the time. */
+export type HmacKey = BinaryLike | KeyObject;
 
 const magic = Buffer.from("SPWYPAGE", "latin1");
 const macBytes = 32;
@@ -22,6 +25,8 @@ export interface Checkpoint extends Omit<PageIdentity, "chain"> {
   readonly sealedDigest: string;
   /** Keyed digest of the chain: equal exactly when this and all earlier pages hold the same records. Hex. */
   readonly replay: string;
+  /** The first of the pages that became durable together with this one. */
+  readonly since: number;
   readonly facts?: FinalFacts;
 }
 
@@ -33,16 +38,17 @@ export const pageName = (page: number, extension: string): string =>
   `${String(page).padStart(8, "0")}.${extension}`;
 
 /** The digest that a page made again is compared by. */
-export function replayDigest(
-  key: Uint8Array,
-  { chain, total, bytes, final }: PageIdentity,
-): string {
+export function replayDigest(key: HmacKey, { chain, total, bytes, final }: PageIdentity): string {
   return createHmac("sha256", key)
     .update(`replay ${chain} ${total} ${bytes} ${final}`)
     .digest("hex");
 }
 
-export function makeCheckpoint(key: Uint8Array, page: SealedPage): Checkpoint {
+export function makeCheckpoint(
+  key: HmacKey,
+  page: SealedPage,
+  since: number = page.page,
+): Checkpoint {
   const { page: number, records, total, span, bytes, final, facts } = page;
   return {
     page: number,
@@ -55,17 +61,18 @@ export function makeCheckpoint(key: Uint8Array, page: SealedPage): Checkpoint {
     sealedBytes: page.content.length,
     sealedDigest: Buffer.from(page.sealedDigest).toString("hex"),
     replay: replayDigest(key, page),
+    since,
     ...(facts && { facts }),
   };
 }
 
 export function toDurablePage(checkpoint: Checkpoint): DurablePage {
-  const { replay: _replay, facts: _facts, sealedDigest, ...page } = checkpoint;
+  const { replay: _replay, since: _since, facts: _facts, sealedDigest, ...page } = checkpoint;
   return { ...page, sealedDigest: Buffer.from(sealedDigest, "hex") };
 }
 
 /** What follows the sealed bytes in a page file. */
-export function encodeTrailer(key: Uint8Array, checkpoint: Checkpoint): Uint8Array {
+export function encodeTrailer(key: HmacKey, checkpoint: Checkpoint): Uint8Array {
   const json = Buffer.from(JSON.stringify(checkpoint));
   assert(json.length <= jsonBytesMost, "a checkpoint is small");
   const length = Buffer.alloc(4);
@@ -78,7 +85,7 @@ export function encodeTrailer(key: Uint8Array, checkpoint: Checkpoint): Uint8Arr
  * @returns undefined when the file is torn, changed or not of this run
  */
 export async function decodeTrailer(
-  key: Uint8Array,
+  key: HmacKey,
   fileBytes: number,
   read: (position: number, length: number) => Promise<Buffer>,
 ): Promise<Checkpoint | undefined> {
@@ -94,25 +101,28 @@ export async function decodeTrailer(
   return checkpoint.sealedBytes === start ? checkpoint : undefined;
 }
 
-/** One line of the journal of acknowledgements. */
-export function encodeLine(key: Uint8Array, checkpoint: Checkpoint): string {
+/**
+ * One line of the journal of acknowledgements: pages that are acknowledged together. A line is whole or torn, whichever
+ * of its blocks a power cut left out; several lines written at once could lose one in the middle.
+ */
+export function encodeLine(key: HmacKey, checkpoints: readonly Checkpoint[]): string {
   // A column's name may hold what readers of lines take for the end of one.
-  const json = JSON.stringify(checkpoint).replace(/[\u2028\u2029]/g, (mark) =>
+  const json = JSON.stringify(checkpoints).replace(/[\u2028\u2029]/g, (mark) =>
     mark === "\u2028" ? "\\u2028" : "\\u2029",
   );
   return `${mac(key, Buffer.from(json)).toString("hex")} ${json}\n`;
 }
 
 /** @returns undefined when the line is torn, changed or not of this run */
-export function decodeLine(key: Uint8Array, line: string): Checkpoint | undefined {
+export function decodeLine(key: HmacKey, line: string): readonly Checkpoint[] | undefined {
   const json = line.slice(macBytes * 2 + 1);
   const given = Buffer.from(line.slice(0, macBytes * 2), "hex");
   if (line[macBytes * 2] !== " " || given.length !== macBytes) return undefined;
   if (!timingSafeEqual(given, mac(key, Buffer.from(json)))) return undefined;
-  return JSON.parse(json) as Checkpoint;
+  return JSON.parse(json) as Checkpoint[];
 }
 
-function mac(key: Uint8Array, json: Uint8Array): Buffer {
+function mac(key: HmacKey, json: Uint8Array): Buffer {
   return createHmac("sha256", key).update("checkpoint ").update(json).digest();
 }
 

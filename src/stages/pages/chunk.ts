@@ -22,8 +22,11 @@ const mostPageBytes = 256 * 1024 * 1024;
 /** What sealing may add to a page that does not compress: identity, age header and tags. */
 const sealOverheadBytes = 64 * 1024;
 
-/** Bytes a page costs the lease: its records, and the sealed form that lives beside them until it is durable. */
-export const pageWeight = (pageBytes: number): number => 2 * pageBytes + sealOverheadBytes;
+/** The most that sealing makes of a page. */
+export const sealedMost = (pageBytes: number): number => pageBytes + sealOverheadBytes;
+
+/** Bytes a page costs the lease: its records, and the sealed form that lives beside them until the spool has it. */
+export const pageWeight = (pageBytes: number): number => pageBytes + sealedMost(pageBytes);
 
 export const chunk = defineStage({
   name: "chunk",

@@ -2,7 +2,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { assert } from "../../errors.ts";
 import { writeAll } from "../durable-file.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Checkpoint, HmacKey } from "./checkpoint.ts";
 import { readJournal } from "./spool-recovery.ts";
 import { spoolFailed } from "./spool-room.ts";
 
@@ -55,7 +55,7 @@ export function createJournal(file: JournalFile, bytes: number): Journal {
 
 export interface ReplaySources {
   readonly journalPath: string;
-  readonly key: Uint8Array;
+  readonly key: HmacKey;
   readonly journal: Pick<Journal, "bytes">;
   /** How many pages are acknowledged by now: their lines are in the journal. */
   readonly acknowledged: () => number;
@@ -65,7 +65,7 @@ export interface ReplaySources {
 
 /**
  * Replay digests of the first `count` pages, in page order. Pages are acknowledged meanwhile: one whose file is gone
- * has its line in the journal. Holds one of them, however many there are.
+ * has its line in the journal. Holds one line of them, however many there are.
  */
 export async function* replayDigests(
   count: number,
@@ -83,12 +83,14 @@ export async function* replayDigests(
       continue;
     }
     const range = { start: readBytes, end: journal.bytes };
-    for await (const { checkpoint, bytes } of readJournal(journalPath, key, range)) {
+    for await (const { checkpoints, bytes } of readJournal(journalPath, key, range)) {
       readBytes += bytes;
-      if (checkpoint.page < next) continue;
-      yield checkpoint.replay;
-      next += 1;
-      if (next === count) return;
+      for (const { page, replay } of checkpoints) {
+        if (page < next) continue;
+        yield replay;
+        next += 1;
+        if (next === count) return;
+      }
     }
   }
 }

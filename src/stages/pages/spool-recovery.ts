@@ -11,6 +11,7 @@ import {
   pageName,
   spoolDamaged,
   type Checkpoint,
+  type HmacKey,
 } from "./checkpoint.ts";
 import { syncFolder } from "../durable-file.ts";
 import { diskBytes, toSpoolError } from "./spool-room.ts";
@@ -31,7 +32,7 @@ const pageFile = /^(\d{8,})\.([a-z0-9]+(?:\.[a-z0-9]+)*)$/;
  * Removes unfinished and already acknowledged pages, cuts a torn journal line, puts foreign files aside.
  * @throws PipelineError `integrity-failed` when a page in the middle is missing or changed
  */
-export async function recoverPages(folder: string, key: Uint8Array): Promise<Recovered> {
+export async function recoverPages(folder: string, key: HmacKey): Promise<Recovered> {
   for (const name of ["", "pages", "incoming"])
     await mkdir(join(folder, name), { recursive: true, mode: 0o700 });
   for await (const { name } of await opendir(join(folder, "incoming")))
@@ -45,19 +46,41 @@ export async function recoverPages(folder: string, key: Uint8Array): Promise<Rec
   for (let left = found.count; left > 0; left -= 1) {
     const name = left === 1 ? found.last : pageName(durable, found.extension ?? "");
     const page = await readPageFile(join(folder, "pages", name), key);
-    if (!page && left === 1) {
-      await putAside(folder, name);
-    } else if (page?.checkpoint.page !== durable || page.checkpoint.name !== name) {
-      throw spoolDamaged(`page ${durable} is missing or changed`);
-    } else {
+    if (page?.checkpoint.page === durable && page.checkpoint.name === name) {
       durable += 1;
       usedBytes += diskBytes(page.fileBytes);
       facts = page.checkpoint.facts ?? facts;
+    } else if (!page && left === 1) {
+      await putAside(folder, name);
+    } else if (await putAsideUnsynced(folder, key, durable)) {
+      break;
+    } else {
+      throw spoolDamaged(`page ${durable} is missing or changed`);
     }
   }
   await syncFolder(join(folder, "pages"));
   const extension = durable > acknowledged ? found.extension : undefined;
   return { acknowledged, durable, extension, usedBytes, facts };
+}
+
+/**
+ * Pages are named one by one and the folder is synced once for all of a flush: a file system that keeps no order between
+ * names may lose some of them and keep later ones. None of these was durable yet, so they are put aside.
+ * @returns false where a page is missing that was durable
+ */
+async function putAsideUnsynced(folder: string, key: HmacKey, missing: number) {
+  const pages = join(folder, "pages");
+  const numberOf = (name: string) => Number(pageFile.exec(name)?.[1]);
+  for await (const { name } of await opendir(pages)) {
+    const number = numberOf(name);
+    if (number < missing) continue;
+    const page = number > missing ? await readPageFile(join(pages, name), key) : undefined;
+    if (!page || page.checkpoint.since > missing) return false;
+  }
+  for await (const { name } of await opendir(pages)) {
+    if (numberOf(name) > missing) await putAside(folder, name);
+  }
+  return true;
 }
 
 /** Puts foreign files aside, and removes pages whose acknowledgement is durable. */
@@ -89,7 +112,7 @@ async function putAside(folder: string, name: string): Promise<void> {
 
 async function recoverJournal(
   path: string,
-  key: Uint8Array,
+  key: HmacKey,
 ): Promise<{ acknowledged: number; facts: FinalFacts | undefined }> {
   let acknowledged = 0;
   let wholeBytes = 0;
@@ -99,16 +122,18 @@ async function recoverJournal(
   try {
     const { size } = await file.stat();
     let torn = false;
-    for await (const { checkpoint, bytes } of journalLines(path, key)) {
+    for await (const { checkpoints, bytes } of journalLines(path, key)) {
       // A crash tears the last line; anything else is damage that must not be cut away.
       if (torn) throw spoolDamaged("the journal of acknowledgements was changed");
-      torn = !checkpoint || wholeBytes + bytes > size;
-      if (!checkpoint || torn) continue;
-      if (checkpoint.page !== acknowledged)
-        throw spoolDamaged("the journal of acknowledgements has a gap");
-      acknowledged += 1;
+      torn = !checkpoints || wholeBytes + bytes > size;
+      if (!checkpoints || torn) continue;
+      for (const checkpoint of checkpoints) {
+        if (checkpoint.page !== acknowledged)
+          throw spoolDamaged("the journal of acknowledgements has a gap");
+        acknowledged += 1;
+        facts = checkpoint.facts ?? facts;
+      }
       wholeBytes += bytes;
-      facts = checkpoint.facts ?? facts;
     }
     if (wholeBytes < size) await file.truncate(wholeBytes);
     // What is read may not be on the disk yet, and pages are removed because of it.
@@ -125,19 +150,19 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** The journal's checkpoints in page order, one at a time, each with the bytes of its line. */
-export async function* readJournal(path: string, key: Uint8Array, range?: ByteRange) {
-  for await (const { checkpoint, bytes } of journalLines(path, key, range)) {
-    if (!checkpoint) throw spoolDamaged("the journal of acknowledgements was changed");
-    yield { checkpoint, bytes };
+/** The journal's checkpoints in page order, a line at a time, each with its bytes. */
+export async function* readJournal(path: string, key: HmacKey, range?: ByteRange) {
+  for await (const { checkpoints, bytes } of journalLines(path, key, range)) {
+    if (!checkpoints) throw spoolDamaged("the journal of acknowledgements was changed");
+    yield { checkpoints, bytes };
   }
 }
 
-async function* journalLines(path: string, key: Uint8Array, range?: ByteRange) {
+async function* journalLines(path: string, key: HmacKey, range?: ByteRange) {
   const stream = createReadStream(path, range && { start: range.start, end: range.end - 1 });
   try {
     for await (const line of createInterface({ input: stream, crlfDelay: 0 })) {
-      yield { checkpoint: decodeLine(key, line), bytes: Buffer.byteLength(line) + 1 };
+      yield { checkpoints: decodeLine(key, line), bytes: Buffer.byteLength(line) + 1 };
     }
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw toSpoolError(error);
@@ -149,7 +174,7 @@ async function* journalLines(path: string, key: Uint8Array, range?: ByteRange) {
 /** The checkpoint of a page file; undefined when it is gone, torn or changed at its end, or no file of its own. */
 export async function readPageFile(
   path: string,
-  key: Uint8Array,
+  key: HmacKey,
 ): Promise<{ checkpoint: Checkpoint; fileBytes: number } | undefined> {
   const file = await openPlain(path);
   if (!file) return undefined;

@@ -16,6 +16,8 @@ export const diskBytes = (fileBytes: number): number =>
 export interface Room {
   readonly usedBytes: number;
   readonly peakBytes: number;
+  /** Whether `bytes` more fit under the cap now. */
+  fits(bytes: number): boolean;
   /** Waits until `bytes` more fit under the cap; a page alone always does. */
   take(bytes: number, signal: AbortSignal): Promise<void>;
   give(bytes: number): void;
@@ -27,8 +29,10 @@ export function createRoom(maxBytes: number, fullTimeoutMillis: number, heldByte
   let usedBytes = heldBytes;
   let peakBytes = heldBytes;
   let released = Promise.withResolvers<void>();
+  const fits = (bytes: number) => usedBytes === 0 || usedBytes + bytes <= maxBytes;
 
   return {
+    fits,
     get usedBytes() {
       return usedBytes;
     },
@@ -37,7 +41,7 @@ export function createRoom(maxBytes: number, fullTimeoutMillis: number, heldByte
     },
     async take(bytes, signal) {
       const deadline = performance.now() + fullTimeoutMillis;
-      while (usedBytes > 0 && usedBytes + bytes > maxBytes) {
+      while (!fits(bytes)) {
         if (performance.now() > deadline) throw spoolFull(maxBytes);
         await Promise.race([released.promise, pause(signal)]);
       }

@@ -1,43 +1,33 @@
 /**
  * The run's durable folder: pages with their checkpoints, and the journal of acknowledgements.
  *
- * A page is DURABLE when `store` returns, ACKED when `acknowledge` returns; only then are its bytes removed.
- * There is no second ledger: a page's progress lies in the page's own file until its journal line is durable.
+ * A page is taken when its bytes lie in the spool's buffer, DURABLE when its file and the file's name are synced, ACKED
+ * when `acknowledge` returns; only then are its bytes removed. There is no second ledger: a page's progress lies in the
+ * page's own file until its journal line is durable.
  */
-import { hash } from "node:crypto";
-import { open, unlink } from "node:fs/promises";
+import { createSecretKey, type KeyObject } from "node:crypto";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { assert } from "../../errors.ts";
-import { syncFolder, writeDurably } from "../durable-file.ts";
+import { syncFolder } from "../durable-file.ts";
 import type { DurablePage, FinalFacts, Page, Receipt, SealedPage } from "../nouns.ts";
-import {
-  encodeLine,
-  encodeTrailer,
-  makeCheckpoint,
-  pageName,
-  replayDigest,
-  spoolDamaged,
-  toDurablePage,
-  type Checkpoint,
-} from "./checkpoint.ts";
+import { pageName, replayDigest, toDurablePage, type Checkpoint } from "./checkpoint.ts";
+import { createAcks, type Acks } from "./spool-acks.ts";
+import { createFlusher, flushPolicy, type FlushPolicy } from "./spool-flush.ts";
+import { store, type Intake, type State, type Stored } from "./spool-intake.ts";
 import { createJournal, replayDigests, type Journal } from "./spool-journal.ts";
-import {
-  openPlain,
-  readJournal,
-  readPageFile,
-  recoverPages,
-  type Recovered,
-} from "./spool-recovery.ts";
-import { createRoom, diskBytes, onDisk, type Room } from "./spool-room.ts";
-import { createUnderWay, type UnderWay } from "./under-way.ts";
+import { createSpoolPages } from "./spool-pages.ts";
+import { readJournal, recoverPages, type Recovered } from "./spool-recovery.ts";
+import { createRoom, onDisk } from "./spool-room.ts";
+import { createUnderWay } from "./under-way.ts";
 
 export interface Spool {
   readonly maxBytes: number;
   /** Bytes of pages that lie in the spool now. */
   readonly usedBytes: number;
   readonly peakBytes: number;
-  /** fsync groups so far, and the time they took. */
+  /** Groups of pages made durable so far, their bytes, and the time of writing and syncing them. */
   readonly flushes: number;
+  readonly flushedBytes: number;
   readonly flushMillis: number;
   /** Pages the destination has. */
   readonly acknowledged: number;
@@ -51,10 +41,15 @@ export interface Spool {
   backlog(): AsyncIterable<DurablePage>;
   /** A page that is durable and not acknowledged, read from its own file: whoever waits for it keeps its number only. */
   page(number: number): Promise<DurablePage>;
-  /** Makes a page durable: written, synced, named, folder synced. Waits for room, up to a deadline. */
-  store(page: SealedPage, signal: AbortSignal): Promise<DurablePage>;
-  /** Reads a durable page back and re-hashes it; changed bytes are never returned. */
-  read(page: DurablePage): Promise<Uint8Array>;
+  /** Takes the next page and makes it durable together with others. Waits for room, up to a deadline. */
+  store(page: SealedPage, signal: AbortSignal): Stored;
+  /** Makes durable what was taken, without waiting for more. Never fails: each page's `durable` does. */
+  flush(): Promise<void>;
+  /**
+   * Reads a durable page back, into `memory` where that is given and large enough, and re-hashes it; changed bytes are
+   * never returned. What the disk gives back is what will be there after a crash: memory is no witness of it.
+   */
+  read(page: DurablePage, memory?: Uint8Array): Promise<Uint8Array>;
   /** Records durably that the destination has the page, then frees its bytes. Called in page order. */
   acknowledge(page: DurablePage, signal: AbortSignal): Promise<Receipt>;
   /** Every acknowledged page in order, streamed from the journal. */
@@ -71,51 +66,73 @@ export interface SpoolOptions {
   readonly fullTimeoutMillis: number;
   /** The run's own key for checkpoints. */
   readonly key: Uint8Array;
+  /** Pages gather here before they are flushed. */
+  readonly bufferBytes: number;
+  readonly policy?: FlushPolicy;
 }
 
 /** Opens the folder, repairs what a crash left, and knows what is durable and acknowledged. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { folder, key } = options;
+  const { folder } = options;
+  const key = createSecretKey(options.key);
   const recovered = await onDisk(() => recoverPages(folder, key));
   const journal = await onDisk(() => openJournal(folder));
-  return createSpool(options, recovered, journal);
+  const opening = { ...options, key };
+  return createSpool(opening, recovered, assemble(opening, recovered, journal));
 }
 
+const journalOf = (folder: string) => join(folder, "acks.ndjson");
+
 async function openJournal(folder: string): Promise<Journal> {
-  const file = await open(join(folder, "acks.ndjson"), "a", 0o600);
+  const file = await open(journalOf(folder), "a", 0o600);
   // The journal is believed where a page is gone, so its name must be as durable as its lines.
   await syncFolder(folder);
   return createJournal(file, (await file.stat()).size);
 }
 
-function createSpool(options: SpoolOptions, recovered: Recovered, journal: Journal): Spool {
-  const { folder, key, maxBytes } = options;
-  const journalPath = join(folder, "acks.ndjson");
+type Opening = Omit<SpoolOptions, "key"> & { readonly key: KeyObject };
+
+/** The parts of a spool, which know of each other only what they are told here. */
+function assemble(options: Opening, recovered: Recovered, journal: Journal): Inside {
+  const { folder, key, maxBytes, policy = flushPolicy } = options;
   const room = createRoom(maxBytes, options.fullTimeoutMillis, recovered.usedBytes);
-  const writer = createPageWriter(folder);
   const underWay = createUnderWay();
-  const state: State = { ...recovered, extension: recovered.extension ?? "" };
-  const inside = { folder, key, room, journal, writer, underWay, state };
+  const { check } = underWay;
+  const pages = createSpoolPages(folder, key);
+  const extension = recovered.extension ?? "";
+  const state: State = { ...recovered, taken: recovered.durable, extension };
+  const flusher = createFlusher({ ...options, policy, room, check });
+  const acks = createAcks({
+    folder,
+    key,
+    journal,
+    room,
+    check,
+    next: state.acknowledged,
+    durable: () => state.durable,
+    onAcknowledged(page) {
+      state.acknowledged += 1;
+      pages.forget(page);
+    },
+  });
   const digests = replayDigests(recovered.durable, {
-    journalPath,
+    journalPath: journalOf(folder),
     key,
     journal,
     acknowledged: () => state.acknowledged,
-    readPage: async (n) => (await readNamed(inside, pageName(n, state.extension)))?.checkpoint,
+    readPage: async (n) => (await pages.look(pageName(n, state.extension)))?.checkpoint,
   });
-  const page = async (number: number) => {
-    const name = pageName(number, state.extension);
-    return toDurablePage(((await readNamed(inside, name)) ?? torn(name)).checkpoint);
-  };
+  return { key, room, underWay, pages, state, flusher, acks, digests, journal };
+}
+
+function createSpool(options: Opening, recovered: Recovered, inside: Inside): Spool {
+  const { key, room, underWay, pages, state, flusher, acks, digests } = inside;
+  const page = async (n: number) =>
+    toDurablePage((await pages.find(n, pageName(n, state.extension))).checkpoint);
   let closing: Promise<void> | undefined;
-  const close = async () => {
-    await underWay.end();
-    await digests.return();
-    await journal.close();
-  };
 
   return {
-    maxBytes,
+    maxBytes: options.maxBytes,
     get usedBytes() {
       return room.usedBytes;
     },
@@ -123,10 +140,13 @@ function createSpool(options: SpoolOptions, recovered: Recovered, journal: Journ
       return room.peakBytes;
     },
     get flushes() {
-      return writer.flushes;
+      return flusher.counts.flushes;
+    },
+    get flushedBytes() {
+      return flusher.counts.flushedBytes;
     },
     get flushMillis() {
-      return writer.flushMillis;
+      return flusher.counts.flushMillis;
     },
     get acknowledged() {
       return state.acknowledged;
@@ -146,103 +166,30 @@ function createSpool(options: SpoolOptions, recovered: Recovered, journal: Journ
       for (let n = recovered.acknowledged; n < recovered.durable; n += 1) yield await page(n);
     },
     page,
-    store: (page, signal) => underWay.add(() => store(inside, page, signal)),
-    read: (page) => onDisk(() => readSealed(join(folder, "pages", page.name), page)),
-    acknowledge: (page, signal) => underWay.add(() => acknowledge(inside, page, signal)),
+    store: (page, signal) => store(inside, page, signal),
+    flush: flusher.flush,
+    read: pages.read,
+    acknowledge: (page, signal) =>
+      underWay.add(async () => {
+        await acks.add(page.page, pages.find(page.page, page.name), signal);
+        return page;
+      }),
     async *checkpoints() {
-      for await (const { checkpoint } of readJournal(journalPath, key)) yield checkpoint;
+      for await (const { checkpoints } of readJournal(journalOf(options.folder), key))
+        yield* checkpoints;
     },
-    close: () => (closing ??= close()),
+    close: () => (closing ??= close(inside)),
   };
 }
 
-interface State {
-  acknowledged: number;
-  durable: number;
-  /** What the names of pages end with. */
-  extension: string;
-  facts: FinalFacts | undefined;
+async function close({ underWay, flusher, acks, digests, journal }: Inside): Promise<void> {
+  await underWay.end(() => Promise.all([flusher.flush(), acks.flush()]));
+  await digests.return();
+  await journal.close();
 }
 
-interface Inside {
-  readonly folder: string;
-  readonly key: Uint8Array;
-  readonly room: Room;
+interface Inside extends Intake {
+  readonly acks: Acks;
+  readonly digests: ReturnType<typeof replayDigests>;
   readonly journal: Journal;
-  readonly writer: ReturnType<typeof createPageWriter>;
-  readonly underWay: UnderWay;
-  readonly state: State;
-}
-
-const readNamed = ({ folder, key }: Inside, name: string) =>
-  onDisk(() => readPageFile(join(folder, "pages", name), key));
-
-async function store(
-  { key, room, writer, underWay, state }: Inside,
-  page: SealedPage,
-  signal: AbortSignal,
-): Promise<DurablePage> {
-  assert(page.page === state.durable, "pages become durable in order");
-  const checkpoint = makeCheckpoint(key, page);
-  const trailer = encodeTrailer(key, checkpoint);
-  await room.take(diskBytes(page.content.length + trailer.length), signal);
-  await room.whenDiskHasRoom(async () => {
-    underWay.check();
-    await writer.write(checkpoint.name, [page.content, trailer]);
-  }, signal);
-  state.durable += 1;
-  state.facts = page.facts;
-  state.extension = page.extension;
-  return toDurablePage(checkpoint);
-}
-
-async function acknowledge(
-  inside: Inside,
-  page: DurablePage,
-  signal: AbortSignal,
-): Promise<Receipt> {
-  const { folder, key, room, journal, state } = inside;
-  assert(page.page === state.acknowledged, "pages are acknowledged in order");
-  const { checkpoint, fileBytes } = (await readNamed(inside, page.name)) ?? torn(page.name);
-  const line = encodeLine(key, checkpoint);
-  await room.whenDiskHasRoom(() => journal.append(line), signal);
-  state.acknowledged += 1;
-  await onDisk(() => unlink(join(folder, "pages", page.name)));
-  room.give(diskBytes(fileBytes));
-  return page;
-}
-
-/** Writes page files, and counts the syncs they cost. */
-function createPageWriter(folder: string) {
-  const writer = {
-    flushes: 0,
-    flushMillis: 0,
-    async write(name: string, parts: readonly Uint8Array[]): Promise<void> {
-      const started = performance.now();
-      await writeDurably(join(folder, "incoming", name), join(folder, "pages", name), parts);
-      writer.flushes += 1;
-      writer.flushMillis += performance.now() - started;
-    },
-  };
-  return writer;
-}
-
-function torn(name: string): never {
-  throw spoolDamaged(`page ${name} does not hold what was written to it`);
-}
-
-async function readSealed(path: string, page: DurablePage): Promise<Uint8Array> {
-  const file = (await openPlain(path)) ?? torn(page.name);
-  try {
-    const bytes = Buffer.allocUnsafeSlow(page.sealedBytes);
-    for (let at = 0; at < bytes.length;) {
-      const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);
-      if (bytesRead === 0) torn(page.name);
-      at += bytesRead;
-    }
-    if (!hash("sha256", bytes, "buffer").equals(page.sealedDigest)) torn(page.name);
-    return bytes;
-  } finally {
-    await file.close();
-  }
 }

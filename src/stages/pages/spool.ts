@@ -1,15 +1,18 @@
 /**
- * what    makes sealed pages durable on local disk, ahead of a slow destination up to a cap
+ * what    makes sealed pages durable on local disk, several at a time, ahead of a slow destination up to a cap
  * takes   sealed · gives durable (first those an earlier attempt left)
- * holds   nothing of its own: a page gives its memory back once it is durable; those that wait are a count
+ * holds   its buffer, where sealed pages gather: one that does not compress and 1 MiB; a page gives its own memory back
+ *         when it lies there; durable ones that wait are a count
  * order   kept
- * ends    with its input
+ * ends    with its input, after a flush of what is gathered; so it does when the input fails
  * fails   spool-full, disk-full (past `fullTimeout`; resumable) · spool-failed (the disk refused) · integrity-failed
  */
 import * as v from "valibot";
 import { duration, size, text } from "../atoms.ts";
 import type { SealedPage } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
+import { sealedMost } from "./chunk.ts";
+import { bufferBytes } from "./spool-flush.ts";
 import type { Spool } from "./spool-store.ts";
 
 export const spool = defineStage({
@@ -39,7 +42,7 @@ export const spool = defineStage({
   shorthand: "dir",
   takes: "sealed",
   gives: "durable",
-  holds: () => 0,
+  holds: (_config, pageBytes) => bufferBytes(sealedMost(pageBytes)),
   async *open(_config, ctx, input) {
     const queue = createQueue();
     const over = new AbortController();
@@ -65,13 +68,17 @@ async function storeAll(
     for await (const page of input) {
       try {
         signal.throwIfAborted();
-        queue.push((await spool.store(page, signal)).page);
+        const { taken, durable } = spool.store(page, signal);
+        durable.then(({ page }) => queue.push(page), queue.fail);
+        await taken;
       } finally {
         page.release();
       }
     }
+    await spool.flush();
     queue.end();
   } catch (error) {
+    await spool.flush();
     queue.fail(error);
   }
 }
@@ -96,11 +103,11 @@ function createQueue(): Queue {
       wake();
     },
     end() {
-      outcome = {};
+      outcome ??= {};
       wake();
     },
     fail(error) {
-      outcome = { error };
+      outcome ??= { error };
       wake();
     },
     async *drain() {

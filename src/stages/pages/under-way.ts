@@ -6,24 +6,26 @@ import { PipelineError } from "../../errors.ts";
 const endMillis = 5000;
 
 export interface UnderWay {
-  /** @throws PipelineError `stopped` after the end */
+  /** @throws PipelineError `stopped` after the end: asked before anything is written */
   check(): void;
   add<T>(work: () => Promise<T>): Promise<T>;
-  /** Nothing more begins; what has begun is waited for, up to a deadline. */
-  end(): Promise<void>;
+  /** Nothing more begins but `last`; that and what has begun is waited for, up to a deadline. */
+  end(last: () => Promise<unknown>): Promise<void>;
 }
 
 export function createUnderWay(): UnderWay {
   const works = new Set<Promise<unknown>>();
+  let ending = false;
   let over = false;
-  const check = () => {
-    if (!over) return;
+  const refuse = (): never => {
     throw new PipelineError("stopped", "spool: closed; what was durable stays so, run again");
   };
   return {
-    check,
+    check() {
+      if (over) refuse();
+    },
     async add<T>(work: () => Promise<T>): Promise<T> {
-      check();
+      if (ending) refuse();
       const working = work();
       works.add(working);
       try {
@@ -32,11 +34,11 @@ export function createUnderWay(): UnderWay {
         works.delete(working);
       }
     },
-    async end() {
-      over = true;
-      if (works.size === 0) return;
-      const all = Promise.allSettled(works);
+    async end(last) {
+      ending = true;
+      const all = Promise.allSettled([...works, last()]);
       await Promise.race([all, sleep(endMillis, undefined, { ref: false })]);
+      over = true;
     },
   };
 }

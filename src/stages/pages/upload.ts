@@ -1,7 +1,7 @@
 /**
  * what    stores each durable page at the destination, and records durably that it is there
  * takes   durable · gives receipts
- * holds   `concurrency` sealed pages, read back from the spool
+ * holds   pages read back from the spool: of those under way as many as fit two that do not compress
  * order   kept, though several are under way at once
  * ends    with its input
  * fails   destination-unreachable, destination-failed (spool kept, try again) · destination-refused · foreign-object
@@ -12,7 +12,11 @@ import { mapOrdered } from "../map-ordered.ts";
 import type { DurablePage } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import type { DestinationOptions } from "../destinations/destination.ts";
-import { pageWeight } from "./chunk.ts";
+import { sealedMost } from "./chunk.ts";
+import { createUploadMemory, type UploadMemory } from "./upload-memory.ts";
+
+/** Pages that are stored and wait for their acknowledgement at most. */
+const acksAhead = 64;
 
 const config = v.strictObject({
   to: v.pipe(
@@ -22,8 +26,10 @@ const config = v.strictObject({
     ),
   ),
   concurrency: v.pipe(
-    v.optional(v.pipe(count(1), v.maxValue(64, "expected at most 64")), 2),
-    v.description("pages uploaded at the same time"),
+    v.optional(v.pipe(count(1), v.maxValue(64, "expected at most 64")), 8),
+    v.description(
+      "most pages uploaded at the same time; fewer where they do not compress, so that memory stays bounded",
+    ),
     v.metadata({ unit: "pages" }),
   ),
   timeout: v.pipe(
@@ -61,30 +67,47 @@ export const upload = defineStage({
   shorthand: "to",
   takes: "durable",
   gives: "receipts",
-  holds: ({ concurrency }, pageBytes) => concurrency * (pageWeight(pageBytes) - pageBytes),
+  holds: ({ concurrency }, pageBytes) => memoryBytes(concurrency, pageBytes),
   async *open({ concurrency }, ctx, input) {
-    const stored = mapOrdered(input, { width: concurrency, signal: ctx.signal }, (page, signal) =>
-      store(page, ctx, signal),
+    const { signal } = ctx;
+    const memory = createUploadMemory();
+    const stored = mapOrdered(input, { width: concurrency, signal }, (page, wanted) =>
+      store(page, { ctx, memory, concurrency }, wanted),
     );
-    for await (const page of stored) yield await ctx.spool.acknowledge(page, ctx.signal);
+    // Uploads go on while acknowledgements wait for each other: these are grouped, and hold no bytes.
+    yield* mapOrdered(stored, { width: acksAhead, signal }, (page) =>
+      ctx.spool.acknowledge(page, signal),
+    );
   },
 });
 
+/** Uploads that wait for the network need no more memory for being many: they share what two large ones take. */
+const memoryBytes = (concurrency: number, pageBytes: number) =>
+  Math.min(concurrency, 2) * sealedMost(pageBytes);
+
+interface Storing {
+  readonly ctx: StageContext;
+  readonly memory: UploadMemory;
+  readonly concurrency: number;
+}
+
 async function store(
   page: DurablePage,
-  ctx: StageContext,
+  { ctx, memory, concurrency }: Storing,
   signal: AbortSignal,
 ): Promise<DurablePage> {
-  const bytes = await ctx.spool.read(page);
+  const room = await memory.take(page.sealedBytes, memoryBytes(concurrency, page.bytes), signal);
   await ctx.destination.put(
     {
       name: `${ctx.run.pipeline}/${ctx.run.id}/${page.name}`,
-      bytes,
+      bytes: await ctx.spool.read(page, room),
       sha256: page.sealedDigest,
       ...(page.traceparent !== undefined && { traceparent: page.traceparent }),
     },
     signal,
   );
+  // After a failure somebody may still be sending from it: then it is not used again.
+  memory.give(room);
   return page;
 }
 

@@ -33,9 +33,10 @@ describe("checkpoint", () => {
 
   it("comes back from behind the sealed bytes and from its journal line", async () => {
     assert.deepEqual(await decode(file), checkpoint);
-    const line = encodeLine(key, checkpoint);
+    const pages = [checkpoint, { ...checkpoint, page: 1 }];
+    const line = encodeLine(key, pages);
     assert.ok(line.endsWith("\n"));
-    assert.deepEqual(decodeLine(key, line.slice(0, -1)), checkpoint);
+    assert.deepEqual(decodeLine(key, line.slice(0, -1)), pages);
   });
 
   it("is not believed when any byte of it is changed, cut or added, or when it is of another run", async () => {
@@ -53,7 +54,7 @@ describe("checkpoint", () => {
   });
 
   it("is not believed in a line that is changed or cut", () => {
-    const line = encodeLine(key, checkpoint).slice(0, -1);
+    const line = encodeLine(key, [checkpoint]).slice(0, -1);
     for (let at = 0; at < line.length; at += 1) {
       const other = line[at] === "0" ? "1" : "0";
       assert.equal(decodeLine(key, line.slice(0, at) + other + line.slice(at + 1)), undefined);
@@ -74,9 +75,9 @@ describe("checkpoint", () => {
 
   it("stays on one line whatever a column is called", () => {
     const columns = [{ name: "a\nb\r\u2028\u2029", type: "text", json: "string" as const }];
-    const line = encodeLine(key, { ...checkpoint, facts: { columns, end: sourceEnd(1) } });
+    const line = encodeLine(key, [{ ...checkpoint, facts: { columns, end: sourceEnd(1) } }]);
     assert.equal(line.split(/\r?\n|\r|\u2028|\u2029/).length, 2);
-    assert.deepEqual(decodeLine(key, line.slice(0, -1))?.facts?.columns, columns);
+    assert.deepEqual(decodeLine(key, line.slice(0, -1))?.[0]?.facts?.columns, columns);
   });
 
   it("compares pages by what they hold and all before them, not by how they were sealed", async () => {

@@ -62,10 +62,19 @@ export async function makeSealed(count: number): Promise<SealedPage[]> {
   return Array.fromAsync(sealedPages(count, { lease, signal: never }));
 }
 
+/** Without a policy of its own, a page is durable before the next one is taken. */
 export async function openTestSpool(
   folder: string,
   more: Partial<SpoolOptions> = {},
 ): Promise<Spool> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  return openSpool({ folder, maxBytes: 2 ** 30, fullTimeoutMillis: 5000, key: spoolKey, ...more });
+  return openSpool({
+    folder,
+    maxBytes: 2 ** 30,
+    fullTimeoutMillis: 5000,
+    key: spoolKey,
+    bufferBytes: 2 ** 18,
+    policy: { threshold: 0, writer: "inline" },
+    ...more,
+  });
 }

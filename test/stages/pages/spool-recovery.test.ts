@@ -28,7 +28,7 @@ describe("spool-recovery", () => {
     const path = folder.next();
     const spool = await openTestSpool(path);
     const stored = [];
-    for (const page of pages.slice(0, durable)) stored.push(await spool.store(page, never));
+    for (const page of pages.slice(0, durable)) stored.push(await spool.store(page, never).durable);
     for (const page of stored.slice(0, acknowledged)) await spool.acknowledge(page, never);
     await spool.close();
     return path;
@@ -124,6 +124,35 @@ describe("spool-recovery", () => {
     await damaged(swapped, /page 0 is missing or changed/);
   });
 
+  /** A spool whose five pages became durable together, without one of them. */
+  async function loseFromGroup(page: number): Promise<string> {
+    const path = folder.next();
+    const spool = await openTestSpool(path, { policy: { threshold: 1, writer: "background" } });
+    for (const page of pages) await spool.store(page, never).taken;
+    await spool.flush();
+    assert.equal(spool.flushes, 1);
+    await spool.close();
+    await rename(join(path, "pages", nameOf(page)), join(path, "lost"));
+    return path;
+  }
+
+  it("goes on before a name that a power cut lost, when those after it were synced with it", async () => {
+    for (const lost of [0, 2, 3]) {
+      const path = await loseFromGroup(lost);
+      const { durable, names } = await recover(path);
+      assert.deepEqual([durable, names], [lost, [0, 1, 2].slice(0, lost).map(nameOf)]);
+      const aside = await readdir(join(path, "quarantine"));
+      assert.deepEqual(aside.toSorted(), [1, 2, 3, 4].filter((n) => n > lost).map(nameOf));
+      assert.equal((await recoverPages(path, spoolKey)).facts, undefined);
+    }
+  });
+
+  it("does not go on before a page of a group that is there but changed", async () => {
+    const path = await loseFromGroup(2);
+    await writeFile(join(path, "pages", nameOf(2)), "changed");
+    await damaged(path, /page 2 is missing or changed/);
+  });
+
   it("does not take another run's pages for its own", async () => {
     const path = await leave(2, 0);
     await assert.rejects(recoverPages(path, Buffer.alloc(32, 9)), { code: "integrity-failed" });
@@ -192,7 +221,7 @@ describe("spool-recovery", () => {
     const [page] = await makeSealed(1);
     const columns = [{ name: "\u2028", type: "text", json: "string" as const }];
     const facts = { ...page!.facts!, columns };
-    await spool.acknowledge(await spool.store({ ...page!, facts }, never), never);
+    await spool.acknowledge(await spool.store({ ...page!, facts }, never).durable, never);
     await spool.close();
     assert.deepEqual((await recoverPages(path, spoolKey)).facts, facts);
   });
@@ -261,7 +290,7 @@ describe("spool-recovery", () => {
       waiting.map(({ name }) => name),
       [nameOf(1), nameOf(2)],
     );
-    await spool.store(pages[3]!, never);
+    await spool.store(pages[3]!, never).durable;
     for (const page of waiting) await spool.acknowledge(page, never);
     assert.deepEqual([spool.durable, spool.acknowledged], [4, 3]);
     await spool.close();

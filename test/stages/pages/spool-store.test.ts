@@ -24,7 +24,7 @@ import { contentOf, makeSealed, never, openTestSpool } from "./pages.ts";
 
 const storeAll = async (spool: Spool, pages: readonly SealedPage[]) => {
   const durable = [];
-  for (const page of pages) durable.push(await spool.store(page, never));
+  for (const page of pages) durable.push(await spool.store(page, never).durable);
   return durable;
 };
 
@@ -57,7 +57,7 @@ describe("spool-store", () => {
 
   it("asserts the order of pages and of acknowledgements", async () => {
     const spool = await openTestSpool(folder.next());
-    await assert.rejects(spool.store(pages[1]!, never), { code: "internal" });
+    await assert.rejects(spool.store(pages[1]!, never).durable, { code: "internal" });
     const [, second] = await storeAll(spool, pages);
     await assert.rejects(spool.acknowledge(second!, never), { code: "internal" });
     await spool.close();
@@ -109,9 +109,9 @@ describe("spool-store", () => {
 
   it("waits for room under its cap, and goes on when an acknowledgement makes some", async () => {
     const spool = await openTestSpool(folder.next(), { maxBytes: 4096 });
-    const first = await spool.store(pages[0]!, never);
+    const first = await spool.store(pages[0]!, never).durable;
     let stored = false;
-    const waiting = spool.store(pages[1]!, never).then(() => (stored = true));
+    const waiting = spool.store(pages[1]!, never).durable.then(() => (stored = true));
     await sleep(50);
     assert.equal(stored, false);
     await spool.acknowledge(first, never);
@@ -122,15 +122,15 @@ describe("spool-store", () => {
 
   it("stores a page larger than its cap when it is alone", async () => {
     const spool = await openTestSpool(folder.next(), { maxBytes: 1 });
-    await spool.acknowledge(await spool.store(pages[0]!, never), never);
-    await spool.store(pages[1]!, never);
+    await spool.acknowledge(await spool.store(pages[0]!, never).durable, never);
+    await spool.store(pages[1]!, never).durable;
     await spool.close();
   });
 
   it("stops with exit 75 when no room comes before the deadline", async () => {
     const spool = await openTestSpool(folder.next(), { maxBytes: 1, fullTimeoutMillis: 20 });
-    await spool.store(pages[0]!, never);
-    await assert.rejects(spool.store(pages[1]!, never), {
+    await spool.store(pages[0]!, never).durable;
+    await assert.rejects(spool.store(pages[1]!, never).durable, {
       code: "spool-full",
       exitCode: 75,
       message: /full at 1 B/,
@@ -140,12 +140,12 @@ describe("spool-store", () => {
 
   it("stops waiting at once when the signal fires, with its reason", async () => {
     const spool = await openTestSpool(folder.next(), { maxBytes: 1 });
-    await spool.store(pages[0]!, never);
+    await spool.store(pages[0]!, never).durable;
     const stop = new AbortController();
     const reason = new Error("the run is stopped");
     setTimeout(() => stop.abort(reason), 20);
     const started = performance.now();
-    await assert.rejects(spool.store(pages[1]!, stop.signal), reason);
+    await assert.rejects(spool.store(pages[1]!, stop.signal).durable, reason);
     assert.ok(performance.now() - started < 1000);
     await spool.close();
   });
@@ -153,9 +153,12 @@ describe("spool-store", () => {
   it("tells a disk that refuses as such, leaves nothing half, and keeps what was durable", async () => {
     const path = folder.next();
     const spool = await openTestSpool(path);
-    await spool.store(pages[0]!, never);
+    await spool.store(pages[0]!, never).durable;
     await rename(join(path, "incoming"), join(path, "gone"));
-    await assert.rejects(spool.store(pages[1]!, never), { code: "spool-failed", exitCode: 75 });
+    await assert.rejects(spool.store(pages[1]!, never).durable, {
+      code: "spool-failed",
+      exitCode: 75,
+    });
     await spool.close();
     const again = await openTestSpool(path);
     assert.equal(again.durable, 1);
@@ -165,7 +168,7 @@ describe("spool-store", () => {
   it("tells a page that cannot be removed as a refusal of the disk", async () => {
     const path = folder.next();
     const spool = await openTestSpool(path);
-    const page = await spool.store(pages[0]!, never);
+    const page = await spool.store(pages[0]!, never).durable;
     const file = join(path, "pages", page.name);
     const acknowledged = spool.acknowledge(page, never);
     // The line is written while the file goes away.
@@ -180,14 +183,14 @@ describe("spool-store", () => {
   it("waits for a store under way when it is closed, and begins none after", async () => {
     const path = folder.next();
     const spool = await openTestSpool(path);
-    const storing = spool.store(pages[0]!, never);
+    const storing = spool.store(pages[0]!, never).durable;
     const begun = async () =>
       (await readdir(join(path, "incoming"))).length + (await readdir(join(path, "pages"))).length;
     while ((await begun()) === 0) await sleep(0);
     await spool.close();
     assert.equal(spool.durable, 1);
     await storing;
-    await assert.rejects(spool.store(pages[1]!, never), { code: "stopped", exitCode: 75 });
+    await assert.rejects(spool.store(pages[1]!, never).durable, { code: "stopped", exitCode: 75 });
     await spool.close();
   });
 
@@ -205,13 +208,16 @@ describe("spool-store", () => {
       const spool = await openTestSpool(path, { fullTimeoutMillis: 2000 });
       const ballast = join(path, "ballast");
       await writeFile(ballast, Buffer.alloc(100_000)).catch(() => {});
-      const waiting = spool.store(pages[0]!, never);
+      const waiting = spool.store(pages[0]!, never).durable;
       await sleep(100);
       assert.deepEqual(await readdir(join(path, "incoming")), [], "nothing half is left");
       await writeFile(ballast, "");
       await spool.acknowledge(await waiting, never);
       await writeFile(ballast, Buffer.alloc(100_000)).catch(() => {});
-      await assert.rejects(spool.store(pages[1]!, never), { code: "disk-full", exitCode: 75 });
+      await assert.rejects(spool.store(pages[1]!, never).durable, {
+        code: "disk-full",
+        exitCode: 75,
+      });
       await spool.close();
     } finally {
       execFileSync("umount", ["-l", path]);

@@ -42,7 +42,7 @@ describe("spool", () => {
   it("gives first what an earlier attempt left, then what comes, in page order", async () => {
     const path = folder.next();
     const earlier = await open(path);
-    for (const page of (await makeSealed(5)).slice(0, 2)) await earlier.store(page, never);
+    for (const page of (await makeSealed(5)).slice(0, 2)) await earlier.store(page, never).durable;
     await earlier.close();
     const { pages, context } = start(await open(path), (ctx) => sealedPages(5, ctx, 2));
     assert.deepEqual(numbers(await collect(pages)), [0, 1, 2, 3, 4]);
@@ -135,7 +135,13 @@ async function* openAndAcknowledge(
 /** A spool whose folder is still being opened. */
 function openedLater(opening: Promise<Spool>): Spool {
   const later: Partial<Spool> = {
-    store: async (...args) => (await opening).store(...args),
+    store(...args) {
+      const stored = opening.then((spool) => spool.store(...args));
+      const durable = stored.then((both) => both.durable);
+      durable.catch(() => {});
+      return { taken: stored.then((both) => both.taken), durable };
+    },
+    flush: async () => (await opening).flush(),
     page: async (...args) => (await opening).page(...args),
     acknowledge: async (...args) => (await opening).acknowledge(...args),
     async *backlog() {

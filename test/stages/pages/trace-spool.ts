@@ -6,7 +6,7 @@ import { makeSealed, never, openTestSpool } from "./pages.ts";
 const spool = await openTestSpool(join(process.argv[2]!, "spool"));
 writeSync(1, "SAYS open\n");
 const [page] = await makeSealed(1);
-const durable = await spool.store(page!, never);
+const durable = await spool.store(page!, never).durable;
 writeSync(1, "SAYS durable\n");
 await spool.acknowledge(durable, never);
 writeSync(1, "SAYS acknowledged\n");

@@ -1,0 +1,200 @@
+/**
+ * Pages gather in the spool's buffer and become durable together: a flush writes and syncs their files side by side,
+ * names them in page order and syncs the folder once for all. Their own memory goes home as soon as they lie here.
+ *
+ * A flush begins when the buffer has filled to its threshold, when it has no room for the next page, with the final
+ * page, and at the latest `waitMillis` after the first page came: a slow source keeps no page waiting. One is under way
+ * at a time. Nobody has to wait for the lease here, so gathering cannot hold up those that fill pages.
+ */
+import { rename, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { syncFolder, writeSynced } from "../durable-file.ts";
+import { shareNext } from "../share-next.ts";
+import { untilAborted } from "../until-aborted.ts";
+import { createSpoolBuffer } from "./spool-buffer.ts";
+import type { Room } from "./spool-room.ts";
+
+export interface FlushPolicy {
+  /** Share of the buffer that begins a flush; at 0 every page is flushed alone. */
+  readonly threshold: number;
+  /** Whether pages go on being taken while a flush is under way, as far as the buffer has room. */
+  readonly writer: "background" | "inline";
+}
+
+/** Measured by `bench/spool`: nearly as fast as no bound at all, and pages hardly ever wait for the disk. */
+export const flushPolicy: FlushPolicy = { threshold: 0.8, writer: "background" };
+
+/** The longest a page waits for others to join it. */
+const waitMillis = 50;
+
+/** Files written and synced at once: enough for the file system to commit them together, and a thread left for others. */
+const lanes = 3;
+
+/** Bytes of pages gathered beside one that does not compress at all. */
+const gatheredBytes = 2 ** 20;
+
+/** The buffer's size: room for the largest page that sealing can make, and for more of the usual kind. */
+export const bufferBytes = (sealedMostBytes: number): number => sealedMostBytes + gatheredBytes;
+
+interface Failure {
+  readonly error: unknown;
+}
+
+/** A page's file on its way to the disk. */
+export interface PageFile {
+  readonly name: string;
+  readonly parts: readonly Uint8Array[];
+  /** Called in page order when the file and its name would survive a power cut, or with what came in between. */
+  readonly settle: (failure?: Failure) => void;
+}
+
+export interface FlushCounts {
+  readonly flushes: number;
+  readonly flushedBytes: number;
+  readonly flushMillis: number;
+}
+
+export interface Flusher {
+  /** Flushes so far, the bytes they made durable and the time they took. */
+  readonly counts: FlushCounts;
+  /** Copies the parts into the buffer: when it returns they are needed no more. Waits for room in it. */
+  take(file: PageFile, last: boolean, signal: AbortSignal): Promise<void>;
+  /** Makes durable what was taken. Never fails: each file's `settle` is told. */
+  flush(): Promise<void>;
+}
+
+interface FlusherInit {
+  readonly folder: string;
+  readonly bufferBytes: number;
+  readonly policy: FlushPolicy;
+  readonly room: Pick<Room, "whenDiskHasRoom">;
+  /** Asked before anything is written: throws once the folder is somebody else's. */
+  readonly check: () => void;
+}
+
+interface Gathered extends Omit<PageFile, "parts"> {
+  readonly bytes: Uint8Array;
+}
+
+export function createFlusher({ folder, room, policy, check, ...init }: FlusherInit): Flusher {
+  const buffer = createSpoolBuffer(init.bufferBytes);
+  const dueBytes = policy.threshold * init.bufferBytes;
+  const counts = { flushes: 0, flushedBytes: 0, flushMillis: 0 };
+  let gathered: Gathered[] = [];
+  let gatheredBytes = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let signal: AbortSignal | undefined;
+  let broken: Failure | undefined;
+  let flushing = false;
+
+  const leave = (files: readonly Gathered[], failure?: Failure) => {
+    for (const file of files) {
+      buffer.giveOldest();
+      file.settle(failure);
+    }
+  };
+
+  /** What fits on the disk becomes durable even if the rest does not: its upload makes room for it. */
+  const flushSome = async (files: readonly Gathered[]): Promise<readonly Gathered[]> => {
+    check();
+    const started = performance.now();
+    const durable = files.slice(0, await writeGroup(folder, files));
+    counts.flushes += 1;
+    counts.flushMillis += performance.now() - started;
+    for (const { bytes } of durable) counts.flushedBytes += bytes.length;
+    leave(durable);
+    return files.slice(durable.length);
+  };
+
+  const flush = shareNext(async () => {
+    clearTimeout(timer);
+    let left: readonly Gathered[] = gathered;
+    [gathered, gatheredBytes, timer, flushing] = [[], 0, undefined, true];
+    try {
+      while (left.length > 0) {
+        if (broken) throw broken.error;
+        await room.whenDiskHasRoom(async () => void (left = await flushSome(left)), signal!);
+      }
+    } catch (error) {
+      // A page behind one that failed must not become durable before it: nothing more is written.
+      broken ??= { error };
+      leave(left, broken);
+    } finally {
+      flushing = false;
+    }
+  });
+
+  const takeMemory = async (bytes: number, signal: AbortSignal): Promise<Uint8Array> => {
+    for (;;) {
+      if (broken) throw broken.error;
+      const memory = buffer.take(bytes);
+      if (memory) return memory;
+      const { given } = buffer;
+      if (!flushing) void flush();
+      await untilAborted(given, signal);
+    }
+  };
+
+  return {
+    counts,
+    async take({ name, parts, settle }, last, given) {
+      const bytes = await takeMemory(sum(parts), given);
+      copy(parts, bytes);
+      gathered.push({ name, bytes, settle });
+      gatheredBytes += bytes.length;
+      signal = given;
+      if (last || gatheredBytes >= dueBytes) {
+        const flushed = flush();
+        if (policy.writer === "inline") await flushed;
+      } else timer ??= setTimeout(() => void flush(), waitMillis);
+    },
+    flush,
+  };
+}
+
+function copy(parts: readonly Uint8Array[], into: Uint8Array): void {
+  let at = 0;
+  for (const part of parts) {
+    into.set(part, at);
+    at += part.length;
+  }
+}
+
+const sum = (parts: readonly Uint8Array[]) => parts.reduce((all, { length }) => all + length, 0);
+
+/**
+ * Makes as many files durable as the disk takes, from the first on.
+ * @returns how many; not a single one is a failure
+ */
+async function writeGroup(folder: string, files: readonly Gathered[]): Promise<number> {
+  const incoming = ({ name }: Gathered) => join(folder, "incoming", name);
+  const pages = join(folder, "pages");
+  const failures = await inLanes(files, (file) => writeSynced(incoming(file), [file.bytes]));
+  let durable = 0;
+  try {
+    // One after another: whenever the process is killed, the pages that have their names have no gap.
+    for (const [i, file] of files.entries()) {
+      if (failures[i]) throw failures[i].error;
+      await rename(incoming(file), join(pages, file.name));
+      durable += 1;
+    }
+  } catch (error) {
+    for (const file of files.slice(durable)) await unlink(incoming(file)).catch(() => {});
+    if (durable === 0) throw error;
+  }
+  await syncFolder(pages);
+  return durable;
+}
+
+/** Does the work on all items, some side by side; gives the failures, each in its item's place. */
+async function inLanes<Item>(items: readonly Item[], work: (item: Item) => Promise<void>) {
+  const failures: (Failure | undefined)[] = items.map(() => undefined);
+  const each = items.entries();
+  const lane = async () => {
+    for (const [i, item] of each) {
+      await work(item).catch((error: unknown) => (failures[i] = { error }));
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return failures;
+}

@@ -1,0 +1,69 @@
+/** How a page enters the spool: room under the cap, its checkpoint behind its bytes, a copy in the buffer, then the disk. */
+import { assert } from "../../errors.ts";
+import type { DurablePage, FinalFacts, SealedPage } from "../nouns.ts";
+import { encodeTrailer, makeCheckpoint, toDurablePage, type HmacKey } from "./checkpoint.ts";
+import type { Flusher, PageFile } from "./spool-flush.ts";
+import type { SpoolPages } from "./spool-pages.ts";
+import { diskBytes, type Room } from "./spool-room.ts";
+import type { UnderWay } from "./under-way.ts";
+
+/** The two moments of storing a page; a failure is told by both, and need be heard only once. */
+export interface Stored {
+  /** The spool has a copy: the page's memory is needed no more. */
+  readonly taken: Promise<void>;
+  /** The page would survive a power cut. */
+  readonly durable: Promise<DurablePage>;
+}
+
+/** What is true of the spool now. */
+export interface State {
+  acknowledged: number;
+  durable: number;
+  /** Pages that are durable or on their way. */
+  taken: number;
+  /** What the names of pages end with. */
+  extension: string;
+  facts: FinalFacts | undefined;
+}
+
+export interface Intake {
+  readonly key: HmacKey;
+  readonly room: Room;
+  readonly flusher: Flusher;
+  readonly pages: SpoolPages;
+  readonly underWay: UnderWay;
+  readonly state: State;
+}
+
+export function store(intake: Intake, page: SealedPage, signal: AbortSignal): Stored {
+  const durable = Promise.withResolvers<DurablePage>();
+  const taken = intake.underWay.add(() => take(intake, page, signal, durable));
+  taken.catch(durable.reject);
+  durable.promise.catch(() => {});
+  return { taken, durable: durable.promise };
+}
+
+async function take(
+  { key, room, flusher, pages, state }: Intake,
+  page: SealedPage,
+  signal: AbortSignal,
+  durable: PromiseWithResolvers<DurablePage>,
+): Promise<void> {
+  assert(page.page === state.taken, "pages are stored in order");
+  const checkpoint = makeCheckpoint(key, page, state.durable);
+  const parts = [page.content, encodeTrailer(key, checkpoint)];
+  const fileBytes = parts[0]!.length + parts[1]!.length;
+  // Only pages that are durable can leave and make room.
+  if (!room.fits(diskBytes(fileBytes))) void flusher.flush();
+  await room.take(diskBytes(fileBytes), signal);
+  state.taken += 1;
+  state.extension = page.extension;
+  const settle: PageFile["settle"] = (failure) => {
+    if (failure) return durable.reject(failure.error);
+    state.durable += 1;
+    state.facts = page.facts;
+    pages.keep({ checkpoint, fileBytes });
+    durable.resolve(toDurablePage(checkpoint));
+  };
+  await flusher.take({ name: checkpoint.name, parts, settle }, page.final, signal);
+}
