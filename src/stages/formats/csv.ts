@@ -7,6 +7,7 @@ import { PipelineError } from "../../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { valueToJson } from "./json-text.ts";
 import type { Format } from "./format.ts";
+import { createMarks, type RecordBuffer } from "./record-buffer.ts";
 
 const needsQuotes = /[",\r\n]/;
 
@@ -18,24 +19,31 @@ export const csv: Format = {
   namesOf: (row) => Object.keys(row),
   writer() {
     let names: readonly string[] = [];
+    let hints: readonly (Column | undefined)[] = [];
+    let seen: readonly Column[] | undefined;
     let count = 0;
     return {
       header(batch, out) {
         names = headerNames(batch);
-        out.add(names.map((name) => printField(name, names.length === 1)).join(",") + "\n");
+        writeRecord(names, out);
       },
       write(batch, out) {
         if (batch.shape === "tuples") {
-          const alone = batch.columns.length === 1;
-          for (const row of batch.rows)
-            out.add(row.map((cell) => printField(cell, alone)).join(",") + "\n");
-        } else {
-          const hints = new Map(batch.columns.map((column) => [column.name, column]));
-          for (const row of batch.rows) {
-            count += 1;
-            refuseOtherKeys(row, names, count);
-            out.add(documentRecord(row, names, hints));
-          }
+          for (const row of batch.rows) writeRecord(row, out);
+          return;
+        }
+        if (batch.columns !== seen) {
+          seen = batch.columns;
+          const byName = new Map(seen.map((column) => [column.name, column]));
+          hints = names.map((name) => byName.get(name));
+        }
+        for (const row of batch.rows) {
+          count += 1;
+          refuseOtherKeys(row, names, count);
+          writeRecord(
+            names.map((name, index) => member(row[name], hints[index])),
+            out,
+          );
         }
       },
       footer() {},
@@ -50,27 +58,39 @@ function headerNames(batch: RowBatch): readonly string[] {
 
 /** The key is not named: where rows come from JSON, keys can be data. */
 function refuseOtherKeys(row: Row, names: readonly string[], rowNumber: number): void {
-  if (Object.keys(row).every((key) => names.includes(key))) return;
+  if (Object.keys(row).every((key, index) => key === names[index] || names.includes(key))) return;
   throw new PipelineError(
     "transform-failed",
     `serialize: row ${rowNumber} has a key that the first row, and so the CSV header, does not have; make all rows alike with \`map\` or \`select\``,
   );
 }
 
-function documentRecord(
-  row: Row,
-  names: readonly string[],
-  hints: ReadonlyMap<string, Column>,
-): string {
-  const alone = names.length === 1;
-  return (
-    names.map((name) => printField(member(row[name], hints.get(name)), alone)).join(",") + "\n"
-  );
-}
-
 /** A boolean that came as PostgreSQL's `t` or `f` goes out as such. */
 function member(value: unknown, hint: Column | undefined): unknown {
   return typeof value === "boolean" && hint?.json === "boolean" ? (value ? "t" : "f") : value;
+}
+
+const comma = new TextEncoder().encode(",");
+const lineFeed = new TextEncoder().encode("\n");
+
+function writeRecord(cells: readonly unknown[], out: RecordBuffer): void {
+  for (let i = 0; i < cells.length; i += 1) {
+    if (i > 0) out.bytes(comma);
+    writeField(cells[i], cells.length === 1, out);
+  }
+  out.bytes(lineFeed);
+  out.end();
+}
+
+const unquoted = createMarks('",\r\n');
+const quoted = createMarks("", { '"': '""' });
+
+/** Usual fields straight to their bytes, all others by way of their text. */
+function writeField(cell: unknown, alone: boolean, out: RecordBuffer): void {
+  if (cell === null || cell === undefined) return;
+  const isText = typeof cell === "string" && cell !== "" && !(alone && cell === "\\.");
+  if (isText && (out.usual(cell, unquoted, false) || out.usual(cell, quoted, true))) return;
+  out.text(printField(cell, alone));
 }
 
 /** A cell as a field of CSV; `alone` when it is its record's only one. */

@@ -7,9 +7,11 @@ import type { Column, JsonForm } from "../nouns.ts";
 const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 const postgresTimestamp =
   /^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d(?::\d\d){0,2})?( BC)?$/;
+const usualTimestamp = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d)?$/;
 
 const quote = (text: string): string => JSON.stringify(text);
-const number = (text: string): string => (jsonNumber.test(text) ? text : quote(text));
+export const isJsonNumber = (text: string): boolean => jsonNumber.test(text);
+const number = (text: string): string => (isJsonNumber(text) ? text : quote(text));
 const boolean = (text: string): string =>
   text === "t" || text === "true"
     ? "true"
@@ -26,6 +28,9 @@ const escapeHalves = (text: string): string =>
     ? text
     : text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 
+/** A timestamp of four-digit years, its zone, if any, in whole hours: what nearly all are. */
+export const isUsualTimestamp = (text: string): boolean => usualTimestamp.test(text);
+
 /** `2024-01-02 03:04:05.123456+00` → `"2024-01-02T03:04:05.123456+00:00"`; infinity and the like stay as they are. */
 export function timestampToJson(text: string): string {
   const match = postgresTimestamp.exec(text);
@@ -38,9 +43,13 @@ export function timestampToJson(text: string): string {
 /** A JavaScript value as JSON; big integers keep every digit. */
 export function valueToJson(value: unknown): string {
   if (typeof value === "bigint") return value.toString();
-  // A replacer makes stringify slow, and only what has members may hold a bigint.
-  if (typeof value !== "object") return JSON.stringify(value) ?? "null";
-  return JSON.stringify(value, exactBigInt) ?? "null";
+  // A replacer makes stringify slow: it is tried without, and a bigint somewhere inside is a TypeError.
+  try {
+    return JSON.stringify(value) ?? "null";
+  } catch (error) {
+    if (error instanceof TypeError) return JSON.stringify(value, exactBigInt) ?? "null";
+    throw error;
+  }
 }
 
 // JSON.rawJSON is newer than TypeScript's library of types.

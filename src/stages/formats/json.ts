@@ -1,21 +1,33 @@
 /** One JSON array, a row a line: `[`, then rows parted by commas, then `]`. Source: RFC 8259. */
-import { createJsonRecords, writtenNames } from "./json-records.ts";
+import { createObjectWriters, writtenNames } from "./json-records.ts";
 import type { Format } from "./format.ts";
+
+const comma = new TextEncoder().encode(",\n");
 
 export const json: Format = {
   extension: "json",
   namesOf: writtenNames,
   writer() {
-    const records = createJsonRecords();
-    let before = "";
+    const writerOf = createObjectWriters();
+    let begun = false;
     return {
-      header: (_batch, out) => out.add("[\n"),
-      write: (batch, out) =>
-        records(batch, (record) => {
-          out.add(before + record);
-          before = ",\n";
-        }),
-      footer: (out) => out.add("\n]\n"),
+      header(_batch, out) {
+        out.text("[\n");
+        out.end();
+      },
+      write(batch, out) {
+        const write = writerOf(batch);
+        for (const row of batch.rows) {
+          if (begun) out.bytes(comma);
+          begun = true;
+          write(row, out);
+          out.end();
+        }
+      },
+      footer(out) {
+        out.text("\n]\n");
+        out.end();
+      },
     };
   },
 };

@@ -1,15 +1,24 @@
 /** NDJSON: one JSON object a line, `\n` after each. Source: https://github.com/ndjson/ndjson-spec */
-import { createJsonRecords, writtenNames } from "./json-records.ts";
+import { createObjectWriters, writtenNames } from "./json-records.ts";
 import type { Format } from "./format.ts";
+
+const lineFeed = new TextEncoder().encode("\n");
 
 export const ndjson: Format = {
   extension: "ndjson",
   namesOf: writtenNames,
   writer() {
-    const records = createJsonRecords();
+    const writerOf = createObjectWriters();
     return {
       header() {},
-      write: (batch, out) => records(batch, (record) => out.add(record + "\n")),
+      write(batch, out) {
+        const write = writerOf(batch);
+        for (const row of batch.rows) {
+          write(row, out);
+          out.bytes(lineFeed);
+          out.end();
+        }
+      },
       footer() {},
     };
   },

@@ -11,9 +11,10 @@ import { PipelineError, assert } from "../../errors.ts";
 import type { Column, RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";
-import { createRecordBuffer, type Format, type RecordBuffer } from "./format.ts";
+import type { Format } from "./format.ts";
 import { json } from "./json.ts";
 import { ndjson } from "./ndjson.ts";
+import { createRecordBuffer, type RecordBuffer } from "./record-buffer.ts";
 
 const formats: Record<"ndjson" | "csv" | "json", Format> = { ndjson, csv, json };
 

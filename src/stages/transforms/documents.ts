@@ -1,33 +1,69 @@
 /** Tuples as the objects that JavaScript functions see. */
 import { PipelineError } from "../../errors.ts";
-import type { Column, Row, RowBatch } from "../nouns.ts";
+import type { Column, Row, RowBatch, Tuple } from "../nouns.ts";
 
-const nativeTypes: Record<string, (text: string) => unknown> = {
-  int2: Number,
-  int4: Number,
-  bool: (text) => text === "t",
+type ToDocument = (tuple: Tuple) => Row;
+type Convert = (cell: unknown) => unknown;
+
+const fromText =
+  (read: (text: string) => unknown): Convert =>
+  (cell) =>
+    typeof cell === "string" ? read(cell) : cell;
+
+const nativeTypes: Record<string, Convert> = {
+  int2: fromText(Number),
+  int4: fromText(Number),
+  bool: fromText((text) => text === "t"),
 };
 
+const asItIs: Convert = (cell) => cell;
+
 /**
- * Rows as JavaScript sees them: booleans and 2- and 4-byte integers as such, everything else as the source's exact text.
+ * What makes a row of a batch a row as JavaScript sees it: booleans and 2- and 4-byte integers as such, everything else
+ * as the source's exact text.
  * @throws PipelineError `transform-failed` when two columns share a name: an object can hold only one.
  */
-export function toDocuments(batch: RowBatch): readonly Row[] {
-  if (batch.shape === "documents") return batch.rows;
-  const { columns } = batch;
-  refuseDoubles(columns);
-  const convert = columns.map((column) =>
-    column.json === "value" ? undefined : nativeTypes[column.type],
+export function documentMaker({ shape, columns }: RowBatch): (row: Tuple | Row) => Row {
+  if (shape === "documents") return (row) => row as Row;
+  let make = makers.get(columns);
+  if (!make) {
+    refuseDoubles(columns);
+    make = createMaker(columns);
+    makers.set(columns, make);
+  }
+  return make as (row: Tuple | Row) => Row;
+}
+
+const makers = new WeakMap<readonly Column[], ToDocument>();
+
+/**
+ * An object literal of the columns, compiled: V8 then lays every row out at once, which for forty columns takes a
+ * thirtieth of the time of adding member after member (bench/rows). The source has nothing in it but names as JSON texts.
+ */
+function createMaker(columns: readonly Column[]): ToDocument {
+  const converts = columns.map(({ json, type }) =>
+    json === "value" ? asItIs : (nativeTypes[type] ?? asItIs),
   );
-  return batch.rows.map((tuple) => {
-    const row: Row = {};
-    for (let i = 0; i < columns.length; i += 1) {
-      const cell = tuple[i];
-      const native = convert[i];
-      setMember(row, columns[i]!.name, native && typeof cell === "string" ? native(cell) : cell);
-    }
-    return row;
+  const members = columns.map(({ name }, index) => {
+    const cell =
+      converts[index] === asItIs ? `tuple[${index}]` : `converts[${index}](tuple[${index}])`;
+    // Only a computed `__proto__` is a name like any other; V8 compiles computed names poorly.
+    return name === "__proto__" ? `["__proto__"]: ${cell}` : `${JSON.stringify(name)}: ${cell}`;
   });
+  try {
+    // oxlint-disable-next-line typescript/no-implied-eval -- names are quoted, nothing else comes from outside
+    const compile = new Function("converts", `return (tuple) => ({ ${members.join(", ")} });`);
+    return (compile as (converts: readonly Convert[]) => ToDocument)(converts);
+  } catch (error) {
+    // Node runs with `--disallow-code-generation-from-strings`.
+    if (!(error instanceof EvalError)) throw error;
+    return (tuple) => {
+      const row: Row = {};
+      for (const [index, { name }] of columns.entries())
+        setMember(row, name, converts[index]!(tuple[index]));
+      return row;
+    };
+  }
 }
 
 /** Plain objects, since V8 keeps those without a prototype as slow dictionaries; only one name needs care. */
@@ -62,5 +98,4 @@ export function refuseDoubles(columns: readonly Pick<Column, "name">[]): void {
     }
     names.add(name);
   }
-  checked.add(columns);
 }

@@ -11,7 +11,7 @@ import { fun } from "stream-chain/fun.js";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { untilAborted } from "../until-aborted.ts";
-import { inMemberOrder, toDocuments } from "./documents.ts";
+import { documentMaker, inMemberOrder } from "./documents.ts";
 import { createBatches, type Batches } from "./row-batches.ts";
 
 export interface RowFunction {
@@ -83,8 +83,9 @@ async function* applyFunctions(
   for await (const batch of input) {
     const out = createBatches({ ...batch, columns: columnsAfter(batch.columns) }, stage);
     try {
-      for (const row of toDocuments(batch)) {
-        const outputs = apply(row);
+      const toDocument = documentMaker(batch);
+      for (const row of batch.rows) {
+        const outputs = apply(toDocument(row));
         if (Array.isArray(outputs)) for (const made of outputs) out.add(made);
         else yield* gather(outputs, out, signal);
         if (out.isFull) yield out.take();
@@ -200,7 +201,8 @@ async function* applyStream(
     (async function* () {
       for await (const batch of input) {
         last = batch;
-        yield* toDocuments(batch);
+        const toDocument = documentMaker(batch);
+        for (const row of batch.rows) yield toDocument(row);
       }
     })(),
   );

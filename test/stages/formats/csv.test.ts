@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import * as fc from "fast-check";
+import { printField } from "../../../src/stages/formats/csv.ts";
 import { column, documentBatches, sourceEnd } from "../../fixtures/pipelines.ts";
 import { recordsOf, writeDocuments, writeTuples } from "./written.ts";
 
@@ -104,6 +105,33 @@ describe("csv", () => {
     ]) {
       await assert.rejects(write, { code: "transform-failed", message: /surrogate/ });
     }
+  });
+
+  it("writes any cells as printField says", async () => {
+    const cells = fc.oneof(
+      fc.string({ unit: "binary", maxLength: 600 }).map((text) => text.toWellFormed()),
+      fc.stringMatching(/^[a,"\r\n\\.]{0,4}$/),
+      fc.constantFrom(null, undefined, true, 0.5, -0, 2n ** 70n, { x: ["é,"] }, new Date(0)),
+    );
+    const table = fc.integer({ min: 1, max: 3 }).chain((width) => {
+      const row = fc.array(cells, { minLength: width, maxLength: width });
+      return fc.array(row, { minLength: 1, maxLength: 4 });
+    });
+    await fc.assert(
+      fc.asyncProperty(table, async (rows) => {
+        const columns = rows[0]!.map((_, i) => column(`c${i}`));
+        const lines = rows.map((row) =>
+          row.map((cell) => printField(cell, row.length === 1)).join(","),
+        );
+        const header = columns.map(({ name }) => name).join(",");
+        const expected = [header, ...lines, ""].join("\n");
+        assert.equal(await writeTuples("csv", columns, rows), expected);
+        const documents = rows.map((row) =>
+          Object.fromEntries(row.map((cell, i) => [`c${i}`, cell])),
+        );
+        assert.equal(await writeDocuments("csv", documents), expected);
+      }),
+    );
   });
 
   it("reads back as it was written, through csv-parse, for any texts and batches", async () => {

@@ -1,7 +1,7 @@
 /** Every type against the server's own `row_to_json`, through the NDJSON writer. */
 import assert from "node:assert/strict";
 import { ndjson } from "../../../src/stages/formats/ndjson.ts";
-import type { RecordBuffer } from "../../../src/stages/formats/format.ts";
+import { createRecordBuffer } from "../../../src/stages/formats/record-buffer.ts";
 import { readSource, runSql } from "../../servers/postgres.ts";
 import { corpusPostgres, everyTypeQuery, typeQueries } from "../../servers/postgres-corpus.ts";
 
@@ -12,13 +12,14 @@ before(async () => {
 });
 
 async function writeRows(query: string, params: (string | null)[] = []): Promise<string[]> {
-  const records: string[] = [];
-  const sink = { add: (record: string) => records.push(record.slice(0, -1)) };
+  const out = createRecordBuffer();
   const writer = ndjson.writer();
   for (const batch of await readSource({ url, query, params })) {
-    writer.write(batch, sink as unknown as RecordBuffer);
+    writer.write(batch, out);
   }
-  return records;
+  const lines = Buffer.from(out.view().bytes).toString().split("\n");
+  assert.equal(lines.pop(), "");
+  return lines;
 }
 
 /** The server's JSON, in the session settings of an export; on one line, as NDJSON must be. */
