@@ -97,7 +97,7 @@ function createFiller(pageBytes: number, ctx: StageContext): Filler {
         yield close(extension);
       }
       const piece = part.subarray(at, at + pageBytes - filled);
-      (await room()).bytes.set(piece, filled);
+      put(piece, (await room()).bytes, filled);
       filled += piece.length;
       at += piece.length;
     }
@@ -125,7 +125,7 @@ function createFiller(pageBytes: number, ctx: StageContext): Filler {
         const page = await room();
         const after = lastThatFits(ends, next, start + pageBytes - filled);
         const stop = ends[after - 1]!;
-        page.bytes.set(bytes.subarray(start, stop), filled);
+        put(bytes.subarray(start, stop), page.bytes, filled);
         filled += stop - start;
         if (!framing) records += after - next;
         start = stop;
@@ -143,6 +143,11 @@ function createFiller(pageBytes: number, ctx: StageContext): Filler {
       open = undefined;
     },
   };
+}
+
+/** `set` moves single bytes into shared memory unless both sides are aligned alike, which takes five times as long. */
+function put(piece: Uint8Array, page: Uint8Array, at: number): void {
+  Buffer.from(piece.buffer, piece.byteOffset, piece.length).copy(page, at);
 }
 
 /** Index after the last record from `first` on that ends at or before `limit`; at least one fits. */
