@@ -81,7 +81,8 @@ function fieldRows(forms: readonly JsonNode[], prefix = ""): string[][] {
         printDefault(field, key, forms),
         `${field.description ?? ""}${field.secret === true ? " (secret)" : ""}`,
       ]);
-      for (const row of fieldRows([field], `${prefix}${key}.`)) rows.set(row[0]!, row);
+      const below = [field, ...(field.anyOf ?? [])];
+      for (const row of fieldRows(below, `${prefix}${key}.`)) rows.set(row[0]!, row);
     }
   }
   return [...rows.values()];

@@ -8,8 +8,9 @@
 import { PipelineError, isAbort, systemCode } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
-import type { Page, RowBatch } from "../stages/nouns.ts";
+import type { Page, RecordBatch, RowBatch } from "../stages/nouns.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
+import type { Pressure } from "../stages/pressure.ts";
 import type { Log, StageContext } from "../stages/stage.ts";
 import { untilAborted } from "../stages/until-aborted.ts";
 import { settlesWithin } from "../telemetry/deadline.ts";
@@ -61,7 +62,7 @@ export async function flow(init: FlowInit): Promise<void> {
         : stage.open(ctx, input),
     );
     items = own(opened, owned, (error) => failure.abort(error));
-    if (stage.takes === "nothing") items = tellExpected(items, init.onExpected);
+    if (stage.takes === "nothing") items = observe(items, lease.pressure, init.onExpected);
   }
   try {
     await drain(items, signal);
@@ -86,12 +87,15 @@ async function drain(receipts: AsyncIterable<unknown>, signal: AbortSignal): Pro
 
 async function* nothing(): AsyncGenerator<never> {}
 
-async function* tellExpected(
+/** What the source gives: memory is measured as it passes, and told how much there will be. */
+async function* observe(
   batches: AsyncIterable<unknown>,
+  pressure: Pressure,
   onExpected: (expected: Expected) => void,
 ): AsyncGenerator {
   for await (const batch of batches) {
-    const { expects } = batch as RowBatch;
+    const { bytes, expects } = batch as RowBatch | RecordBatch;
+    pressure.passed(typeof bytes === "number" ? bytes : bytes.length);
     if (expects) onExpected(expects);
     yield batch;
   }

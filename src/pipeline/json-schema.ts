@@ -92,18 +92,26 @@ function overrideNode(schema: v.GenericSchema, node: JsonNode): JsonNode | undef
   }
   if (schema.type !== "union") return undefined;
   const { options } = schema as unknown as { options: readonly v.GenericSchema[] };
-  const anyOf = (node.anyOf ?? []).filter((_, index) => options[index]?.type !== "custom");
+  const anyOf = (node.anyOf ?? [])
+    .map((member, index) => (options[index] === size ? ref("size") : member))
+    .filter((_, index) => options[index]?.type !== "custom");
   return anyOf.length === 1 ? anyOf[0] : { ...node, anyOf };
 }
 
 function overrideField(schema: v.GenericSchema, node: JsonNode): JsonNode {
   const opened = [...openSchema(schema)];
-  const unit = opened.includes(size) ? "size" : opened.includes(duration) ? "duration" : undefined;
+  const isMapping = opened.some(({ type }) => type === "strict_object");
+  const unit = isMapping ? undefined : unitOf(opened);
   // What stands behind a transformation is not part of the input's schema, but it describes the field all the same.
   const notes = { description: v.getDescription(schema), ...v.getMetadata(schema) };
   if (unit === undefined) return clean({ ...notes, ...node });
   const plain = unit === "size" ? "bytes" : "milliseconds";
   return clean({ unit: plain, ...notes, default: node.default, anyOf: [ref(unit)] });
+}
+
+function unitOf(opened: readonly v.GenericSchema[]): "size" | "duration" | undefined {
+  if (opened.includes(size)) return "size";
+  return opened.includes(duration) ? "duration" : undefined;
 }
 
 function stageEntry(stage: AnyStage): JsonNode {

@@ -1,5 +1,6 @@
 /** What `plan` promises before a row is read. */
 import type { Kind } from "../stages/nouns.ts";
+import type { PressureSettings } from "../stages/pressure.ts";
 
 export interface LedgerLine {
   /** `base`, or the name of the stage that holds it. */
@@ -30,6 +31,8 @@ export interface PushedWork {
 export interface PlanReport {
   readonly name: string;
   readonly memoryBytes: number;
+  /** How a run is to keep to its memory. */
+  readonly pressure: PressureSettings;
   readonly leaseBytes: number;
   readonly pageBytes: number;
   readonly threads: number;

@@ -15,7 +15,7 @@ import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
 import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
-import type { PlanReport } from "./plan-types.ts";
+import type { LedgerLine, PlanReport } from "./plan-types.ts";
 import { printPlace } from "./problems.ts";
 import { pushDown } from "./pushdown.ts";
 import { measureReference } from "./references.ts";
@@ -85,12 +85,14 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   const unknown = valid.unresolved.some(
     ([first, , , last]) => first === "memory" || last === "size",
   );
-  const room = unknown ? Number.MAX_SAFE_INTEGER : valid.memoryBytes;
+  const { budget: budgetBytes, ...rest } = valid.memory;
+  const room = unknown ? Number.MAX_SAFE_INTEGER : budgetBytes;
   const ledger = drawLedger(room, pageBytes, physical, weighTelemetry(valid, env));
   return {
     report: {
       name: valid.name,
-      memoryBytes: valid.memoryBytes,
+      memoryBytes: budgetBytes,
+      pressure: { ...rest, budgetBytes, spareBytes: budgetBytes - sumOf(ledger.lines) },
       leaseBytes: ledger.leaseBytes,
       pageBytes,
       threads: ledger.threads,
@@ -189,6 +191,9 @@ function refuseHiddenNone({ spec, locate }: Pipeline): void {
     );
   }
 }
+
+const sumOf = (lines: readonly LedgerLine[]): number =>
+  lines.reduce((sum, { bytes }) => sum + bytes, 0);
 
 function sizeOr(size: unknown): number {
   // A size behind a reference is only known to a run; the plan draws its ledger with the default.

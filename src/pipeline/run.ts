@@ -3,6 +3,7 @@ import { peakRssBytes } from "../telemetry/peak-memory.ts";
 import { openDestination } from "../stages/destinations/schemes.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { createLease } from "../stages/lease.ts";
+import { createPressure } from "../stages/pressure.ts";
 import { sealedMost } from "../stages/pages/chunk.ts";
 import { bufferBytes } from "../stages/pages/spool-flush.ts";
 import { openSpool, type Spool } from "../stages/pages/spool-store.ts";
@@ -109,7 +110,7 @@ async function runInFolder(opened: Opened): Promise<RunSummary> {
 async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promise<RunSummary> {
   const { plan, folder, spool, pool, options, destination, started } = opened;
   const log = options.log ?? silent;
-  const lease = createLease(plan.report.leaseBytes);
+  const lease = createLease(plan.report.leaseBytes, createPressure(plan.report.pressure));
   const { watch, ...watched } = await watchPlannedRun({ ...opened, lease, log });
   try {
     if (watch.traceparent) await folder.save({ ...folder.record, traceparent: watch.traceparent });

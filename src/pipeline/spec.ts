@@ -2,7 +2,7 @@
  * The plain spec: what YAML and code both say, before any reference is resolved. YAML → spec → YAML is the identity.
  */
 import * as v from "valibot";
-import { size, text } from "../stages/atoms.ts";
+import { count, size, text } from "../stages/atoms.ts";
 
 /** One stage as written: exactly one key, the stage's name (or a path to a custom stage), and its config. */
 export type StageSpec = Readonly<Record<string, unknown>>;
@@ -27,6 +27,33 @@ export const telemetrySchema = v.strictObject({
 
 export type TelemetryConfig = v.InferOutput<typeof telemetrySchema>;
 
+const budget = v.pipe(
+  v.optional(size, "96MiB"),
+  v.description("bytes for the whole process: heap, buffers, workers, telemetry"),
+);
+
+/** The long form of `memory`: how batches and pages give way before the budget is reached. */
+export const memorySchema = v.strictObject({
+  budget,
+  threshold: v.pipe(
+    v.optional(
+      v.pipe(
+        v.number("expected a number"),
+        v.minValue(0.5, "expected at least 0.5"),
+        v.maxValue(1, "expected at most 1"),
+      ),
+      0.9,
+    ),
+    v.description("part of the budget at which batches and pages have become as small as they do"),
+  ),
+  graduality: v.pipe(
+    v.optional(v.pipe(count(1), v.maxValue(64, "expected at most 64")), 4),
+    v.description("steps in which they become so, from the first row on"),
+  ),
+});
+
+export type MemoryConfig = v.InferOutput<typeof memorySchema>;
+
 export const specSchema = v.strictObject({
   name: v.pipe(
     v.string("expected a name"),
@@ -37,7 +64,10 @@ export const specSchema = v.strictObject({
     v.description("names the pipeline, its folder at the destination and its spool"),
   ),
   memory: v.pipe(
-    v.optional(size, "96MiB"),
+    v.optional(
+      v.union([size, memorySchema], "expected a size such as 96MiB, or a mapping"),
+      "96MiB",
+    ),
     v.description("bytes for the whole process: heap, buffers, workers, telemetry"),
   ),
   stages: v.pipe(

@@ -5,9 +5,20 @@ import * as v from "valibot";
 import type { AnyStage } from "../stages/stage.ts";
 import { checkConfig, isMapping, type Resolved } from "./check-config.ts";
 import { isBelow, problemsError, quote, type Locate, type Path, type Problem } from "./problems.ts";
-import { findReferenceProblems, resolveReferences, type ResolveOptions } from "./references.ts";
+import {
+  findReferenceProblems,
+  measureReference,
+  resolveReferences,
+  type ResolveOptions,
+} from "./references.ts";
 import { describeField } from "./schema-walk.ts";
-import { specSchema, type PipelineSpec, type TelemetryConfig } from "./spec.ts";
+import {
+  memorySchema,
+  specSchema,
+  type MemoryConfig,
+  type PipelineSpec,
+  type TelemetryConfig,
+} from "./spec.ts";
 import { suggestion } from "./suggest.ts";
 
 export type Registry = ReadonlyMap<string, AnyStage>;
@@ -27,8 +38,8 @@ export interface ValidStage {
 
 export interface ValidSpec {
   readonly name: string;
-  /** The default while a reference hides it. */
-  readonly memoryBytes: number;
+  /** Defaults where references hide it. */
+  readonly memory: MemoryConfig;
   readonly sign?: string;
   readonly telemetry?: TelemetryConfig;
   readonly stages: readonly ValidStage[];
@@ -65,19 +76,29 @@ export function validateSpec(
   if (problems.length > 0) throw problemsError(problems, locate);
   const { name, memory, sign, telemetry } = top.output as {
     name: string;
-    memory: number | string;
+    memory: WrittenMemory;
     sign?: string;
     telemetry?: TelemetryConfig;
   };
   return {
     name,
-    memoryBytes:
-      typeof memory === "number" ? memory : v.parse(specSchema.entries.memory, undefined),
+    memory: fillMemory(memory),
     ...(sign !== undefined && { sign }),
     ...(telemetry !== undefined && { telemetry }),
     stages: stages.flatMap(({ stage }) => stage ?? []),
     unresolved: [top, ...stages].flatMap((checked) => checked.unresolved),
   };
+}
+
+/** The short form or the long one; each number may still be the text of a reference. */
+type WrittenMemory = number | string | Readonly<Partial<Record<keyof MemoryConfig, unknown>>>;
+
+function fillMemory(written: WrittenMemory): MemoryConfig {
+  const given = typeof written === "object" ? written : { budget: written };
+  const known = Object.entries(given).filter(
+    ([, value]) => typeof value !== "string" || measureReference(value) === "none",
+  );
+  return v.parse(memorySchema, Object.fromEntries(known));
 }
 
 /**

@@ -5,6 +5,7 @@
  * (`SharedArrayBuffer`): a worker reads a page where it lies, and the page is not lost if that worker dies.
  */
 import { PipelineError, assert } from "../errors.ts";
+import { atEase, type Pressure } from "./pressure.ts";
 
 /** Borrowed page memory. */
 export interface Leased {
@@ -20,6 +21,8 @@ export interface Lease {
   readonly peakBytes: number;
   /** Requests that wait for room. */
   readonly waiting: number;
+  /** Under pressure only a share of the capacity is lent, down to two pages: one that fills while one is sealed. */
+  readonly pressure: Pressure;
   /**
    * Waits for `weight` bytes of room and lends a buffer of `size` bytes.
    * @throws PipelineError `budget-too-small` when `weight` can never fit; the signal's reason when it fires.
@@ -32,9 +35,11 @@ interface Waiter {
   readonly grant: () => void;
 }
 
+const leastPages = 2;
+
 /** Makes a lease of `capacityBytes`; free buffers are kept for the next `take` of the same size. */
-export function createLease(capacityBytes: number): Lease {
-  const free = new Map<number, SharedArrayBuffer[]>();
+export function createLease(capacityBytes: number, pressure: Pressure = atEase): Lease {
+  const free = createFreeList();
   const queue: Waiter[] = [];
   let inUseBytes = 0;
   let peakBytes = 0;
@@ -44,8 +49,13 @@ export function createLease(capacityBytes: number): Lease {
     peakBytes = Math.max(peakBytes, inUseBytes);
   };
 
+  const fits = (weight: number): boolean => {
+    const least = Math.min(leastPages * weight, capacityBytes);
+    return inUseBytes + weight <= Math.max(least, capacityBytes * pressure.share);
+  };
+
   const serveQueue = () => {
-    for (let next = queue[0]; next && inUseBytes + next.weight <= capacityBytes; next = queue[0]) {
+    for (let next = queue[0]; next && fits(next.weight); next = queue[0]) {
       queue.shift();
       admit(next.weight);
       next.grant();
@@ -58,7 +68,7 @@ export function createLease(capacityBytes: number): Lease {
   };
 
   const lend = (size: number, weight: number): Leased => {
-    const memory = free.get(size)?.pop() ?? new SharedArrayBuffer(size);
+    const memory = free.take(size);
     let home = false;
     return {
       bytes: new Uint8Array(memory),
@@ -66,9 +76,7 @@ export function createLease(capacityBytes: number): Lease {
       release() {
         assert(!home, "page memory is released once");
         home = true;
-        const list = free.get(size) ?? [];
-        list.push(memory);
-        free.set(size, list);
+        free.put(memory);
         leave(weight);
       },
     };
@@ -76,6 +84,7 @@ export function createLease(capacityBytes: number): Lease {
 
   return {
     capacityBytes,
+    pressure,
     get inUseBytes() {
       return inUseBytes;
     },
@@ -93,7 +102,7 @@ export function createLease(capacityBytes: number): Lease {
           `a page needs ${weight} bytes but the lease has ${capacityBytes}; raise \`memory\` or lower \`chunk.size\``,
         );
       }
-      if (queue.length === 0 && inUseBytes + weight <= capacityBytes) admit(weight);
+      if (queue.length === 0 && fits(weight)) admit(weight);
       else await waitForRoom(queue, weight, signal, serveQueue);
       try {
         return lend(size, weight);
@@ -101,6 +110,19 @@ export function createLease(capacityBytes: number): Lease {
         leave(weight);
         throw error;
       }
+    },
+  };
+}
+
+/** Buffers that came home, by their size. */
+function createFreeList() {
+  const bySize = new Map<number, SharedArrayBuffer[]>();
+  return {
+    take: (size: number) => bySize.get(size)?.pop() ?? new SharedArrayBuffer(size),
+    put(memory: SharedArrayBuffer) {
+      const list = bySize.get(memory.byteLength) ?? [];
+      list.push(memory);
+      bySize.set(memory.byteLength, list);
     },
   };
 }

@@ -10,6 +10,7 @@ import type {
   Observable,
 } from "@opentelemetry/api";
 import type { Lease } from "../stages/lease.ts";
+import type { Pressure } from "../stages/pressure.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import type { Pool } from "../workers/pool.ts";
 import { attributes, metrics, type MetricEntry } from "./names.ts";
@@ -18,7 +19,10 @@ import type { RunCounters } from "./watch.ts";
 
 /** What is watched; objects of the run itself, read at each observation. */
 export interface GaugeSources {
-  readonly lease: Pick<Lease, "capacityBytes" | "inUseBytes" | "peakBytes" | "waiting">;
+  readonly lease: Pick<
+    Lease,
+    "capacityBytes" | "inUseBytes" | "peakBytes" | "waiting" | "pressure"
+  >;
   readonly spool: Pick<Spool, "maxBytes" | "usedBytes" | "peakBytes" | "flushes" | "flushMillis">;
   readonly pool: Pick<Pool, "threads" | "inFlight">;
   readonly memoryBudgetBytes: number;
@@ -46,6 +50,7 @@ export function registerGauges(meter: Meter, sources: GaugeSources): () => void 
     observeStages(observe, sources.stats());
     observeRoom(observe, sources);
     observeMemory(observe, sources.memoryBudgetBytes);
+    observePressure(observe, sources.lease.pressure);
     observeLoop(observe, delay);
     for (const cache of sources.caches?.() ?? []) observeCache(observe, cache);
   });
@@ -142,6 +147,16 @@ function observeMemory(observe: Observe, budgetBytes: number): void {
     const named = { [attributes.heapSpace.name]: space.space_name };
     observe(metrics.heapUsed, space.space_used_size, named);
   }
+}
+
+function observePressure(observe: Observe, pressure: Pressure): void {
+  const { settings, step, share, reached, collections } = pressure;
+  observe(metrics.memoryThreshold, settings.threshold * settings.budgetBytes);
+  observe(metrics.memoryStep, step);
+  observe(metrics.memoryShare, share);
+  observe(metrics.memoryCollections, collections);
+  for (const [index, times] of reached.entries())
+    observe(metrics.memorySteps, times, { [attributes.step.name]: index + 1 });
 }
 
 /** The delays since the last reading, in seconds: a percentile over a whole run would hide what happens now. */

@@ -66,6 +66,7 @@ export const attributes = {
   blocked: attribute("spillway.stage.blocked_seconds", "Seconds of waiting for the stage after."),
   peakHeld: attribute("spillway.stage.peak_held_bytes", "Most bytes the stage had in hand."),
   state: attribute("spillway.stage.state", "`busy`, `starved` or `blocked`."),
+  step: attribute("spillway.memory.step", "Number of a step of memory pressure, from 1."),
   pageNumber: attribute("spillway.page.number", "Number of the page, from 0."),
   pageRecords: attribute("spillway.page.records", "Records that end in the page."),
   pageBytes: attribute("spillway.page.bytes", "Serialized bytes of the page."),
@@ -101,6 +102,11 @@ export const metrics = {
   memoryBudget: upDownCounter("spillway.memory.budget", "By", "`memory` of the pipeline."),
   memoryUsage: upDownCounter("process.memory.usage", "By", "Resident memory (RSS)."),
   memoryPeak: gauge("spillway.memory.peak", "By", "Peak resident memory of the process."),
+  memoryThreshold: upDownCounter("spillway.memory.threshold", "By", "Where the last step is."),
+  memoryStep: gauge("spillway.memory.step", "{step}", "Step of memory pressure; 0 is none."),
+  memoryShare: gauge("spillway.memory.share", "1", "Share of batches and pages at this step."),
+  memorySteps: counter("spillway.memory.steps", "{step}", "Times each step was reached."),
+  memoryCollections: counter("spillway.memory.collections", "{collection}", "Asked for by steps."),
   memoryExternal: upDownCounter("spillway.memory.external", "By", "Memory of bound C++ objects."),
   memoryBuffers: upDownCounter("spillway.memory.array_buffers", "By", "Memory of array buffers."),
   heapUsed: upDownCounter("v8js.memory.heap.used", "By", "Heap in use, by heap space."),
@@ -117,6 +123,7 @@ export const metrics = {
 /** Source stages that are clients of another system, and what their span says of it: no URL, no query text. */
 export const clientStages: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   postgres: { [attributes.dbSystem.name]: "postgresql" },
+  "postgres-copy": { [attributes.dbSystem.name]: "postgresql" },
 };
 
 /** Name of the tracer and the meter. */

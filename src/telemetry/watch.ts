@@ -128,9 +128,8 @@ function countersOf(stages: readonly StageWatch[]): RunCounters {
 /** Only the stage where pages are born takes from the lease. */
 function watchLease(lease: Lease, stages: readonly StageWatch[]): Lease {
   return {
-    get capacityBytes() {
-      return lease.capacityBytes;
-    },
+    capacityBytes: lease.capacityBytes,
+    pressure: lease.pressure,
     get inUseBytes() {
       return lease.inUseBytes;
     },

@@ -145,7 +145,7 @@ describe("nonsense in YAML is refused at its line, in words", () => {
   it("sizes in every unit are not nonsense", () => {
     for (const unit of ["KB", "MB", "KiB", "MiB", "GiB"]) {
       const { spec } = parsePipeline(inStage(`page: 64${unit}`), "x.yaml");
-      assert.ok(validateSpec(spec, testRegistry, { resolve: "full" }).memoryBytes > 0);
+      assert.ok(validateSpec(spec, testRegistry, { resolve: "full" }).memory.budget > 0);
     }
   });
 });

@@ -23,7 +23,7 @@ describe("a valid spec", () => {
   it("comes back with units parsed and defaults filled in, and what was written beside it", () => {
     const input = { wait: "5m" };
     const valid = validate(specOf({ page: input }));
-    assert.equal(valid.memoryBytes, 96 * 2 ** 20);
+    assert.deepEqual(valid.memory, { budget: 96 * 2 ** 20, threshold: 0.9, graduality: 4 });
     assert.deepEqual(valid.stages[0]?.config, { size: 2 ** 20, wait: 300_000 });
     assert.equal(valid.stages[0]?.input, input);
     assert.equal(valid.stages[0]?.definition, testRegistry.get("page"));
@@ -128,9 +128,17 @@ describe("before references are resolved", () => {
 
   it("the memory behind a reference is the default, and listed", () => {
     const spec = { ...specOf({ page: null }), memory: "${env:MEMORY}" };
-    const { memoryBytes, unresolved } = validate(spec, "none");
-    assert.equal(memoryBytes, 96 * 2 ** 20);
+    const { memory, unresolved } = validate(spec, "none");
+    assert.equal(memory.budget, 96 * 2 ** 20);
     assert.deepEqual(unresolved, [["memory"]]);
+  });
+
+  it("each number of the long form of memory may be one", () => {
+    const memory = { budget: "128MiB", threshold: "${env:THRESHOLD}" };
+    const spec = { ...specOf({ page: null }), memory } as unknown as PipelineSpec;
+    const valid = validate(spec, "none");
+    assert.deepEqual(valid.memory, { budget: 128 * 2 ** 20, threshold: 0.9, graduality: 4 });
+    assert.deepEqual(valid.unresolved, [["memory", "threshold"]]);
   });
 
   it("a reference stands for no list or mapping, and for no part of a number", () => {

@@ -8,6 +8,7 @@ import * as v from "valibot";
 import type { RowBatch } from "../../src/stages/nouns.ts";
 import { openSession } from "../../src/stages/sources/postgres-session.ts";
 import { postgres } from "../../src/stages/sources/postgres.ts";
+import { createLease } from "../../src/stages/lease.ts";
 import type { StageContext } from "../../src/stages/stage.ts";
 
 let server: Promise<RunningPostgres> | undefined;
@@ -40,12 +41,12 @@ export async function runSql(
   }
 }
 
-/** Opens the source as the runner does: config checked and completed, nothing but a signal in the context. */
+/** Opens the source as the runner does: config checked and completed, a signal and an empty lease in the context. */
 export function openSource(
   config: v.InferInput<typeof postgres.config>,
   signal = new AbortController().signal,
 ): AsyncGenerator<RowBatch> {
-  const context = { signal, log: console } as unknown as StageContext;
+  const context = { signal, log: console, lease: createLease(0) } as unknown as StageContext;
   const rows = postgres.open(v.parse(postgres.config, config), context, noInput());
   return rows as AsyncGenerator<RowBatch>;
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import * as fc from "fast-check";
 import { PipelineError } from "../../src/errors.ts";
+import { atEase } from "../../src/stages/pressure.ts";
 import { createLease, type Lease, type Leased } from "../../src/stages/lease.ts";
 
 const never = new AbortController().signal;
@@ -17,6 +18,30 @@ function ask(lease: Lease, weight: number, granted: number[] = [], signal = neve
 }
 
 describe("lease", () => {
+  it("lends a share of its capacity under pressure, two pages at least, and all of it again later", async () => {
+    const pressure = { ...atEase, share: 1 };
+    const lease = createLease(100, pressure);
+    const granted: number[] = [];
+    const lent = [await ask(lease, 10, granted), await ask(lease, 10, granted)];
+    pressure.share = 0.25;
+    const third = ask(lease, 10, granted);
+    await turn();
+    assert.deepEqual([granted.length, lease.waiting], [2, 1], "25 bytes hold two of 10");
+    lent.pop()?.release();
+    await third;
+    const wide = ask(lease, 40, granted);
+    lent.pop()?.release();
+    await wide;
+    assert.equal(lease.inUseBytes, 50, "two pages of 40 would be lent, whatever the share");
+    const last = ask(lease, 20, granted);
+    await turn();
+    assert.equal(lease.waiting, 1);
+    pressure.share = 1;
+    (await third).release();
+    await last;
+    assert.deepEqual([lease.inUseBytes, lease.peakBytes], [60, 60]);
+  });
+
   it("lends at once while there is room, and counts weights, not sizes", async () => {
     const lease = createLease(100);
     const a = await lease.take(10, 60, never);

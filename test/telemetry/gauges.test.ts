@@ -109,6 +109,17 @@ for (const sdk of ["light", "node"] as const) {
       assert.ok((value("nodejs.eventloop.delay.p99") ?? 0) > 0);
     });
 
+    it("show the pressure on memory and each of its steps", () => {
+      assert.equal(value("spillway.memory.threshold"), 48 * 2 ** 20);
+      assert.equal(value("spillway.memory.step"), 2);
+      assert.equal(value("spillway.memory.share"), 0.5);
+      assert.equal(value("spillway.memory.collections"), 5);
+      const reached = [1, 2, 3, 4].map((step) =>
+        value("spillway.memory.steps", { "spillway.memory.step": step }),
+      );
+      assert.deepEqual(reached, [3, 2, 0, 0]);
+    });
+
     it("count cache hits, loads and evictions by stage", () => {
       const named = { "spillway.cache.name": "lookup" };
       assert.equal(value("spillway.cache.hits", named), 7);

@@ -2,9 +2,12 @@
  * The row cursor: batches of rows, measured in bytes, from one query.
  *
  * `pg-query-stream` asks for rows in counted fetches. Here the count follows the measured width of rows (shrinks at
- * once, grows slowly), and when rows widen in the middle of a fetch the socket is left unread after every full
- * batch: the server then waits. The end is what the server says: every fetch must bring exactly the rows asked for, and
- * the last one the number its command tag states (the tag counts the rows of the last fetch alone).
+ * once, grows slowly) and is worth a few batches, so that a distant server is not asked for each. After every full
+ * batch the socket is left unread: the server then waits, however wide the rows of this fetch have become. How
+ * much a batch holds follows the pressure on memory.
+ *
+ * The end is what the server says: every fetch must bring exactly the rows asked for, and the last one the number its
+ * command tag states (the tag counts the rows of the last fetch alone).
  */
 import QueryStream from "pg-query-stream";
 import { constants } from "node:buffer";
@@ -12,6 +15,7 @@ import type { Socket } from "node:net";
 import { formatBytes } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Tuple } from "../nouns.ts";
+import type { Pressure } from "../pressure.ts";
 import { explain } from "./postgres-errors.ts";
 import { findWideField, readFrames } from "./postgres-frames.ts";
 import { type Session, rawTexts, silence } from "./postgres-session.ts";
@@ -23,14 +27,25 @@ export interface RowsOfBatch {
   readonly bytes: number;
 }
 
-/** A row may be so wide, or so many batches; wider ones are refused before they are read. */
-const widestRowBytes = 64 * 1024 * 1024;
+/**
+ * A row may be as wide as a few batches, or up to this as what is left of memory takes in all its forms: bytes, texts,
+ * what functions make of it, its record, and the next one already. A wider one is refused before it is read.
+ */
 const widestRowBatches = 4;
+const widestRowBytes = 64 * 1024 * 1024;
+const formsOfRow = 8;
 
 const firstFetchRows = 64;
+const fetchBatches = 4;
 /** What V8 adds to a row and to each text: array, header, pointer, rounding. */
 const rowOverheadBytes = 48;
 const textOverheadBytes = 28;
+
+export interface RowRoom {
+  /** Memory of rows that are given together at ease; under pressure a share of it. */
+  readonly batchBytes: number;
+  readonly pressure: Pick<Pressure, "share" | "settings">;
+}
 
 interface DataRow {
   readonly length: number;
@@ -45,6 +60,7 @@ export class RowCursor extends QueryStream {
   /** Rows received. After the end: the rows the server states. */
   received = 0;
   readonly #session: Session;
+  readonly #pressure: RowRoom["pressure"];
   readonly #batchBytes: number;
   readonly #widestBytes: number;
   readonly #columns: readonly Column[];
@@ -61,13 +77,17 @@ export class RowCursor extends QueryStream {
   constructor(
     session: Session,
     query: { sql: string; values: readonly (string | null)[]; columns: readonly Column[] },
-    batchBytes: number,
+    { batchBytes, pressure }: RowRoom,
   ) {
     super(query.sql, [...query.values], { highWaterMark: 1, rowMode: "array", types: rawTexts });
     this.#session = session;
+    this.#pressure = pressure;
     this.#batchBytes = batchBytes;
     this.#widestBytes = Math.min(
-      Math.max(widestRowBatches * batchBytes, widestRowBytes),
+      Math.max(
+        widestRowBatches * batchBytes,
+        Math.min(widestRowBytes, pressure.settings.spareBytes / formsOfRow),
+      ),
       constants.MAX_STRING_LENGTH,
     );
     this.#columns = query.columns;
@@ -148,7 +168,7 @@ export class RowCursor extends QueryStream {
       this.#fetch.rows += 1;
       this.#fetch.bytes += bytes;
     }
-    if (this.#bytes < this.#batchBytes) return;
+    if (this.#bytes < this.#batchBytes * this.#pressure.share) return;
     // Until the consumer takes this batch, the rest of the fetch stays with the server.
     this.#rest();
     this.#socket?.pause();
@@ -170,7 +190,8 @@ export class RowCursor extends QueryStream {
     const fetch = this.#fetch;
     this.#fetch = undefined;
     if (fetch && fetch.rows > 0) {
-      const fitting = Math.max(1, Math.floor((this.#batchBytes * fetch.rows) / fetch.bytes));
+      const fetchBytes = fetchBatches * this.#batchBytes;
+      const fitting = Math.max(1, Math.floor((fetchBytes * fetch.rows) / fetch.bytes));
       this.#nextRows = Math.min(fitting, fetch.asked * 2);
     }
     this.#give();

@@ -2,9 +2,9 @@
  * Rows of one query from PostgreSQL, through a cursor, in one read-only snapshot.
  *
  * takes / gives  nothing / rows: tuples of the server's texts, batches of about `batch` bytes
- * holds          16 × `batch`: the batch being used, the next one, a row of 4 × `batch` as bytes and as text. A wider row,
- *                up to 64 MiB, passes too, and costs as much again as it is wide in every form it takes: bytes, texts,
- *                what row functions make of it, its record. Without row functions no row is held (`postgres-wire/`).
+ * holds          32 × `batch`: the batch being used, the next one, and a row of 4 × `batch` in every form it takes: bytes,
+ *                texts, what row functions make of it, its record. A row as wide as an eighth of the memory that
+ *                the plan gave to nobody, up to 64 MiB, passes too. Without row functions no row is held (`postgres-wire/`).
  * order          the query's own
  * ends           only when the server stated the count of every fetch, the counts agree and COMMIT succeeded; then an
  *                empty batch carries the proof. Arrays, composites and unknown types are JSON, made by the server, but
@@ -19,7 +19,7 @@ import { duration, secret, size, text } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Consistency, RowBatch, SourceEnd } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
-import { RowCursor, type RowsOfBatch } from "./postgres-cursor.ts";
+import { RowCursor, type RowRoom, type RowsOfBatch } from "./postgres-cursor.ts";
 import { pushSteps, type RowStep } from "./postgres-pushdown.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
@@ -47,9 +47,9 @@ export const postgresConfig = v.strictObject({
     v.description("columns that are unique and not null together"),
   ),
   batch: v.pipe(
-    v.optional(size, "256KiB"),
+    v.optional(size, "64KiB"),
     v.description(
-      "bytes of rows read at a time where row functions need them; a row may be as wide as 64MiB, or 4 times `batch` if that is more",
+      "bytes of rows read at a time where row functions need them, fewer when memory is short; a row may be 4 times as wide, or an eighth of the memory that the plan leaves free, up to 64MiB",
     ),
   ),
   timeout: v.pipe(
@@ -71,7 +71,7 @@ type Config = v.InferOutput<typeof postgresConfig> & {
   readonly steps?: readonly RowStep[];
 };
 
-const heldBatches = 16;
+const heldBatches = 32;
 const estimateMillis = 2000;
 
 export const postgres = defineStage({
@@ -88,12 +88,13 @@ export const postgres = defineStage({
 /** Reads the rows as tuples; `composites` as for `openQuery`. */
 export async function* readTuples(
   config: Config,
-  ctx: Pick<StageContext, "signal">,
+  ctx: Pick<StageContext, "signal" | "lease">,
   composites: "json" | "text",
 ): AsyncGenerator<RowBatch> {
   const query = await openQuery(config, ctx.signal, composites);
   try {
-    yield* readRows(query, config.batch);
+    const { pressure } = ctx.lease;
+    yield* readRows(query, { batchBytes: config.batch, pressure });
   } finally {
     await query.session.close();
   }
@@ -146,9 +147,9 @@ export async function openQuery(
   }
 }
 
-async function* readRows(query: OpenedQuery, batchBytes: number): AsyncGenerator<RowBatch> {
+async function* readRows(query: OpenedQuery, room: RowRoom): AsyncGenerator<RowBatch> {
   const { session, columns } = query;
-  const cursor = new RowCursor(session, query, batchBytes).start();
+  const cursor = new RowCursor(session, query, room).start();
   let first: Pick<RowBatch, "expects"> = query.expects ? { expects: query.expects } : {};
   for await (const batch of cursor as AsyncIterable<RowsOfBatch>) {
     yield { shape: "tuples", columns, ...batch, ...first };

@@ -1,15 +1,24 @@
 /** How far the cursor runs ahead, and how fetches follow the width of rows. */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { RowCursor, type RowsOfBatch } from "../../../src/stages/sources/postgres-cursor.ts";
+import { atEase } from "../../../src/stages/pressure.ts";
+import {
+  RowCursor,
+  type RowRoom,
+  type RowsOfBatch,
+} from "../../../src/stages/sources/postgres-cursor.ts";
 import { type Session, openSession } from "../../../src/stages/sources/postgres-session.ts";
 import { sharedPostgres } from "../../servers/postgres.ts";
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 const batchBytes = 64 * 1024;
 /** What one read from a socket may bring after the cursor has stopped reading. */
 const chunkBytes = 64 * 1024;
 
 let session: Session;
+/** Changed by a test to press the cursor. */
+let pressure: Writable<RowRoom["pressure"]>;
 
 async function open(): Promise<Session> {
   const { url } = await sharedPostgres();
@@ -19,11 +28,13 @@ async function open(): Promise<Session> {
 
 beforeEach(async () => {
   session = await open();
+  pressure = { share: 1, settings: atEase.settings };
 });
 afterEach(() => session.close());
 
 function startCursor(sql: string): { cursor: RowCursor; batches: AsyncIterator<RowsOfBatch> } {
-  const cursor = new RowCursor(session, { sql, values: [], columns: [] }, batchBytes).start();
+  const query = { sql, values: [], columns: [] };
+  const cursor = new RowCursor(session, query, { batchBytes, pressure }).start();
   return { cursor, batches: cursor[Symbol.asyncIterator]() as AsyncIterator<RowsOfBatch> };
 }
 
@@ -67,6 +78,32 @@ describe("postgres cursor", () => {
     assert.ok(Math.max(...rows.slice(5)) <= 23, rows.join(" "));
   });
 
+  it("gives smaller batches under pressure", async () => {
+    pressure.share = 1 / 4;
+    const { batches } = startCursor("select repeat('x', 100) from generate_series(1, 20000)");
+    const sizes: number[] = [];
+    for (let batch = await batches.next(); !batch.done; batch = await batches.next())
+      sizes.push(batch.value.bytes);
+    assert.ok(Math.max(...sizes) < batchBytes / 4 + 200, `${Math.max(...sizes)}`);
+    assert.ok(sizes.filter((bytes) => bytes > batchBytes / 4 - 200).length > sizes.length / 2);
+  });
+
+  it("refuses a row that memory has no room for in all its forms, four batches at least", async () => {
+    for (const [spareBytes, limit] of [
+      [16 * 2 ** 20, "2 MiB"],
+      [0, "256 KiB"],
+    ] as const) {
+      pressure = { share: 1, settings: { ...atEase.settings, spareBytes } };
+      const { batches } = startCursor("select repeat('x', 3000000) from generate_series(1, 5)");
+      await assert.rejects(batches.next(), {
+        code: "source-bad-data",
+        message: new RegExp(`^row 1 is 2\\.9 MiB wide; expected at most ${limit}, .*raise `),
+      });
+      await session.close();
+      session = await open();
+    }
+  });
+
   it("joins messages that the network cut anywhere", async () => {
     const { cursor, batches } = startCursor(
       "select g::text, repeat('é', g % 997) from generate_series(1, 20000) g",
@@ -97,6 +134,7 @@ describe("postgres cursor", () => {
       });
       await session.close();
       session = await open();
+      pressure = { share: 1, settings: atEase.settings };
     }
   });
 
