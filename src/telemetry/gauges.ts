@@ -23,7 +23,10 @@ export interface GaugeSources {
     Lease,
     "capacityBytes" | "inUseBytes" | "peakBytes" | "waiting" | "pressure"
   >;
-  readonly spool: Pick<Spool, "maxBytes" | "usedBytes" | "peakBytes" | "flushes" | "flushMillis">;
+  readonly spool: Pick<
+    Spool,
+    "maxBytes" | "usedBytes" | "peakBytes" | "flushes" | "flushedBytes" | "flushMillis"
+  >;
   readonly pool: Pick<Pool, "threads" | "inFlight">;
   readonly memoryBudgetBytes: number;
   readonly stats: () => readonly StageStats[];
@@ -130,6 +133,7 @@ function observeRoom(observe: Observe, { lease, spool, pool }: GaugeSources): vo
   observe(metrics.spoolUsed, spool.usedBytes);
   observe(metrics.spoolPeak, spool.peakBytes);
   observe(metrics.spoolFlushes, spool.flushes);
+  observe(metrics.spoolFlushed, spool.flushedBytes);
   observe(metrics.spoolFlushTime, spool.flushMillis / 1000);
   observe(metrics.workerThreads, pool.threads);
   observe(metrics.workerTasks, pool.inFlight);

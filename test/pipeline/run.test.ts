@@ -60,14 +60,16 @@ describe("run", () => {
   /** Stops a run at the source's batch of this number. */
   async function stopAt(
     batch: number,
-    { pipeline }: ReturnType<typeof place>,
+    { pipeline, runFolder }: ReturnType<typeof place>,
     counted: Partial<Counted> = {},
   ) {
     const stop = new AbortController();
     const onBatch = async (number: number) => {
       if (number !== batch) return;
-      // Pages that were begun get a little time to become durable.
-      await sleep(30);
+      const stored = async () => (await readPageFiles(await runFolder())).size;
+      // Pages that were begun get the time to become durable together, and the first of them to be stored.
+      for (let waits = 0; waits < 500 && !(await stored().catch(() => 0)); waits += 1)
+        await sleep(10);
       stop.abort();
     };
     await assert.rejects(go(pipeline({ ...counted, onBatch }), { signal: stop.signal }), {

@@ -95,6 +95,7 @@ for (const sdk of ["light", "node"] as const) {
       assert.equal(value("spillway.lease.waiting"), 1);
       assert.equal(value("spillway.spool.used"), 512);
       assert.equal(value("spillway.spool.flushes"), 3);
+      assert.equal(value("spillway.spool.flushed"), 300);
       assert.equal(value("spillway.spool.flush.time"), 1.5);
       assert.equal(value("spillway.workers.in_flight"), 1);
     });
