@@ -5,6 +5,7 @@
 import type { Column, JsonForm } from "../nouns.ts";
 import {
   cellToJson,
+  isJson,
   isJsonNumber,
   isUsualTimestamp,
   memberToJson,
@@ -73,10 +74,13 @@ const usualTexts: Readonly<Record<JsonForm, UsualText>> = {
 export const cellWriter = (column: Column): JsonWriter =>
   writerOf(usualTexts[column.json], cellToJson(column));
 
-/** Writes a named value of a document as `memberToJson` says: whether a text still is JSON is no question of bytes. */
+/** Writes a named value of a document as `memberToJson` says. */
 export const memberWriter = (column: Column | undefined): JsonWriter => {
-  const form = column?.json ?? "value";
-  return writerOf(form === "json" ? () => false : usualTexts[form], memberToJson(column));
+  if (column?.json !== "json")
+    return writerOf(usualTexts[column?.json ?? "value"], memberToJson(column));
+  const [asJson, asText] = [cellWriter(column), memberWriter(undefined)];
+  return (value, out) =>
+    typeof value === "string" && isJson(value) ? asJson(value, out) : asText(value, out);
 };
 
 const writerOf =

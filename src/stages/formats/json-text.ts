@@ -89,7 +89,7 @@ export function memberToJson(column: Column | undefined): (value: unknown) => st
   return (value) => (typeof value === "string" ? checked(value) : valueToJson(value));
 }
 
-function isJson(text: string): boolean {
+export function isJson(text: string): boolean {
   try {
     JSON.parse(text);
     return true;
