@@ -5,6 +5,7 @@
  * side, two folders deep as those of src/ do, so that `import.meta.url` leads to the same neighbours from either.
  */
 import { rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { builtinModules } from "node:module";
 import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
@@ -41,6 +42,19 @@ const takeBuiltins: Plugin = {
   },
 };
 
+/** What the doors to OpenTelemetry `require`, the bundle takes in; all but the full SDK, which is its user's own. */
+const takeTelemetry: Plugin = {
+  name: "take-telemetry",
+  setup(bundle) {
+    bundle.onLoad({ filter: /telemetry\/(light-)?packages\.ts$/ }, async ({ path }) => {
+      const text = await readFile(path, "utf8");
+      const contents = text.replace("const require = createRequire(import.meta.url);", "");
+      if (contents === text) throw new Error(`${path}: expected its own \`require\``);
+      return { contents, loader: "ts" };
+    });
+  },
+};
+
 rmSync(join(root, "dist"), { recursive: true, force: true });
 await build({
   absWorkingDir: root,
@@ -53,7 +67,7 @@ await build({
   format: "esm",
   platform: "node",
   target: "node22.18",
-  plugins: [takeBuiltins],
+  plugins: [takeBuiltins, takeTelemetry],
   // Brings a file for its threads; and a native form of the driver, which nobody here uses.
   external: ["piscina", "pg-native"],
   // Names stay, for stacks.

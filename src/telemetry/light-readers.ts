@@ -3,7 +3,7 @@ import type { IMetricReader } from "@opentelemetry/sdk-metrics";
 import { createMetricExporter } from "./metric-exporter.ts";
 import { countSetting, exporters, type Env } from "./otel-env.ts";
 import type { OtlpClient } from "./otlp-http.ts";
-import { loadPrometheus, loadSdkMetrics } from "./packages.ts";
+import { loadPrometheus, loadSdkMetrics } from "./light-packages.ts";
 import type { SpanLedger } from "./span-ledger.ts";
 
 /** @param client makes the OTLP client, called only when metrics go by OTLP */

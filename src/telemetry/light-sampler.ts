@@ -1,7 +1,7 @@
 /** OTEL_TRACES_SAMPLER and its argument as a sampler of the SDK. */
 import type { Sampler } from "@opentelemetry/sdk-trace";
 import type { Env } from "./otel-env.ts";
-import { loadSdkTrace } from "./packages.ts";
+import { loadSdkTrace } from "./light-packages.ts";
 
 const on = (): Sampler => new (loadSdkTrace().AlwaysOnSampler)();
 const off = (): Sampler => new (loadSdkTrace().AlwaysOffSampler)();

@@ -17,7 +17,7 @@ import {
 } from "./otel-env.ts";
 import { endpointOf } from "./otlp-endpoint.ts";
 import { createOtlpClient, type OtlpClient } from "./otlp-http.ts";
-import { loadResources, loadSdkMetrics, loadSdkTrace } from "./packages.ts";
+import { loadResources, loadSdkMetrics, loadSdkTrace } from "./light-packages.ts";
 import type { Providers, StartOptions } from "./providers.ts";
 import { createSpanLedger } from "./span-ledger.ts";
 import { createSpanQueue } from "./span-queue.ts";

@@ -8,16 +8,8 @@ import { settlesWithin } from "./deadline.ts";
 import { registerExportGauges } from "./gauges.ts";
 import { scope } from "./names.ts";
 import { serviceAttributes, type Env } from "./otel-env.ts";
-import {
-  context,
-  diag,
-  DiagLogLevel,
-  loadCore,
-  loadSdkNode,
-  metrics,
-  propagation,
-  trace,
-} from "./packages.ts";
+import { loadCore, loadSdkNode } from "./node-packages.ts";
+import { context, diag, DiagLogLevel, metrics, propagation, trace } from "./packages.ts";
 import type { Providers, StartOptions } from "./providers.ts";
 import { createSpanLedger, type SpanLedger } from "./span-ledger.ts";
 
