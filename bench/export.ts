@@ -1,112 +1,79 @@
 /**
  * How fast, and in how much memory, is the whole job against what people use instead?
  *
- *   node bench/export.ts [--rows 1000000] [--runs 5]
+ *   node bench/export.ts [--table results|obs] [--rows n] [--runs 5] [--url postgres://…]
  *
- * A table of results on a PostgreSQL from npm on this machine. Ours: every byte checked, durable, signed, telemetry off.
- * The peers: `psql COPY | zstd | age | split` (stock tools, no fsync, no checks) and the textbook Node program. All runs
- * alternate; medians; ratios within this run only.
+ * `results` are laboratory results, `obs` FHIR-like Observations in jsonb; about 1 GB of NDJSON each when no rows are asked
+ * for. Ours: compressed, encrypted, opened again, durable, signed, with telemetry (light) going to a receiver. The peers:
+ * `psql COPY | zstd | age | split` (stock tools, no fsync, no checks) and the textbook Node program.
+ * All take turns; medians; ratios are medians of each round's ratio. Before that, ours is decrypted by stock tools and must
+ * be the peers' bytes. PostgreSQL comes from npm, or is one on this machine that has the table (`--url`).
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { startPostgres } from "../src/cli/demo-postgres.ts";
 import { createKey } from "../prove/keys.ts";
-import { measure, medians, type Measured } from "./measure.ts";
-import { createResults } from "./tables.ts";
-
-interface Contender {
-  readonly name: string;
-  readonly script: string;
-}
-
-const bin = join(import.meta.dirname, "..", "bin", "spillway.js");
-const textbook = join(import.meta.dirname, "textbook.ts");
-
-async function contenders(folder: string, url: string): Promise<Contender[]> {
-  const { recipient } = await createKey();
-  const yaml = join(folder, "export.yaml");
-  const copied = join(folder, "copy.yaml");
-  const query = "select * from results";
-  const stages = (...source: object[]) => [
-    ...source,
-    { chunk: "1MiB" },
-    { compress: "zstd" },
-    { encrypt: { to: recipient } },
-    { spool: join(folder, "spool") },
-    { upload: join(folder, "out") },
-  ];
-  await writeFile(
-    yaml,
-    JSON.stringify({
-      name: "bench",
-      stages: stages({ postgres: { url, query } }, { serialize: "ndjson" }),
-    }),
-  );
-  const csvCopy = { "postgres-copy": { url, query, format: "csv" } };
-  await writeFile(copied, JSON.stringify({ name: "bench-copy", stages: stages(csvCopy) }));
-  const ours = (file: string) =>
-    `${process.execPath} ${bin} run ${file} --quiet && rm -rf ${folder}/out`;
-  const tail = `age -r ${recipient} | split -b 1M - ${folder}/part- && rm ${folder}/part-*`;
-  const copy = (sql: string) => `psql -X -q '${url}' -c "${sql}"`;
-  const json = copy("copy (select row_to_json(t) from results t) to stdout");
-  const csv = copy("copy results to stdout (format csv)");
-  return [
-    { name: "spillway, ndjson, zstd -1, age, fsync, manifest", script: ours(yaml) },
-    {
-      name: "psql COPY row_to_json | zstd -1 | age | split",
-      script: `${json} | zstd -1 | ${tail}`,
-    },
-    { name: "spillway, COPY csv, zstd -1, age, fsync, manifest", script: ours(copied) },
-    { name: "psql COPY csv | zstd -1 | age | split", script: `${csv} | zstd -1 | ${tail}` },
-    { name: "psql COPY csv > /dev/null", script: `${csv} > /dev/null` },
-    {
-      name: "textbook: pg-query-stream, JSON lines, gzip, cipher",
-      script: `${process.execPath} ${textbook} '${url}' ${folder}/textbook && rm ${folder}/textbook`,
-    },
-  ];
-}
-
-function print(results: readonly { name: string; measured: Measured }[], rows: number): void {
-  const [ours] = results;
-  const line = (cells: readonly string[]) => process.stdout.write(`| ${cells.join(" | ")} |\n`);
-  line(["", "wall s", "krow/s", "CPU s", "peak MiB", "ours is faster by"]);
-  line(["---", "---", "---", "---", "---", "---"]);
-  for (const { name, measured } of results) {
-    line([
-      name,
-      measured.seconds.toFixed(2),
-      (rows / measured.seconds / 1000).toFixed(0),
-      measured.cpuSeconds.toFixed(1),
-      (measured.peakRssBytes / 2 ** 20).toFixed(0),
-      `${(measured.seconds / ours!.measured.seconds).toFixed(2)} ×`,
-    ]);
-  }
-}
+import { startOtlpReceiver } from "../test/servers/otlp-receiver.ts";
+import { contest } from "./contest.ts";
+import { contendersOf } from "./export-contenders.ts";
+import { printContest, printGoals } from "./export-tables.ts";
+import { buildWhenChanged } from "./job.ts";
+import { compareBytes, undoCopy } from "./same-bytes.ts";
+import { askServer, openServer } from "./server.ts";
+import { createTable, tableOf } from "./tables.ts";
 
 const { values } = parseArgs({
-  options: { rows: { type: "string", default: "1000000" }, runs: { type: "string", default: "5" } },
+  options: {
+    table: { type: "string", default: "results" },
+    rows: { type: "string" },
+    runs: { type: "string", default: "5" },
+    url: { type: "string" },
+  },
 });
-const rows = Number(values.rows);
+const runs = Number(values.runs);
+const asked = tableOf(values.table, values.rows);
+buildWhenChanged();
 const folder = await mkdtemp(join(tmpdir(), "spillway-bench-"));
-const server = await startPostgres({ settings: { shared_buffers: "2GB" } });
+const receiver = await startOtlpReceiver();
+const server = await openServer(values.url);
 try {
-  await createResults(server.url, rows);
-  const all = await contenders(folder, server.url);
-  const runs = new Map<string, Measured[]>(all.map(({ name }) => [name, []]));
-  for (let run = 0; run <= Number(values.runs); run += 1) {
-    for (const { name, script } of all) {
-      const measured = await measure(script, { XDG_STATE_HOME: join(folder, "state") });
-      // The first round warms caches and is not counted.
-      if (run > 0) runs.get(name)!.push(measured);
-    }
+  if (!values.url) await createTable(server.url, asked);
+  const rows = Number(await askServer(server.url, `select count(*) from ${asked.name}`));
+  const env = { XDG_STATE_HOME: join(folder, "state") };
+  await mkdir(join(folder, "parts"));
+  const keys = await createKey();
+  const { url } = server;
+  const place = { folder, url, table: asked.name, to: keys.recipient, otlp: receiver.url };
+  const { contenders, checks } = await contendersOf(place);
+
+  let bytes = 0;
+  for (const { job, peer, name, escaped } of checks) {
+    const whole = escaped ? `${peer} | ${undoCopy}` : peer;
+    const compared = await compareBytes({
+      folder,
+      yaml: job.yaml,
+      identity: keys.identity,
+      peer: whole,
+      env,
+    });
+    await rm(job.out, { recursive: true, force: true });
+    if (name === "ndjson") bytes = compared.bytes;
+    process.stdout.write(
+      `The ${name} is the server's, byte for byte: sha256 ${compared.digest}.\n`,
+    );
   }
-  print(
-    all.map(({ name }) => ({ name, measured: medians(runs.get(name)!) })),
-    rows,
+  const rounds = await contest(contenders, runs, { server, env });
+  const size = { rows, bytes };
+  const cores = `${cpus().length} cores with the server on them`;
+  process.stdout.write(
+    `\nTable ${asked.name}: ${rows} rows, ${(bytes / 1e6).toFixed(0)} MB as NDJSON; medians of ${runs} runs; ` +
+      `${cores}; Node ${process.version}. MB/s are of NDJSON, whatever is written.\n\n`,
   );
+  printContest(contenders, rounds, size);
+  printGoals(asked.name, rounds, size);
 } finally {
   await server.stop();
+  await receiver.close();
   await rm(folder, { recursive: true, force: true });
 }

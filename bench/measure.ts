@@ -1,68 +1,100 @@
-/** Runs a command as a whole process (and its children) and reads what the kernel counted of it. */
+/** Runs a command as a whole process (and all it starts) and reads what the kernel counted of it. */
 import { spawn } from "node:child_process";
-import { readFile, readdir } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
+import type { BenchServer } from "./server.ts";
 
 export interface Measured {
   readonly seconds: number;
   /** User and system CPU seconds of the command and all it started. */
-  readonly cpuSeconds: number;
-  /** Peak resident memory: of a single process its VmHWM, of a pipe the sum over its processes, sampled. */
+  readonly clientSeconds: number;
+  /** Of PostgreSQL in the same time. */
+  readonly serverSeconds: number;
+  /** Peak resident memory: of a single process its VmHWM, of a pipe the sum over its processes. */
   readonly peakRssBytes: number;
+  /** The private part of it (RssAnon), sampled. */
+  readonly peakAnonBytes: number;
 }
 
-const sampleMillis = 20;
+export interface MeasureOptions {
+  readonly server: BenchServer;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A high-water mark only rises, so that it is read seldom; reading it costs the cores that are measured. */
+const sampleMillis = 50;
 
 /**
- * Runs `sh -c script`.
+ * Runs `script` in bash.
  * @throws Error when it does not end with 0
  */
 export async function measure(
   script: string,
-  env: Readonly<Record<string, string>> = {},
+  { server, env = {} }: MeasureOptions,
 ): Promise<Measured> {
+  const serverBefore = await server.cpuSeconds();
   const started = performance.now();
   // `times` prints the CPU time of the shell's children when all have ended.
-  const child = spawn(
-    "bash",
-    ["-c", `set -o pipefail; { ${script}; } ; code=$?; times >&3; exit $code`],
-    {
-      stdio: ["ignore", "ignore", "inherit", "pipe"],
-      env: { ...process.env, ...env },
-    },
-  );
+  const wrapped = `set -o pipefail; { ${script}; } ; code=$?; times >&3; exit $code`;
+  const child = spawn("bash", ["-c", wrapped], {
+    stdio: ["ignore", "ignore", "inherit", "pipe"],
+    env: { ...process.env, ...env },
+  });
   let times = "";
   (child.stdio[3] as NodeJS.ReadableStream).on(
     "data",
     (text: Buffer) => (times += text.toString()),
   );
-  const peaks = new Map<number, number>();
-  const timer = setInterval(() => void samplePeaks(child.pid!, peaks), sampleMillis);
+  const peaks = samplePeaks(child.pid!);
   const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
-  clearInterval(timer);
+  const seconds = (performance.now() - started) / 1000;
+  const { rssBytes, anonBytes } = peaks.stop();
   if (code !== 0) throw new Error(`${script} ended with ${code}`);
   return {
-    seconds: (performance.now() - started) / 1000,
-    cpuSeconds: cpuOf(times),
-    peakRssBytes: [...peaks.values()].reduce((sum, bytes) => sum + bytes, 0),
+    seconds,
+    clientSeconds: cpuOf(times),
+    serverSeconds: (await server.cpuSeconds()) - serverBefore,
+    peakRssBytes: rssBytes,
+    peakAnonBytes: anonBytes,
   };
 }
 
 /** Every descendant's own high-water mark; a process that ends between two samples keeps its last one. */
-async function samplePeaks(root: number, peaks: Map<number, number>): Promise<void> {
-  for (const pid of await descendants(root)) {
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    const kibibytes = Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0);
-    if (kibibytes > 0) peaks.set(pid, kibibytes * 1024);
-  }
+function samplePeaks(root: number) {
+  const peaks = new Map<number, { rss: number; anon: number }>();
+  const sample = async () => {
+    for (const pid of await processTree(root)) {
+      if (pid === root) continue;
+      const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+      const of = (name: string) =>
+        Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0) * 1024;
+      const known = peaks.get(pid) ?? { rss: 0, anon: 0 };
+      peaks.set(pid, {
+        rss: Math.max(known.rss, of("VmHWM")),
+        anon: Math.max(known.anon, of("RssAnon")),
+      });
+    }
+  };
+  const timer = setInterval(() => void sample(), sampleMillis);
+  return {
+    stop() {
+      clearInterval(timer);
+      const all = [...peaks.values()];
+      return {
+        rssBytes: all.reduce((sum, { rss }) => sum + rss, 0),
+        anonBytes: all.reduce((sum, { anon }) => sum + anon, 0),
+      };
+    },
+  };
 }
 
-async function descendants(pid: number): Promise<number[]> {
-  const found: number[] = [];
-  for (const thread of await readdir(`/proc/${pid}/task`).catch(() => [])) {
-    const text = await readFile(`/proc/${pid}/task/${thread}/children`, "utf8").catch(() => "");
-    for (const child of text.trim().split(/\s+/).filter(Boolean).map(Number)) {
-      found.push(child, ...(await descendants(child)));
-    }
+/** The processes a process started, and theirs; itself first. */
+async function processTree(root: number): Promise<number[]> {
+  const found = [root];
+  // Only the first thread of a program starts others; the rest are many and cost a read each.
+  const path = `/proc/${root}/task/${root}/children`;
+  const text = await readFile(path, "utf8").catch(() => "");
+  for (const pid of text.trim().split(/\s+/).filter(Boolean)) {
+    found.push(...(await processTree(Number(pid))));
   }
   return found;
 }
@@ -76,12 +108,8 @@ function cpuOf(times: string): number {
   );
 }
 
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-
-/** Medians over the runs, figure by figure. */
-export const medians = (runs: readonly Measured[]): Measured => ({
-  seconds: median(runs.map(({ seconds }) => seconds)),
-  cpuSeconds: median(runs.map(({ cpuSeconds }) => cpuSeconds)),
-  peakRssBytes: median(runs.map(({ peakRssBytes }) => peakRssBytes)),
-});
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

@@ -1,169 +1,147 @@
 /**
- * How fast rows of PostgreSQL become NDJSON, and at what cost to the client: our fast path, our row path, and the textbook
- * (`pg-query-stream`, an object a row, `JSON.stringify`). The records go nowhere.
+ * How fast rows of PostgreSQL become NDJSON, and at what cost to the client. The records go nowhere.
  *
- *   node bench/records.ts [--rows 300000] [--runs 5]
+ *   node bench/records.ts [--rows 1000000] [--runs 5] [--url postgres://…]
  *
- * Starts a server of its own; every run is a process of its own, and the contestants take turns.
+ * Textbook is `pg-query-stream` as its README shows it, an object a row, `JSON.stringify`; tuned is the same in its best
+ * batches; raw texts is its cursor with no parsing of values at all. Then our row path (JavaScript sees the rows), our wire
+ * path (it does not), and PostgreSQL's COPY passed through. Every run is a process of its own, which counts from the moment
+ * when everything is loaded; the contestants take turns.
  */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { demoQuery, demoStatements } from "../src/cli/demo-rows.ts";
+import { peakRssBytes } from "../src/telemetry/peak-memory.ts";
+import { medianOf, printTable, ratioOf } from "./contest.ts";
+import type { Measured } from "./measure.ts";
+import { isSource, readSource, sources } from "./record-sources.ts";
+import { askServer, openServer, type BenchServer } from "./server.ts";
+import { createTable } from "./tables.ts";
 
-interface Counted {
+interface Read extends Measured {
   readonly rows: number;
   readonly bytes: number;
-}
-interface Measured extends Counted {
-  readonly seconds: number;
-  readonly cpuSeconds: number;
-  /** Resident memory when everything is loaded and nothing is read; and at most. */
+  /** Resident memory when everything is loaded and nothing is read. */
   readonly startBytes: number;
-  readonly peakBytes: number;
 }
 
-type Read = (url: string) => Promise<Counted>;
-
-// Imported where they run, so that a process weighs only what it uses.
-const contestants: Readonly<Record<string, () => Promise<Read>>> = {
-  async textbook() {
-    const { Client } = await import("pg");
-    const { default: QueryStream } = await import("pg-query-stream");
-    return async (url) => {
-      const client = new Client(url);
-      await client.connect();
-      let [rows, bytes] = [0, 0];
-      for await (const row of client.query(new QueryStream(demoQuery))) {
-        bytes += Buffer.from(`${JSON.stringify(row)}\n`).length;
-        rows += 1;
-      }
-      await client.end();
-      return { rows, bytes };
-    };
-  },
-  rows: () => loadOurs(true),
-  records: () => loadOurs(false),
-};
-
-async function loadOurs(apart: boolean): Promise<Read> {
-  const { parse } = await import("valibot");
-  const { postgres } = await import("../src/stages/sources/postgres.ts");
-  const { serialize } = await import("../src/stages/formats/serialize.ts");
-  const { readRecords } = await import("../src/stages/sources/postgres-wire/read-records.ts");
-  return async (url) => {
-    const config = parse(postgres.config, { url, query: demoQuery });
-    const ctx = { signal: new AbortController().signal } as Parameters<typeof postgres.open>[1];
-    const batches = apart
-      ? serialize.open({ format: "ndjson" }, ctx, postgres.open(config, ctx, nothing()))
-      : readRecords(config, "ndjson", 2 ** 20, ctx);
-    let [rows, bytes] = [0, 0];
-    for await (const batch of batches) {
-      bytes += batch.bytes.length;
-      rows += batch.framing ? 0 : batch.ends.length;
-    }
-    return { rows, bytes };
-  };
-}
-
-async function* nothing(): AsyncGenerator<never> {}
-
-/** Peak resident memory of this process alone; what `getrusage` tells may be the parent's. */
-async function readPeakBytes(): Promise<number> {
-  const status = await readFile("/proc/self/status", "utf8").catch(() => "");
-  const kibibytes = /VmHWM:\s*(\d+)/.exec(status)?.[1] ?? process.resourceUsage().maxRSS;
-  return Number(kibibytes) * 1024;
-}
-
-async function measure(name: string, url: string): Promise<Measured> {
-  const read = await contestants[name]!();
+/** Reads the whole query in this process. */
+async function readHere(name: string, url: string, query: string): Promise<Read> {
+  if (!isSource(name))
+    throw new Error(`--run ${name}: expected ${Object.keys(sources).join(", ")}`);
+  const read = await readSource(name);
   const startBytes = process.memoryUsage.rss();
   const before = process.cpuUsage();
   const started = performance.now();
-  const counted = await read(url);
+  const counted = await read(url, query);
   const seconds = (performance.now() - started) / 1000;
   const { user, system } = process.cpuUsage(before);
   return {
     ...counted,
     seconds,
-    cpuSeconds: (user + system) / 1e6,
+    clientSeconds: (user + system) / 1e6,
+    serverSeconds: 0,
     startBytes,
-    peakBytes: await readPeakBytes(),
+    peakRssBytes: peakRssBytes(),
+    peakAnonBytes: 0,
   };
 }
 
-async function measureApart(name: string, url: string): Promise<Measured> {
-  const program = fileURLToPath(import.meta.url);
-  const { stdout } = await promisify(execFile)(process.execPath, [
-    program,
+async function readApart(name: string, server: BenchServer, query: string): Promise<Read> {
+  const args = [
+    fileURLToPath(import.meta.url),
     "--run",
     name,
     "--url",
-    url,
-  ]);
-  return JSON.parse(stdout) as Measured;
+    server.url,
+    "--query",
+    query,
+  ];
+  const before = await server.cpuSeconds();
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  const serverSeconds = (await server.cpuSeconds()) - before;
+  return { ...(JSON.parse(stdout) as Read), serverSeconds };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-async function compare(rows: number, runs: number): Promise<void> {
-  const { startPostgres } = await import("../src/cli/demo-postgres.ts");
-  const { openSession } = await import("../src/stages/sources/postgres-session.ts");
-  const server = await startPostgres();
+async function compare(rows: number, runs: number, url: string | undefined): Promise<void> {
+  const server = await openServer(url);
   try {
-    const waits = { connectMillis: 10_000, answerMillis: 600_000 };
-    const session = await openSession({ url: server.url, ...waits }, new AbortController().signal);
-    for (const statement of demoStatements(rows)) await session.ask(statement);
-    await session.close();
-    const results = new Map<string, Measured[]>(Object.keys(contestants).map((name) => [name, []]));
+    if (!url) await createTable(server.url, { name: "results", rows });
+    const query = `select * from results limit ${rows}`;
+    const expected = Number(await askServer(server.url, `select count(*) from (${query}) q`));
+    const results = new Map<string, Read[]>(Object.keys(sources).map((name) => [name, []]));
     // The first round warms the server's memory and is not counted.
     for (let run = 0; run <= runs; run += 1) {
-      for (const [name, measured] of results) {
-        const result = await measureApart(name, server.url);
-        if (result.rows !== rows) throw new Error(`${name} read ${result.rows} of ${rows} rows`);
-        if (run > 0) measured.push(result);
+      for (const [name, reads] of results) {
+        const read = await readApart(name, server, query);
+        if (read.rows !== expected)
+          throw new Error(`${name} read ${read.rows} of ${expected} rows`);
+        if (run > 0) reads.push(read);
       }
     }
-    print(results, rows, runs);
+    const note = `medians of ${runs} runs in turns, Node ${process.version}`;
+    process.stdout.write(`${expected} rows of results; ${note}.\n\n`);
+    print(results, expected);
   } finally {
     await server.stop();
   }
 }
 
-function print(
-  results: ReadonlyMap<string, readonly Measured[]>,
-  rows: number,
-  runs: number,
-): void {
-  const textbook = median(results.get("textbook")!.map(({ seconds }) => seconds));
-  const table = [...results].map(([name, measured]) => {
-    const of = (key: keyof Measured) => median(measured.map((result) => result[key]));
-    return {
-      name,
-      "rows/s": Math.round(rows / of("seconds")),
-      "MB/s": Math.round(of("bytes") / of("seconds") / 1e6),
-      "× textbook": Number((textbook / of("seconds")).toFixed(2)),
-      "client CPU s": Number(of("cpuSeconds").toFixed(2)),
-      "RSS before MB": Math.round(of("startBytes") / 1e6),
-      "peak RSS MB": Math.round(of("peakBytes") / 1e6),
-    };
-  });
-  console.log(`${rows} rows, medians of ${runs} runs each, in turns, Node ${process.version}`);
-  console.table(table);
+const rowsOf = ({ rows, seconds }: Read) => rows / seconds;
+const rowsOfCpu = ({ rows, clientSeconds }: Read) => rows / clientSeconds;
+
+function print(results: ReadonlyMap<string, readonly Read[]>, rows: number): void {
+  const textbook = results.get("textbook")!;
+  const tuned = results.get("tuned")!;
+  const figure = (reads: readonly Read[], of: (read: Read) => number) =>
+    medianOf(reads, (read) => of(read as Read));
+  const ratio = (reads: readonly Read[], to: readonly Read[], of: (read: Read) => number) =>
+    `${ratioOf(reads, to, (read) => of(read as Read)).toFixed(1)} ×`;
+  printTable([
+    [
+      "",
+      "krow/s",
+      "MB/s",
+      "× textbook",
+      "client CPU s",
+      "rows a CPU second × textbook",
+      "× tuned",
+      "server CPU s",
+      "RSS before → peak MiB",
+    ],
+    ...[...results].map(([name, reads]) => [
+      sources[name as keyof typeof sources].name,
+      figure(reads, (read) => rowsOf(read) / 1e3).toFixed(0),
+      figure(reads, ({ bytes, seconds }) => bytes / seconds / 1e6).toFixed(0),
+      ratio(reads, textbook, rowsOf),
+      figure(reads, ({ clientSeconds }) => clientSeconds).toFixed(2),
+      ratio(reads, textbook, rowsOfCpu),
+      ratio(reads, tuned, rowsOfCpu),
+      figure(reads, ({ serverSeconds }) => serverSeconds).toFixed(2),
+      [({ startBytes }: Read) => startBytes, ({ peakRssBytes }: Read) => peakRssBytes]
+        .map((of) => (figure(reads, of) / 2 ** 20).toFixed(0))
+        .join(" → "),
+    ]),
+  ]);
+  const wire = results.get("wire")!;
+  printTable([
+    ["goal", "wanted", "reached"],
+    ["wire path against the textbook, rows/s", "≥ 7 ×", ratio(wire, textbook, rowsOf)],
+    ["… rows a second of client CPU", "≥ 15 ×", ratio(wire, textbook, rowsOfCpu)],
+  ]);
+  process.stdout.write(`${rows} rows in every run.\n`);
 }
 
 const { values } = parseArgs({
   options: {
-    rows: { type: "string", default: "300000" },
+    rows: { type: "string", default: "1000000" },
     runs: { type: "string", default: "5" },
+    url: { type: "string" },
     run: { type: "string" },
-    url: { type: "string", default: "" },
+    query: { type: "string", default: "select * from results" },
   },
 });
-if (values.run) console.log(JSON.stringify(await measure(values.run, values.url)));
-else await compare(Number(values.rows), Number(values.runs));
+if (values.run) {
+  const read = await readHere(values.run, values.url ?? "", values.query);
+  process.stdout.write(`${JSON.stringify(read)}\n`);
+} else await compare(Number(values.rows), Number(values.runs), values.url);

@@ -1,0 +1,68 @@
+/** Contenders take turns, round by round, so that what disturbs the machine disturbs all of them; then a table. */
+import { readFile, rm } from "node:fs/promises";
+import { measure, median, type Measured, type MeasureOptions } from "./measure.ts";
+
+export interface Contender {
+  readonly name: string;
+  readonly script: string;
+  /** Removed after each run, untimed. */
+  readonly leaves?: string;
+  /** A JSON file the script writes, whose `seconds` count instead of ours: the program's own, without its start. */
+  readonly ownSeconds?: string;
+}
+
+export type Rounds<Name extends string> = Readonly<Record<Name, readonly Measured[]>>;
+
+/** Runs every contender once a round; a first round warms caches and is not counted. */
+export async function contest<Name extends string>(
+  contenders: Readonly<Record<Name, Contender>>,
+  runs: number,
+  options: MeasureOptions,
+): Promise<Rounds<Name>> {
+  const entries = Object.entries(contenders) as [Name, Contender][];
+  const rounds = Object.fromEntries(entries.map(([key]) => [key, []])) as unknown as Record<
+    Name,
+    Measured[]
+  >;
+  for (let run = 0; run <= runs; run += 1) {
+    for (const [key, contender] of entries) {
+      const measured = await runOnce(contender, options);
+      process.stderr.write(`${run}/${runs} ${measured.seconds.toFixed(2)} s ${contender.name}\n`);
+      if (run > 0) rounds[key].push(measured);
+    }
+  }
+  return rounds;
+}
+
+async function runOnce(contender: Contender, options: MeasureOptions): Promise<Measured> {
+  const { script, leaves, ownSeconds } = contender;
+  const measured = await measure(script, options);
+  const own = ownSeconds && (JSON.parse(await readFile(ownSeconds, "utf8")) as Measured);
+  if (leaves) await rm(leaves, { recursive: true, force: true });
+  return own ? { ...measured, seconds: own.seconds } : measured;
+}
+
+/** The median over the rounds of one figure. */
+export const medianOf = (
+  rounds: readonly Measured[],
+  figure: (measured: Measured) => number,
+): number => median(rounds.map(figure));
+
+/** The median of a figure's ratio round by round: what slows a whole round down cancels out. */
+export const ratioOf = (
+  over: readonly Measured[],
+  under: readonly Measured[],
+  figure: (measured: Measured) => number = ({ seconds }) => seconds,
+): number => median(over.map((measured, round) => figure(measured) / figure(under[round]!)));
+
+/** Prints a Markdown table, the first row its head. */
+export function printTable(rows: readonly (readonly string[])[]): void {
+  const [head = [], ...body] = rows;
+  // A bar inside a cell would end it.
+  const line = (cells: readonly string[]) =>
+    process.stdout.write(`| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`);
+  line(head);
+  line(head.map(() => "---"));
+  for (const cells of body) line(cells);
+  process.stdout.write("\n");
+}
