@@ -57,7 +57,7 @@ export interface CsvShape {
 }
 
 /**
- * The records of CSV bytes as tuples of texts and nulls, in batches of about 256 KiB of memory; the first batch
+ * The records of CSV bytes as tuples of texts and nulls, in batches of about 64 KiB of memory; the first batch
  * carries the columns even when there are no rows.
  * @throws PipelineError `source-bad-data`: not UTF-8, ragged, misplaced or open quotes, a record too large.
  */

@@ -53,7 +53,7 @@ export interface JsonShape {
 }
 
 /**
- * The objects of the picked array of one JSON document, in batches of about 256 KiB of memory.
+ * The objects of the picked array of one JSON document, in batches of about 64 KiB of memory.
  * @throws PipelineError `source-bad-data`: not UTF-8, not JSON, cut off, followed by more, no array at `pick`, an
  * element that is no object or larger than `maxRecord`.
  */

@@ -54,7 +54,7 @@ interface Lines {
 }
 
 /**
- * The objects of NDJSON bytes (https://github.com/ndjson/ndjson-spec), in batches of about 256 KiB of memory.
+ * The objects of NDJSON bytes (https://github.com/ndjson/ndjson-spec), in batches of about 64 KiB of memory.
  * @throws PipelineError `source-bad-data` with `where:line`: not UTF-8, not JSON, not an object, too long.
  */
 export async function* readNdjson(
