@@ -26,8 +26,8 @@ export interface Ledger {
 /** One core is left to the main thread and the server; past four threads a single connection cannot feed more. */
 export const sealThreads = (): number => Math.min(4, Math.max(1, availableParallelism() - 1));
 
-/** Pages that can be of use at once: one that fills, one a thread and one ahead of it, two being stored. */
-const usefulPages = (threads: number): number => threads + 4;
+/** Pages that can be of use at once: one that fills, one a thread and one ahead of it, one that enters the spool. */
+const usefulPages = (threads: number): number => threads + 3;
 const leastPages = 2;
 
 /**

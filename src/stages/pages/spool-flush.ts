@@ -30,8 +30,8 @@ const waitMillis = 50;
 /** Files written and synced at once: enough for the file system to commit them together, and a thread left for others. */
 const lanes = 3;
 
-/** Bytes of pages gathered beside one that does not compress at all. */
-const gatheredBytes = 2 ** 20;
+/** Room beside a page that does not compress at all: a flush then has five of the usual pages or more, which is enough. */
+const gatheredBytes = 2 ** 19;
 
 /** The buffer's size: room for the largest page that sealing can make, and for more of the usual kind. */
 export const bufferBytes = (sealedMostBytes: number): number => sealedMostBytes + gatheredBytes;

@@ -1,7 +1,7 @@
 /**
  * what    makes sealed pages durable on local disk, several at a time, ahead of a slow destination up to a cap
  * takes   sealed · gives durable (first those an earlier attempt left)
- * holds   its buffer, where sealed pages gather: one that does not compress and 1 MiB; a page gives its own memory back
+ * holds   its buffer, where sealed pages gather: one that does not compress and 512 KiB; a page gives its own memory back
  *         when it lies there; durable ones that wait are a count
  * order   kept
  * ends    with its input, after a flush of what is gathered; so it does when the input fails

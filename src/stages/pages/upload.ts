@@ -26,7 +26,7 @@ const config = v.strictObject({
     ),
   ),
   concurrency: v.pipe(
-    v.optional(v.pipe(count(1), v.maxValue(64, "expected at most 64")), 8),
+    v.optional(v.pipe(count(1), v.maxValue(64, "expected at most 64")), 4),
     v.description(
       "most pages uploaded at the same time; fewer where they do not compress, so that memory stays bounded",
     ),
