@@ -31,7 +31,10 @@ const pageBytes = 2 ** 20;
 const run = "20260102T030405678Z-1f2e3d4c";
 const signal = new AbortController().signal;
 const flags = [
-  ...["--max-semi-space-size=1", "--optimize-for-size", "--no-maglev", "--no-sparkplug"],
+  "--max-semi-space-size=1",
+  "--optimize-for-size",
+  "--no-maglev",
+  "--no-sparkplug",
   "--disable-warning=ExperimentalWarning",
 ];
 const memory = {
@@ -57,8 +60,9 @@ function makeBatches(totalBytes: number): RecordBatch[] {
     const records: Buffer[] = [];
     const ends: number[] = [];
     for (let bytes = 0; bytes < 65_536; id += 1) {
-      records.push(Buffer.from(`${JSON.stringify(resultOf(id))}\n`));
-      bytes += records.at(-1)!.length;
+      const record = Buffer.from(`${JSON.stringify(resultOf(id))}\n`);
+      records.push(record);
+      bytes += record.length;
       ends.push(bytes);
     }
     const bytes = Buffer.concat(records);
@@ -116,9 +120,11 @@ async function limits(contents: readonly Uint8Array[]) {
   const target = Buffer.alloc(pageBytes);
   const cipher = [randomBytes(32), randomBytes(12), { authTagLength: 16 }] as const;
   const each = (work: (content: Uint8Array, at: number) => void) =>
-    cost(contents.length, () => contents.forEach(work));
+    cost(contents.length, () => {
+      for (const [at, content] of contents.entries()) work(content, at);
+    });
   return {
-    copy: await each((_, at) => void target.set(copies[at]!)),
+    copy: await each((_, at) => target.set(copies[at]!)),
     compare: await each((content, at) => void Buffer.compare(content, copies[at]!)),
     digest: await each((content) => void hash("sha256", content, "buffer")),
     compress: await each((content) => freeZlibOutput(zstdCompressSync(content, options))),
@@ -141,7 +147,9 @@ async function parts(pages: readonly Page[], recipient: string) {
   const frames = pages.map(frameOf);
   const sealed = await Promise.all(frames.map((frame) => sealAge(frame, { to: [recipient] })));
   const each = (work: (page: Page, at: number) => void) =>
-    cost(pages.length, () => pages.forEach(work));
+    cost(pages.length, () => {
+      for (const [at, page] of pages.entries()) work(page, at);
+    });
   return {
     frame: await each((page) => freeBuffer(frameOf(page))),
     checkFrame: await each(({ content }, at) => void frameHolds(content, frames[at]!, "zstd")),
