@@ -33,7 +33,7 @@ export interface RowsOfBatch {
  */
 const widestRowBatches = 4;
 const widestRowBytes = 64 * 1024 * 1024;
-const formsOfRow = 8;
+const formsOfRow = 12;
 
 const firstFetchRows = 64;
 const fetchBatches = 4;

@@ -2,8 +2,8 @@
  * Rows of one query from PostgreSQL, through a cursor, in one read-only snapshot.
  *
  * takes / gives  nothing / rows: tuples of the server's texts, batches of about `batch` bytes
- * holds          32 × `batch`: the batch being used, the next one, and a row of 4 × `batch` in every form it takes: bytes,
- *                texts, what row functions make of it, its record. A row as wide as an eighth of the memory that
+ * holds          48 × `batch`: the batch being used, the next one, and a row of 4 × `batch` in every form it takes: bytes,
+ *                texts, what row functions make of it, its record. A row as wide as a twelfth of the memory that
  *                the plan gave to nobody, up to 64 MiB, passes too. Without row functions no row is held (`postgres-wire/`).
  * order          the query's own
  * ends           only when the server stated the count of every fetch, the counts agree and COMMIT succeeded; then an
@@ -49,7 +49,7 @@ export const postgresConfig = v.strictObject({
   batch: v.pipe(
     v.optional(size, "64KiB"),
     v.description(
-      "bytes of rows read at a time where row functions need them, fewer when memory is short; a row may be 4 times as wide, or an eighth of the memory that the plan leaves free, up to 64MiB",
+      "bytes of rows read at a time where row functions need them, fewer when memory is short; a row may be 4 times as wide, or a twelfth of the memory that the plan leaves free, up to 64MiB",
     ),
   ),
   timeout: v.pipe(
@@ -71,7 +71,7 @@ type Config = v.InferOutput<typeof postgresConfig> & {
   readonly steps?: readonly RowStep[];
 };
 
-const heldBatches = 32;
+const heldBatches = 48;
 const estimateMillis = 2000;
 
 export const postgres = defineStage({

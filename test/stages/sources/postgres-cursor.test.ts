@@ -90,7 +90,7 @@ describe("postgres cursor", () => {
 
   it("refuses a row that memory has no room for in all its forms, four batches at least", async () => {
     for (const [spareBytes, limit] of [
-      [16 * 2 ** 20, "2 MiB"],
+      [24 * 2 ** 20, "2 MiB"],
       [0, "256 KiB"],
     ] as const) {
       pressure = { share: 1, settings: { ...atEase.settings, spareBytes } };
