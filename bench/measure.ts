@@ -7,7 +7,7 @@ export interface Measured {
   readonly seconds: number;
   /** User and system CPU seconds of the command and all it started. */
   readonly clientSeconds: number;
-  /** Of PostgreSQL in the same time. */
+  /** Of PostgreSQL in the same time; 0 when none is named. */
   readonly serverSeconds: number;
   /** Peak resident memory: of a single process its VmHWM, of a pipe the sum over its processes. */
   readonly peakRssBytes: number;
@@ -16,7 +16,7 @@ export interface Measured {
 }
 
 export interface MeasureOptions {
-  readonly server: BenchServer;
+  readonly server?: BenchServer;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -29,9 +29,10 @@ const sampleMillis = 50;
  */
 export async function measure(
   script: string,
-  { server, env = {} }: MeasureOptions,
+  { server, env = {} }: MeasureOptions = {},
 ): Promise<Measured> {
-  const serverBefore = await server.cpuSeconds();
+  const serverSeconds = async () => (await server?.cpuSeconds()) ?? 0;
+  const serverBefore = await serverSeconds();
   const started = performance.now();
   // `times` prints the CPU time of the shell's children when all have ended.
   const wrapped = `set -o pipefail; { ${script}; } ; code=$?; times >&3; exit $code`;
@@ -52,7 +53,7 @@ export async function measure(
   return {
     seconds,
     clientSeconds: cpuOf(times),
-    serverSeconds: (await server.cpuSeconds()) - serverBefore,
+    serverSeconds: (await serverSeconds()) - serverBefore,
     peakRssBytes: rssBytes,
     peakAnonBytes: anonBytes,
   };
