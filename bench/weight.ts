@@ -12,12 +12,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { createKey } from "../prove/keys.ts";
-import { startPostgres } from "../src/cli/demo-postgres.ts";
 import type { PlanReport } from "../src/pipeline/plan-types.ts";
 import type { RunSummary } from "../src/pipeline/summary.ts";
 import { startOtlpReceiver } from "../test/servers/otlp-receiver.ts";
 import { startScriptedS3 } from "../test/servers/scripted-s3.ts";
 import { measure, median } from "./measure.ts";
+import { openServer } from "./server.ts";
 
 const execute = promisify(execFile);
 const root = join(import.meta.dirname, "..");
@@ -79,7 +79,7 @@ for (const [name, script, flags] of parts) {
 }
 
 const folder = await mkdtemp(join(tmpdir(), "spillway-weight-"));
-const server = await startPostgres();
+const server = await openServer();
 const receiver = await startOtlpReceiver();
 const store = await startScriptedS3("bucket");
 try {
@@ -158,7 +158,10 @@ async function exportMedian(spec: object): Promise<Cost> {
   await writeFile(join(folder, "export.yaml"), JSON.stringify(spec));
   const costs: Cost[] = [];
   for (let i = 0; i < runs; i += 1) {
-    const { seconds, clientSeconds: cpuSeconds } = await measure(script("run"), { env: env() });
+    const { seconds, clientSeconds: cpuSeconds } = await measure(script("run"), {
+      server,
+      env: env(),
+    });
     const { peakRssBytes } = (await answer()) as RunSummary;
     costs.push({ seconds, cpuSeconds, peakRssBytes });
   }
@@ -170,7 +173,7 @@ async function exportMedian(spec: object): Promise<Cost> {
 }
 
 async function command(verb: string): Promise<unknown> {
-  await measure(script(verb), { env: env() });
+  await measure(script(verb), { server, env: env() });
   return answer();
 }
 
