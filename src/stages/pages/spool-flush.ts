@@ -15,13 +15,13 @@ import { createSpoolBuffer } from "./spool-buffer.ts";
 import type { Room } from "./spool-room.ts";
 
 export interface FlushPolicy {
-  /** Share of the buffer that begins a flush; at 0 every page is flushed alone. */
+  /** Share of the buffer that begins a flush; at 0, inline, every page is flushed alone. */
   readonly threshold: number;
   /** Whether pages go on being taken while a flush is under way, as far as the buffer has room. */
   readonly writer: "background" | "inline";
 }
 
-/** Measured by `bench/spool`: nearly as fast as no bound at all, and pages hardly ever wait for the disk. */
+/** `bench/spool` compares: either writer is as fast, and in the background pages go on being taken meanwhile. */
 export const flushPolicy: FlushPolicy = { threshold: 0.8, writer: "background" };
 
 /** The longest a page waits for others to join it. */
