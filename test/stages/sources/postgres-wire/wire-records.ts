@@ -2,6 +2,7 @@
 import type { Submittable } from "pg";
 import * as v from "valibot";
 import { fuseStages } from "../../../../src/pipeline/fuse.ts";
+import { createLease } from "../../../../src/stages/lease.ts";
 import { serialize } from "../../../../src/stages/formats/serialize.ts";
 import type { RecordBatch } from "../../../../src/stages/nouns.ts";
 import { openSession } from "../../../../src/stages/sources/postgres-session.ts";
@@ -28,7 +29,7 @@ export function openRecords(
     { name: "postgres", definition: postgres, config: v.parse(postgres.config, config) },
     { name: "serialize", definition: serialize, config: { format } },
   ];
-  const ctx = { signal, log: console } as unknown as StageContext;
+  const ctx = { signal, log: console, lease: createLease(0) } as unknown as StageContext;
   let items: AsyncIterable<unknown> = noInput();
   for (const stage of fuseStages(stages, apart, pageBytes).stages) items = stage.open(ctx, items);
   return items as AsyncGenerator<RecordBatch>;
