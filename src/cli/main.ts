@@ -10,6 +10,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   run: async () => (await import("./run.ts")).run,
   plan: async () => (await import("./plan.ts")).plan,
   check: async () => (await import("./check.ts")).check,
+  doctor: async () => (await import("./doctor.ts")).doctor,
   schema: async () => (await import("./schema.ts")).schema,
   verify: async () => (await import("./verify.ts")).verify,
   restore: async () => (await import("./restore.ts")).restore,

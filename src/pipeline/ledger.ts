@@ -30,7 +30,7 @@ export interface Ledger {
 export const sealThreads = (): number => Math.min(4, Math.max(1, availableParallelism() - 1));
 
 /** Pages that can be of use at once: one that fills, one a thread and one ahead of it, one that enters the spool. */
-const usefulPages = (threads: number): number => threads + 3;
+export const usefulPages = (threads: number): number => threads + 3;
 const leastPages = 2;
 
 /**

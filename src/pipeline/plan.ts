@@ -26,6 +26,8 @@ import { findMisfit } from "./wiring.ts";
 export interface Plan {
   readonly report: PlanReport;
   readonly stages: readonly PhysicalStage[];
+  /** The same before they were fused, with their complete config. */
+  readonly configured: readonly ConfiguredStage[];
   readonly spool: SpoolConfig;
   readonly upload: UploadConfig;
   readonly layers: {
@@ -106,6 +108,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
       configDigest: digestStages(pipeline.spec),
     },
     stages: physical,
+    configured: pushdown.stages,
     spool: configs.get("spool") as SpoolConfig,
     upload,
     layers: {

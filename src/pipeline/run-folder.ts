@@ -149,7 +149,7 @@ const lastName = (destination: string): string =>
   `last-${createHash("sha256").update(destination).digest("hex").slice(0, 16)}.json`;
 
 /** A record that cannot be read stops a run, but not one that discards it. */
-async function readRecord(path: string, restart: boolean): Promise<RunRecord | undefined> {
+export async function readRecord(path: string, restart: boolean): Promise<RunRecord | undefined> {
   try {
     return await readJson<RunRecord>(join(path, "run.json"));
   } catch (error) {
@@ -158,11 +158,11 @@ async function readRecord(path: string, restart: boolean): Promise<RunRecord | u
   }
 }
 
-const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
+export const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
   found.version === 1 && found.meaning === sealMeaning(found.key, init);
 
 /** Whether an attempt got so far that discarding it would lose something. */
-async function hasPages(path: string): Promise<boolean> {
+export async function hasPages(path: string): Promise<boolean> {
   const pages = await readdir(join(path, "pages")).catch(() => []);
   const journal = await lstat(join(path, "acks.ndjson")).catch(() => undefined);
   return pages.length > 0 || (journal?.size ?? 0) > 0;

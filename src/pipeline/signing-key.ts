@@ -21,7 +21,7 @@ export interface SigningKey {
   readonly made: boolean;
 }
 
-const keyName = "signing-key.pem";
+export const signingKeyName = "signing-key.pem";
 const signerName = "signer.pem";
 
 /** Where spillway keeps what must outlive a run: `$XDG_STATE_HOME/spillway` or the platform's own place. */
@@ -42,7 +42,7 @@ export async function loadSigningKey(
 ): Promise<SigningKey> {
   if (pem !== undefined) return toSigningKey(pem, "the signing key given", false);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, keyName);
+  const path = join(folder, signingKeyName);
   const found = await readKey(path);
   if (found !== undefined) return toSigningKey(found, path, false);
   const made = await makeKey(folder, path);

@@ -4,6 +4,8 @@
  * Names are relative to the destination's URL and use `/` (`<pipeline>/<run id>/00000000.ndjson.zst.age`).
  */
 
+import type { Finding } from "../finding.ts";
+
 /** An object to store: whole bytes, so that length and digest are known before the first byte leaves. */
 export interface StoredObject {
   readonly name: string;
@@ -58,6 +60,15 @@ export interface S3Options {
   readonly accessKeyId?: string;
   readonly secretAccessKey?: string;
   readonly sessionToken?: string;
+}
+
+/** Looks at a destination before a run: what it finds, one by one. Nothing it stores to see stays there. */
+export type ProbeDestination = (url: URL, asked: ProbeOptions) => AsyncGenerator<Finding>;
+
+export interface ProbeOptions extends DestinationOptions {
+  /** The pipeline's folder, below which a run would store. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
 }
 
 /** Opens a destination; each scheme has one such function, listed in `schemes.ts`. */

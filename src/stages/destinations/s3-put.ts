@@ -35,7 +35,7 @@ export async function put(
   if (session.conditional === undefined) await probe(session, parcel, signal);
 }
 
-function parcelOf({ name, bytes, sha256, traceparent }: StoredObject): Parcel {
+export function parcelOf({ name, bytes, sha256, traceparent }: StoredObject): Parcel {
   const md5 = createHash("md5").update(bytes).digest();
   const digest = Buffer.from(sha256);
   const headers = {
@@ -80,7 +80,7 @@ function wanted(session: Session, { request }: Parcel): S3Request {
   return { ...request, headers };
 }
 
-function lacksConditions({ status, code }: Refusal): boolean {
+export function lacksConditions({ status, code }: Refusal): boolean {
   return status === 501 || (status === 400 && code === "NotImplemented");
 }
 

@@ -10,7 +10,7 @@ import { TryAgain } from "./retry.ts";
 import type { S3Target } from "./s3-target.ts";
 
 export interface S3Request {
-  readonly method: "GET" | "HEAD" | "PUT";
+  readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
   /** Key below the target's prefix; undefined asks the bucket itself. */
   readonly name?: string;
   readonly query?: Readonly<Record<string, string>>;

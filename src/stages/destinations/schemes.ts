@@ -5,18 +5,38 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { PipelineError } from "../../errors.ts";
-import type { Destination, DestinationOptions, OpenDestination } from "./destination.ts";
+import type { Finding } from "../finding.ts";
+import type {
+  Destination,
+  DestinationOptions,
+  OpenDestination,
+  ProbeDestination,
+  ProbeOptions,
+} from "./destination.ts";
 import { folderSegmentsOf } from "./object-names.ts";
 
 interface Scheme {
   readonly check: (url: URL) => void;
   readonly load: () => Promise<OpenDestination>;
+  readonly loadProbe: () => Promise<ProbeDestination>;
 }
 
 const schemes: Record<string, Scheme> = {
-  "file:": { check: checkPath, load: async () => (await import("./file.ts")).openFile },
-  "s3:": { check: checkBucket, load: async () => (await import("./s3.ts")).openS3 },
-  "tar:": { check: checkPath, load: async () => (await import("./tar.ts")).openTar },
+  "file:": {
+    check: checkPath,
+    load: async () => (await import("./file.ts")).openFile,
+    loadProbe: async () => (await import("./file-probe.ts")).probeFile,
+  },
+  "s3:": {
+    check: checkBucket,
+    load: async () => (await import("./s3.ts")).openS3,
+    loadProbe: async () => (await import("./s3-probe.ts")).probeS3,
+  },
+  "tar:": {
+    check: checkPath,
+    load: async () => (await import("./tar.ts")).openTar,
+    loadProbe: async () => (await import("./file-probe.ts")).probeTar,
+  },
 };
 
 /** The schemes in the order people should read them: `file:`, `s3:`, `tar:`. */
@@ -33,6 +53,19 @@ export async function openDestination(
   const checked = checkDestinationUrl(url);
   const open = await schemeOf(checked.protocol).load();
   return open(checked, options);
+}
+
+/**
+ * Looks at the destination a URL or bare path names, before a run.
+ * @throws PipelineError `config-invalid` as `checkDestinationUrl` does; the signal's reason when it fires.
+ */
+export async function* probeDestination(
+  url: string,
+  options: ProbeOptions,
+): AsyncGenerator<Finding> {
+  const checked = checkDestinationUrl(url);
+  const probe = await schemeOf(checked.protocol).loadProbe();
+  yield* probe(checked, options);
 }
 
 /**

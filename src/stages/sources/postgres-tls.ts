@@ -17,6 +17,6 @@ export function isSilentlyPlain(way: Way, url: string, env: NodeJS.ProcessEnv): 
   return !declinesTls.test(url) && env["PGSSLMODE"] !== "disable";
 }
 
-function staysOnThisMachine(host: string): boolean {
+export function staysOnThisMachine(host: string): boolean {
   return /^(\/.*|127(\.\d{1,3}){3}|::1|localhost)$/i.test(host);
 }

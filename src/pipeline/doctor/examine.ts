@@ -1,0 +1,128 @@
+/**
+ * A look before an export: everything a run would meet, without running it. Each area is looked at on its own, with a
+ * deadline, so that one that is silent hides nothing of the others.
+ */
+import { PipelineError } from "../../errors.ts";
+import { probeDestination } from "../../stages/destinations/schemes.ts";
+import { fault, good, type Finding } from "../../stages/finding.ts";
+import { destinationOptions } from "../../stages/pages/upload.ts";
+import { settlesWithin } from "../../telemetry/deadline.ts";
+import type { Pipeline } from "../define.ts";
+import { loadPipeline } from "../load.ts";
+import { planPipeline, type Plan } from "../plan.ts";
+import { examineCollector } from "./collector.ts";
+import { examineEncryption } from "./encryption.ts";
+import { describeBudget, examineMachine } from "./machine.ts";
+import { examineSignature } from "./signature.ts";
+import { examineSource } from "./source.ts";
+import { examineSpool } from "./spool.ts";
+
+export type Area =
+  | "config"
+  | "machine"
+  | "spool"
+  | "source"
+  | "destination"
+  | "encryption"
+  | "signature"
+  | "telemetry";
+
+export interface AreaFinding extends Finding {
+  readonly area: Area;
+}
+
+export interface ExamineOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+}
+
+/** What an area is looked at with. */
+export interface Examined extends ExamineOptions {
+  readonly pipeline: Pipeline;
+  readonly plan: Plan;
+}
+
+/** Longest wait for one finding; what is asked of others has shorter deadlines of its own. */
+const findingMillis = 20_000;
+
+/**
+ * Examines a pipeline file. The findings come in the order a run would meet what they are about.
+ * @throws PipelineError only the signal's reason
+ */
+export async function examine(
+  path: string,
+  options: ExamineOptions,
+): Promise<readonly AreaFinding[]> {
+  let examined: Examined;
+  try {
+    const pipeline = await loadPipeline(path);
+    const plan = await planPipeline(pipeline, { resolve: "full", env: options.env });
+    examined = { ...options, pipeline, plan };
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error;
+    return refusals(error);
+  }
+  const { plan, signal } = examined;
+  const { upload, report } = plan;
+  const asked = { ...destinationOptions(upload), folder: report.name, signal };
+  const areas: readonly (readonly [Area, AsyncIterable<Finding>])[] = [
+    ["machine", examineMachine(plan.report)],
+    ["spool", examineSpool(examined)],
+    ["source", examineSource(examined)],
+    ["destination", probeDestination(upload.to, asked)],
+    ["encryption", examineEncryption(examined)],
+    ["signature", examineSignature(plan.sign)],
+    ["telemetry", examineCollector(examined)],
+  ];
+  const found = await Promise.all(areas.map(([area, findings]) => collect(area, findings)));
+  signal.throwIfAborted();
+  return [...describeConfig(plan), ...found.flat()];
+}
+
+/** Every mistake in the file is a line of its message. */
+function refusals(error: PipelineError): AreaFinding[] {
+  const { code, details } = error;
+  return error.message
+    .split("\n")
+    .map((line) => new PipelineError(code, line, { details }))
+    .map((one) => ({ area: "config", ...fault("pipeline", one) }));
+}
+
+function describeConfig({ report }: Plan): AreaFinding[] {
+  const findings = [
+    good("pipeline", `${report.name}: ${report.stages.map(({ name }) => name).join(" → ")}`),
+    // The planner says last how rows travel.
+    good("path", report.notes.at(-1) ?? "as written"),
+    describeBudget(report),
+  ];
+  return findings.map((finding) => ({ area: "config", ...finding }));
+}
+
+async function collect(area: Area, findings: AsyncIterable<Finding>): Promise<AreaFinding[]> {
+  const iterator = findings[Symbol.asyncIterator]();
+  const found: AreaFinding[] = [];
+  try {
+    for (;;) {
+      const next = iterator.next();
+      if (!(await settlesWithin(findingMillis, next))) throw silent(area);
+      const { done, value } = await next;
+      if (done) return found;
+      found.push({ area, ...value });
+    }
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error;
+    return [...found, { area, ...fault(area, error) }];
+  }
+}
+
+function silent(area: Area): PipelineError {
+  const codes: Partial<Record<Area, PipelineError["code"]>> = {
+    spool: "spool-failed",
+    source: "source-unreachable",
+    destination: "destination-unreachable",
+  };
+  return new PipelineError(
+    codes[area] ?? "internal",
+    `no answer within ${findingMillis / 1000} s; expected one (a disk or network that hangs?)`,
+  );
+}

@@ -1,0 +1,122 @@
+/** Whether the spool can hold what is durable, and whether a run could take it: rights, room, lock, a run under way. */
+import { lstat, statfs } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { PipelineError, systemCode } from "../../errors.ts";
+import { formatBytes } from "../../stages/atoms.ts";
+import { openDestination } from "../../stages/destinations/schemes.ts";
+import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
+import { nearestFolder, probeFolder } from "../../stages/folder-probe.ts";
+import { takeLock } from "../../stages/pages/spool-lock.ts";
+import { destinationOptions } from "../../stages/pages/upload.ts";
+import { hasPages, isSame, readRecord } from "../run-folder.ts";
+import type { Plan } from "../plan.ts";
+import type { Examined } from "./examine.ts";
+
+/** Fewer pages than this do not keep an upload going. */
+const fewestPages = 8;
+
+export async function* examineSpool({ plan }: Examined): AsyncGenerator<Finding> {
+  const path = resolve(plan.spool.dir, plan.report.name);
+  try {
+    const found = await statOf(path);
+    yield* probeFolder(path, { code: "spool-failed", links: false });
+    yield* describeRights(path, found);
+    yield await describeRoom(path, plan);
+    if (found) yield* describeRun(path, plan);
+  } catch (error) {
+    if (error instanceof PipelineError) throw error;
+    throw new PipelineError(
+      "spool-failed",
+      `${path} cannot be looked at (${systemCode(error) ?? "unknown error"}); expected a folder of this user's own`,
+      { cause: error },
+    );
+  }
+}
+
+async function statOf(path: string) {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "")) return undefined;
+    throw error;
+  }
+}
+
+async function* describeRights(
+  path: string,
+  found: Awaited<ReturnType<typeof lstat>> | undefined,
+): AsyncGenerator<Finding> {
+  if (found && (!found.isDirectory() || (Number(found.mode) & 0o077) !== 0)) {
+    yield fault(
+      "rights",
+      new PipelineError(
+        "config-invalid",
+        `${path} is open to others or no folder; run \`chmod 700\` on it or choose another \`spool.dir\``,
+      ),
+    );
+    return;
+  }
+  const above = await lstat(await nearestFolder(resolve(path, "..")));
+  const isSticky = (above.mode & 0o1000) !== 0;
+  if ((above.mode & 0o022) !== 0 && !isSticky)
+    yield doubt(
+      "rights",
+      "the folder around the spool can be written to by others",
+      "they could put another in its place; run `chmod go-w` on it",
+    );
+  else yield good("rights", found ? "only its owner can open it" : "will be made with mode 0700");
+}
+
+async function describeRoom(path: string, { spool, report }: Plan): Promise<Finding> {
+  const { bavail, bsize } = await statfs(await nearestFolder(path));
+  const freeBytes = bavail * bsize;
+  const free = `${formatBytes(freeBytes)} are free`;
+  if (freeBytes < fewestPages * report.pageBytes)
+    return fault(
+      "room",
+      new PipelineError(
+        "disk-full",
+        `${free}, not even ${fewestPages} pages; make room or choose another \`spool.dir\``,
+      ),
+    );
+  if (freeBytes >= spool.maxBytes)
+    return good("room", `${free}, of which it takes ${formatBytes(spool.maxBytes)} at most`);
+  return doubt(
+    "room",
+    `${free}, less than \`maxBytes\` (${formatBytes(spool.maxBytes)})`,
+    "when uploads are slow the disk fills up first: the source waits, then the run stops, resumable; make room or lower `maxBytes`",
+  );
+}
+
+/** A lock that is free is taken for a moment. */
+async function* describeRun(path: string, plan: Plan): AsyncGenerator<Finding> {
+  const lock = join(path, "lock.db");
+  const isThere = (await statOf(lock)) !== undefined;
+  const held = isThere ? takeLock(lock, plan.report.name) : undefined;
+  try {
+    const found = await readRecord(path, false);
+    if (!found) yield good("run", "none is under way");
+    else if (isSame(found, await initOf(plan)))
+      yield good("run", `${found.runId} is unfinished; \`run\` goes on with it`);
+    else if (await hasPages(path)) {
+      const what = `the stages or what they refer to have changed since the unfinished run ${found.runId} began`;
+      const advice = "restore them, or discard it with `run --restart`";
+      yield fault("run", new PipelineError("config-changed", `${what}; ${advice}`));
+    } else yield good("run", `${found.runId} had begun and holds nothing; \`run\` begins anew`);
+  } finally {
+    held?.release();
+  }
+}
+
+async function initOf({ meaning, spool, report, upload }: Plan) {
+  const destination = await openDestination(upload.to, destinationOptions(upload));
+  await destination.close();
+  return {
+    dir: spool.dir,
+    pipeline: report.name,
+    configDigest: report.configDigest,
+    meaning,
+    destination: destination.identity ?? destination.url,
+    restart: false,
+  };
+}

@@ -1,0 +1,207 @@
+/**
+ * What `doctor` asks of an S3 store: is it there, what may we do, and what does it do when it should say no.
+ *
+ * To see that, two small objects with random names are stored below the pipeline's folder, beside its runs; each
+ * version made is deleted at once, also after a failure or Ctrl-C. Where deleting is not allowed nothing is stored.
+ */
+import { randomUUID } from "node:crypto";
+import { PipelineError } from "../../errors.ts";
+import { doubt, fault, good, type Finding } from "../finding.ts";
+import { staysOnThisMachine } from "../sources/postgres-tls.ts";
+import type { ProbeDestination } from "./destination.ts";
+import { TryAgain, persist, type RetryPolicy } from "./retry.ts";
+import { failureOf, listingOf, refusalOf, type Refusal } from "./s3-answers.ts";
+import { connect, type S3Answer, type S3Connection, type S3Request } from "./s3-request.ts";
+import { probeWrites } from "./s3-write-probe.ts";
+import { targetOf, type S3Target } from "./s3-target.ts";
+
+const requestMillis = 5000;
+const removeMillis = 5000;
+const listingBytesAtMost = 2 ** 20;
+/** S3 refuses requests whose clock is a quarter of an hour off. */
+const skewMillis = 60_000;
+
+/** A connection that died while it was idle says nothing about the store. */
+const patience: RetryPolicy = {
+  attempts: 2,
+  firstMillis: 50,
+  longestMillis: 50,
+  totalMillis: requestMillis,
+};
+
+/** What the questions to one store share. */
+export interface Bench {
+  /** Names of this probe alone. */
+  readonly stem: string;
+  /** Sends a request; what it made is remembered. */
+  send(request: S3Request): Promise<S3Answer>;
+  /** The first keys that begin with this name, or why the store does not say. */
+  list(name: string): Promise<readonly { readonly key: string }[] | Refusal>;
+}
+
+interface Made {
+  readonly name: string;
+  readonly versionId?: string;
+}
+
+export const probeS3: ProbeDestination = async function* (url, asked) {
+  const { signal } = asked;
+  let connection: S3Connection | undefined;
+  const made = new Map<string, Made>();
+  let left: readonly string[] = [];
+  try {
+    const target = targetOf(url, asked.s3 ?? {}, process.env);
+    connection = connect(target, Math.min(requestMillis, asked.timeoutMillis));
+    const bench = openBench(connection, target, { made, signal, folder: asked.folder });
+    yield* describeWay(target);
+    yield* probeReading(bench, asked.folder);
+    if (yield* mayDelete(bench)) yield* probeWrites(bench);
+  } catch (error) {
+    signal.throwIfAborted();
+    yield fault("store", asFailure(error));
+  } finally {
+    if (connection) left = await remove(connection, made);
+    connection?.close();
+  }
+  if (left.length === 0) return;
+  const names = left.join(", ");
+  yield doubt("cleaning up", `could not delete ${names}`, "delete it by hand; no run reads it");
+};
+
+function openBench(
+  connection: S3Connection,
+  target: S3Target,
+  probe: {
+    readonly made: Map<string, Made>;
+    readonly signal: AbortSignal;
+    readonly folder: string;
+  },
+): Bench {
+  const { made, signal, folder } = probe;
+  const send = async (request: S3Request) => {
+    const { name, method } = request;
+    const known = name === undefined || made.has(name);
+    // Whether it was stored is not known when the answer is lost.
+    if (method === "PUT" && name !== undefined) made.set(name, { name });
+    let attempts = 0;
+    const attempt = () => {
+      attempts += 1;
+      return connection.send(request, signal);
+    };
+    const answer = await persist(attempt, signal, patience);
+    const versionId = answer.header("x-amz-version-id");
+    const isRefused = answer.status >= 400 && attempts === 1;
+    if (name === undefined || method === "GET") return answer;
+    if (isRefused && !known) made.delete(name);
+    if (isRefused || versionId === undefined || versionId === "null") return answer;
+    made.delete(name);
+    made.set(`${name} ${versionId}`, { name, versionId });
+    return answer;
+  };
+  return {
+    stem: `${folder}/doctor-${randomUUID()}`,
+    send,
+    async list(name) {
+      const prefix = target.keyPrefix + name;
+      const query = { "list-type": "2", "encoding-type": "url", "max-keys": "2", prefix };
+      const answer = await send({ method: "GET", query });
+      if (answer.status !== 200) return refusalOf(answer);
+      return listingOf(await answer.text(listingBytesAtMost)).objects;
+    },
+  };
+}
+
+function* describeWay({ origin, credentials, region }: S3Target): Generator<Finding> {
+  const passing = credentials.sessionToken === undefined ? "" : ", of a session that will expire";
+  yield good("credentials", `there${passing}; region ${region}`);
+  if (origin.protocol === "https:" || staysOnThisMachine(origin.hostname)) return;
+  yield doubt(
+    "TLS",
+    "the endpoint is http:",
+    "whoever stands between sees names and sizes, and can change answers; use https: where the store has it",
+  );
+}
+
+async function* probeReading(bench: Bench, folder: string): AsyncGenerator<Finding> {
+  const asked = Date.now();
+  const answer = await bench.send({ method: "HEAD" });
+  answer.drop();
+  yield good("endpoint", `answers in ${Date.now() - asked} ms`);
+  yield* compareClocks(answer.header("date"), asked);
+  const listed = await bench.list(`${folder}/`);
+  if (!("status" in listed)) yield good("listing", "works");
+  else if (listed.status === 403 && listed.code === "AccessDenied")
+    yield doubt(
+      "listing",
+      "not allowed to these credentials",
+      "`ls`, `verify` and `restore` need it; a run does not",
+    );
+  else throw failureOf(listed, "listing objects");
+}
+
+function* compareClocks(date: string | undefined, asked: number): Generator<Finding> {
+  const there = Date.parse(date ?? "");
+  if (Number.isNaN(there)) return;
+  const now = Date.now();
+  // Their time is cut to seconds and lies somewhere between question and answer.
+  const skew = there < asked - 1000 ? asked - there : there > now ? there - now : 0;
+  const seconds = Math.round(skew / 1000);
+  if (skew < skewMillis) yield good("clock", "agrees with the store's");
+  else
+    yield doubt(
+      "clock",
+      `${seconds} s away from the store's`,
+      "requests are refused from 15 minutes on; set this machine's clock",
+    );
+}
+
+/** Asks by deleting a name nobody has. */
+async function* mayDelete(bench: Bench): AsyncGenerator<Finding, boolean> {
+  const locked = await bench.send({ method: "GET", query: { "object-lock": "" } });
+  const isLocked = (await locked.text(listingBytesAtMost)).includes("ObjectLockEnabled>Enabled");
+  const answer = isLocked
+    ? undefined
+    : await bench.send({ method: "DELETE", name: `${bench.stem}-0` });
+  if (answer && (answer.status < 300 || answer.status === 404)) {
+    answer.drop();
+    return true;
+  }
+  const refusal = answer && (await refusalOf(answer));
+  if (refusal && refusal.status !== 403 && refusal.status !== 405)
+    throw failureOf(refusal, "asking to delete");
+  const why = isLocked ? "the bucket keeps what is written (object lock)" : "may not delete";
+  yield doubt(
+    "writing",
+    `not tried: ${why}, and a trial would stay`,
+    "nothing wrong with that; a run finds out with its first page, and is as careful as the store demands",
+  );
+  return false;
+}
+
+/** Deletes what was made, with time of its own: the caller may be leaving. Gives what could not be deleted. */
+async function remove(
+  connection: S3Connection,
+  made: ReadonlyMap<string, Made>,
+): Promise<readonly string[]> {
+  const signal = AbortSignal.timeout(removeMillis);
+  const left = new Set<string>();
+  for (const { name, versionId } of made.values()) {
+    const query = versionId === undefined ? {} : { query: { versionId } };
+    const request: S3Request = { method: "DELETE", name, ...query };
+    const gone = await persist(() => connection.send(request, signal), signal, patience).then(
+      (answer) => {
+        answer.drop();
+        return answer.status < 300 || answer.status === 404;
+      },
+      () => false,
+    );
+    if (!gone) left.add(name);
+  }
+  return [...left];
+}
+
+function asFailure(error: unknown): PipelineError {
+  if (error instanceof TryAgain) return error.failure;
+  if (error instanceof PipelineError) return error;
+  throw error;
+}
