@@ -23,7 +23,7 @@ export interface Call {
 
 /** What happens instead of a healthy answer, for the next request of that method. */
 export interface Fault {
-  readonly on: "GET" | "HEAD" | "PUT";
+  readonly on: "GET" | "HEAD" | "PUT" | "DELETE";
   readonly play: (call: Call) => void;
 }
 
@@ -37,6 +37,10 @@ export interface ScriptedS3 {
   readonly faults: Fault[];
   /** Whether `If-None-Match` is honoured, ignored as if it were not there, or refused with 501. */
   conditions: "honour" | "ignore" | "refuse";
+  /** Whether bytes that do not match their digests are refused. */
+  digests: "honour" | "ignore";
+  /** Whether objects may be deleted. */
+  deletes: "allow" | "refuse";
   keysPerListing: number;
   stop(): Promise<void>;
 }
@@ -53,6 +57,8 @@ export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
     headers: [],
     faults: [],
     conditions: "honour",
+    digests: "honour",
+    deletes: "allow",
     keysPerListing: 1000,
     stop: async () => {
       server.closeAllConnections();
@@ -100,6 +106,7 @@ async function receive(request: IncomingMessage, response: ServerResponse, bucke
 
 function serve(state: ScriptedS3, call: Call): void {
   if (call.method === "PUT") store(state, call);
+  else if (call.method === "DELETE") remove(state, call);
   else if (call.key === "") listKeys(state, call);
   else read(state, call);
 }
@@ -114,12 +121,23 @@ function store(state: ScriptedS3, call: Call): void {
   }
   const sha256 = createHash("sha256").update(body);
   const digests = { hex: header("x-amz-content-sha256"), base64: header("x-amz-checksum-sha256") };
-  if (md5(body, "base64") !== header("content-md5")) return refuse(response, 400, "BadDigest");
-  if (sha256.copy().digest("hex") !== digests.hex || sha256.digest("base64") !== digests.base64) {
+  const checks = state.digests === "honour";
+  if (checks && md5(body, "base64") !== header("content-md5"))
+    return refuse(response, 400, "BadDigest");
+  if (
+    checks &&
+    (sha256.copy().digest("hex") !== digests.hex || sha256.digest("base64") !== digests.base64)
+  ) {
     return refuse(response, 400, "XAmzContentSHA256Mismatch");
   }
   keep(state, call, body);
   response.writeHead(200, { etag: `"${md5(body, "hex")}"` }).end();
+}
+
+function remove(state: ScriptedS3, { response, key }: Call): void {
+  if (state.deletes === "refuse") return refuse(response, 403, "AccessDenied");
+  state.objects.delete(key);
+  response.writeHead(204).end();
 }
 
 /** Stores bytes under the call's key with the call's metadata. */
