@@ -1,22 +1,32 @@
-/** `assembly/` → the text of `machine-bytes.ts`, by the AssemblyScript compiler. */
-import { main as compile } from "assemblyscript/asc";
+/**
+ * `assembly/` → the text of `machine-bytes.ts`, by the AssemblyScript compiler. A process of its own, since the compiler's
+ * types would be those of everybody: they say that an array's `at` always finds something.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
+const root = join(import.meta.dirname, "..");
 const options =
-  "assembly/records.ts -O3 --noAssert --runtime stub --importMemory --use abort= " +
-  "--enable simd --enable bulk-memory --outFile machine.wasm";
+  "assembly/records.ts -O3 --noAssert --runtime stub --importMemory --use abort= --enable simd --enable bulk-memory";
 
-/** @throws Error with the compiler's own words when the assembly does not compile */
-export async function compileMachine(): Promise<string> {
-  let machine: Uint8Array = new Uint8Array(0);
-  const { error } = await compile(options.split(" "), {
-    stderr: process.stderr,
-    writeFile: (_name, content) => void (machine = Buffer.from(content)),
-  });
-  if (error) throw error;
-  return `/** The module that \`assembly/\` compiles to; written by scripts/generate.ts. */
+/** @throws Error when the assembly does not compile; the compiler has said why */
+export function compileMachine(): string {
+  const bin = fileURLToPath(new URL("../bin/asc.js", import.meta.resolve("assemblyscript/asc")));
+  const folder = mkdtempSync(join(tmpdir(), "spillway-machine-"));
+  try {
+    const outFile = join(folder, "machine.wasm");
+    const args = [bin, ...options.split(" "), "--outFile", outFile];
+    execFileSync(process.execPath, args, { cwd: root, stdio: "inherit" });
+    return `/** The module that \`assembly/\` compiles to; written by scripts/generate.ts. */
 const base64 =
-  "${Buffer.from(machine).toString("base64")}";
+  "${readFileSync(outFile).toString("base64")}";
 
 export const machineBytes = (): Buffer<ArrayBuffer> => Buffer.from(base64, "base64");
 `;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }

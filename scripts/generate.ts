@@ -11,7 +11,7 @@ import { writeReference } from "./reference-page.ts";
 const generated = new Map([
   ["docs/spillway.schema.json", `${JSON.stringify(pipelineJsonSchema(registry), null, 2)}\n`],
   ["docs/reference.md", writeReference(registry)],
-  ["src/stages/sources/postgres-wire/machine-bytes.ts", await compileMachine()],
+  ["src/stages/sources/postgres-wire/machine-bytes.ts", compileMachine()],
 ]);
 
 const isCheck = process.argv.includes("--check");

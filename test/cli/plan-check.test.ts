@@ -35,7 +35,8 @@ describe("plan, check and schema", () => {
     assert.match(stdout, /^rows in 128 MiB of memory, pages of 4 KiB\n/);
     assert.match(stdout, /ndjson +nothing → /);
     assert.match(stdout, /seal +pages → sealed .* compress \+ encrypt/);
-    assert.match(stdout, /lease +[\d.]+ [KM]iB +[█▏▎▍▌▋▊▉]/);
+    assert.match(stdout, /runtime +[\d.]+ MiB +[█▏▎▍▌▋▊▉]/);
+    assert.match(stdout, /lease +[\d.]+ [KM]iB +4 pages of 4 KiB/);
   });
 
   it("plan needs no variable, no file and no server, and makes nothing", async () => {

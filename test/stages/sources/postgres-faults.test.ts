@@ -182,10 +182,11 @@ describe("postgres under faults", () => {
   it("lets the process end by itself after leaving early and after a failure", async () => {
     const script = `
       import { postgres } from "./src/stages/sources/postgres.ts";
-      const signal = new AbortController().signal;
+      import { createLease } from "./src/stages/lease.ts";
+      const ctx = { signal: new AbortController().signal, lease: createLease(1e6) };
       for (const [query, timeout] of [["select generate_series(1, 1000000)", 5000], ["select pg_sleep(60)", 200]]) {
         const config = { url: process.argv[1], query, params: [], batch: 65536, timeout, connectTimeout: 5000 };
-        const source = postgres.open(config, { signal }, []);
+        const source = postgres.open(config, ctx, []);
         await source.next().catch((error) => console.log(error.code));
         await source.return();
       }`;
