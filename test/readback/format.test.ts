@@ -5,26 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
+import {
+  vectorFolder as vectors,
+  vectorPassphrase as passphrase,
+  vectorRows,
+} from "../fixtures/format-vectors.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 
-const vectors = join(import.meta.dirname, "../fixtures/format-1");
 const document = join(import.meta.dirname, "../../docs/format.md");
-const passphrase = "format-test-vector";
-
-/** Every vector, and the file with the records it must give. */
-const runs = {
-  "zstd-age": "rows.ndjson",
-  "gzip-age": "rows.ndjson",
-  "none-age": "rows.ndjson",
-  "zstd-passphrase": "rows.ndjson",
-  "zstd-none": "rows.ndjson",
-  "gzip-none": "rows.ndjson",
-  "none-none": "rows.ndjson",
-  "csv-gzip-age": "rows.csv",
-  "json-zstd-age": "rows.json",
-  "empty-zstd-age": "none.ndjson",
-  "empty-json-gzip-age": "none.json",
-};
 
 /** The shell blocks of the document, in order. */
 const shellBlocks = async () =>
@@ -67,10 +55,10 @@ describe("format", () => {
   it("has no vector that is not tested", async () => {
     const entries = await readdir(vectors, { withFileTypes: true });
     const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-    assert.deepEqual(folders.toSorted(), Object.keys(runs).toSorted());
+    assert.deepEqual(folders.toSorted(), Object.keys(vectorRows).toSorted());
   });
 
-  for (const [run, rows] of Object.entries(runs)) {
+  for (const [run, rows] of Object.entries(vectorRows)) {
     it(`vector ${run} verifies in full and restores its rows`, async () => {
       const folder = join(vectors, run);
       const options = { identity, signer, ...(run === "zstd-passphrase" && { passphrase }) };
