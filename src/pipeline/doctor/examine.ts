@@ -74,7 +74,7 @@ export async function examine(
     ["signature", examineSignature(plan.sign)],
     ["telemetry", examineCollector(examined)],
   ];
-  const found = await Promise.all(areas.map(([area, findings]) => collect(area, findings)));
+  const found = await Promise.all(areas.map((one) => collect(one, signal)));
   signal.throwIfAborted();
   return [...describeConfig(plan), ...found.flat()];
 }
@@ -98,7 +98,11 @@ function describeConfig({ report }: Plan): AreaFinding[] {
   return findings.map((finding) => ({ area: "config", ...finding }));
 }
 
-async function collect(area: Area, findings: AsyncIterable<Finding>): Promise<AreaFinding[]> {
+/** What was found up to the end or the first failure. An interrupted look is waited for: it takes back what it stored. */
+async function collect(
+  [area, findings]: readonly [Area, AsyncIterable<Finding>],
+  signal: AbortSignal,
+): Promise<AreaFinding[]> {
   const iterator = findings[Symbol.asyncIterator]();
   const found: AreaFinding[] = [];
   try {
@@ -110,6 +114,7 @@ async function collect(area: Area, findings: AsyncIterable<Finding>): Promise<Ar
       found.push({ area, ...value });
     }
   } catch (error) {
+    if (signal.aborted) return found;
     if (!(error instanceof PipelineError)) throw error;
     return [...found, { area, ...fault(area, error) }];
   }

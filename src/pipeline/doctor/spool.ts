@@ -22,7 +22,7 @@ export async function* examineSpool({ plan }: Examined): AsyncGenerator<Finding>
     yield* probeFolder(path, { code: "spool-failed", links: false });
     yield* describeRights(path, found);
     yield await describeRoom(path, plan);
-    if (found) yield* describeRun(path, plan);
+    if (found) yield await describeRun(path, plan);
   } catch (error) {
     if (error instanceof PipelineError) throw error;
     throw new PipelineError(
@@ -88,24 +88,31 @@ async function describeRoom(path: string, { spool, report }: Plan): Promise<Find
   );
 }
 
-/** A lock that is free is taken for a moment. */
-async function* describeRun(path: string, plan: Plan): AsyncGenerator<Finding> {
-  const lock = join(path, "lock.db");
-  const isThere = (await statOf(lock)) !== undefined;
-  const held = isThere ? takeLock(lock, plan.report.name) : undefined;
+/** A lock that is free is taken and given back at once. */
+async function describeRun(path: string, plan: Plan): Promise<Finding> {
   try {
-    const found = await readRecord(path, false);
-    if (!found) yield good("run", "none is under way");
-    else if (isSame(found, await initOf(plan)))
-      yield good("run", `${found.runId} is unfinished; \`run\` goes on with it`);
-    else if (await hasPages(path)) {
-      const what = `the stages or what they refer to have changed since the unfinished run ${found.runId} began`;
-      const advice = "restore them, or discard it with `run --restart`";
-      yield fault("run", new PipelineError("config-changed", `${what}; ${advice}`));
-    } else yield good("run", `${found.runId} had begun and holds nothing; \`run\` begins anew`);
-  } finally {
-    held?.release();
+    const lock = join(path, "lock.db");
+    if (await statOf(lock)) takeLock(lock, plan.report.name).release();
+    return await describeUnfinished(path, plan);
+  } catch (error) {
+    if (error instanceof PipelineError) return fault("run", error);
+    throw error;
   }
+}
+
+async function describeUnfinished(path: string, plan: Plan): Promise<Finding> {
+  const found = await readRecord(path, false);
+  if (!found) return good("run", "none is under way");
+  const { runId } = found;
+  if (isSame(found, await initOf(plan)))
+    return good("run", `${runId} is unfinished; \`run\` goes on with it`);
+  if (!(await hasPages(path)))
+    return good("run", `${runId} had begun and holds nothing; \`run\` begins anew`);
+  throw new PipelineError(
+    "config-changed",
+    `the stages or what they refer to have changed since the unfinished run ${runId} began; ` +
+      "restore them, or discard it with `run --restart`",
+  );
 }
 
 async function initOf({ meaning, spool, report, upload }: Plan) {

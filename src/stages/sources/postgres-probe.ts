@@ -17,7 +17,9 @@ const answerMillis = 5000;
 const oldestVersion = 130_000;
 
 /** What of the source's config is looked at. */
-export type ProbedQuery = Parameters<typeof openQuery>[0] & { readonly key?: readonly string[] };
+export type ProbedQuery = Parameters<typeof openQuery>[0] & {
+  readonly key?: readonly string[] | undefined;
+};
 
 export async function* probePostgres(
   given: ProbedQuery,
@@ -34,6 +36,7 @@ export async function* probePostgres(
   try {
     yield* probeServer(options, signal);
   } catch (error) {
+    signal.throwIfAborted();
     yield asFault("server", error);
     return;
   }
@@ -45,12 +48,13 @@ export async function* probePostgres(
       await opened.session.close();
     }
   } catch (error) {
+    signal.throwIfAborted();
     yield asFault("query", error);
   }
 }
 
 function asFault(check: string, error: unknown): Finding {
-  if (error instanceof PipelineError && error.code !== "interrupted") return fault(check, error);
+  if (error instanceof PipelineError) return fault(check, error);
   throw error;
 }
 

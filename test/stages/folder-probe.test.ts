@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { chmod, mkdir, mkdtemp, readdir, rm, statfs, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Finding } from "../../src/stages/finding.ts";
+import { describeFileSystem, probeFolder } from "../../src/stages/folder-probe.ts";
+import { probeDestination } from "../../src/stages/destinations/schemes.ts";
+
+const needs = { code: "spool-failed", links: true } as const;
+const tmpfs = 0x01021994;
+
+const probe = (path: string): Promise<Finding[]> => Array.fromAsync(probeFolder(path, needs));
+
+const probeUrl = (url: string): Promise<Finding[]> => {
+  const signal = new AbortController().signal;
+  return Array.fromAsync(probeDestination(url, { timeoutMillis: 1000, folder: "p", signal }));
+};
+
+describe("the probe of a folder", () => {
+  let folder: string;
+  beforeEach(async () => (folder = await mkdtemp(join(tmpdir(), "spillway-probe-"))));
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  it("tries what durable files need, and leaves nothing", async () => {
+    const findings = await probe(folder);
+    assert.equal(findings.at(-1)?.level, "ok");
+    assert.match(findings.at(-1)!.found, /fsync, rename, hard links and O_NOFOLLOW work/);
+    assert.deepEqual(await readdir(folder), []);
+  });
+
+  it("judges a folder that is not there by the one above, and does not make it", async () => {
+    const findings = await probe(join(folder, "a", "b"));
+    assert.match(findings.at(-1)!.found, /to be made in/);
+    assert.deepEqual(await readdir(folder), []);
+  });
+
+  it("says what cannot be written to, in the code of a run", async () => {
+    await writeFile(join(folder, "file"), "");
+    for (const path of [join(folder, "file"), join(folder, "file", "below")]) {
+      const last = (await probe(path)).at(-1);
+      assert.deepEqual([last?.level, last?.code], ["fail", "spool-failed"], path);
+      assert.match(last!.found, /ENOTDIR/);
+    }
+  });
+
+  it("says so of a folder without the right to write", async function () {
+    if (process.platform !== "linux") this.skip();
+    const closed = join(folder, "closed");
+    await mkdir(closed, { mode: 0o555 });
+    await chmod(folder, 0o755);
+    const last = await withoutRoot(async () => (await probe(join(closed, "spool"))).at(-1));
+    assert.equal(last?.code, "spool-failed");
+    assert.match(last.found, /EACCES/);
+  });
+
+  it("warns of memory, networks and layers, by the number of the file system", async function () {
+    const levels = [0xef53, tmpfs, 0x6969, 0x794c7630, 0x65735546].map(
+      (type) => describeFileSystem(type).level,
+    );
+    assert.deepEqual(levels, ["ok", "warn", "warn", "warn", "warn"]);
+    // As a signed number, as some kernels give it.
+    assert.match(describeFileSystem(0xff534d42 | 0).found, /^cifs/);
+    assert.match(describeFileSystem(0x1234).found, /not known here \(0x1234\)/);
+    if ((await statfs("/dev/shm").catch(() => undefined))?.type !== tmpfs) this.skip();
+    const [first, second] = await probe("/dev/shm");
+    assert.match(first!.advice ?? "", /gone after a restart/);
+    assert.equal(second?.level, "ok");
+  });
+
+  it("is what destinations that are files are asked", async () => {
+    const file = await probeUrl(join(folder, "out"));
+    assert.ok(file.every(({ level }) => level !== "fail"));
+    const tar = `tar:${join(folder, "bundle.tar")}`;
+    assert.equal((await probeUrl(tar)).at(-1)?.check, "files");
+    await writeFile(join(folder, "bundle.tar"), "");
+    assert.equal((await probeUrl(tar)).at(-1)?.code, "foreign-object");
+    assert.deepEqual(await readdir(folder), ["bundle.tar"]);
+  });
+});
+
+/** Root may write everywhere. */
+async function withoutRoot<T>(work: () => Promise<T>): Promise<T> {
+  if (process.getuid?.() !== 0) return work();
+  process.seteuid!(65_534);
+  try {
+    return await work();
+  } finally {
+    process.seteuid!(0);
+  }
+}
