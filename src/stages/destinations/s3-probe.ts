@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
-import { staysOnThisMachine } from "../sources/postgres-tls.ts";
+import { staysOnThisMachine } from "../this-machine.ts";
 import type { ProbeDestination } from "./destination.ts";
 import { TryAgain, persist, type RetryPolicy } from "./retry.ts";
 import { failureOf, listingOf, refusalOf, type Refusal } from "./s3-answers.ts";

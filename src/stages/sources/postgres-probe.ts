@@ -5,11 +5,11 @@
 import { PipelineError } from "../../errors.ts";
 import { formatDuration } from "../atoms.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
+import { staysOnThisMachine } from "../this-machine.ts";
 import { openQuery } from "./postgres.ts";
 import { type ClientParts, createClient } from "./postgres-client.ts";
 import { probeQuery } from "./postgres-query-probe.ts";
 import { openSession, type Session, type SessionOptions } from "./postgres-session.ts";
-import { staysOnThisMachine } from "./postgres-tls.ts";
 
 /** Longest wait for one answer. */
 const answerMillis = 5000;

@@ -1,5 +1,7 @@
 /** When a connection must be verified TLS although nobody asked for it: the server is elsewhere, and nobody declined. */
 
+import { staysOnThisMachine } from "../this-machine.ts";
+
 export interface Way {
   /** As `pg` understood it, a socket's folder included. */
   readonly host: string;
@@ -15,8 +17,4 @@ const declinesTls = /[?&](sslmode=disable|ssl=0)(?=[&#]|$)/;
 export function isSilentlyPlain(way: Way, url: string, env: NodeJS.ProcessEnv): boolean {
   if (way.ssl || staysOnThisMachine(way.host)) return false;
   return !declinesTls.test(url) && env["PGSSLMODE"] !== "disable";
-}
-
-export function staysOnThisMachine(host: string): boolean {
-  return /^(\/.*|127(\.\d{1,3}){3}|::1|localhost)$/i.test(host);
 }

@@ -178,6 +178,13 @@ describe("the probe of s3", () => {
     nothingLeft();
   });
 
+  it("says when names and sizes would cross a network readable", async () => {
+    assert.equal(findingOf(await probe(s3), "TLS"), undefined);
+    const { port } = new URL(server.endpoint);
+    const elsewhere = await probe({ ...s3, endpoint: `http://0.0.0.0:${port}` });
+    assert.equal(findingOf(elsewhere, "TLS")?.level, "warn");
+  });
+
   it("shows no secret, and says when there is none", async () => {
     server.faults.push({ on: "GET", play: ({ response }) => refuse(response, 403, "Wrong") });
     const findings = await probe({ ...s3, sessionToken: `${secret}-token` });
