@@ -4,6 +4,7 @@
  */
 import { settlesWithin } from "./deadline.ts";
 import { registerExportGauges } from "./gauges.ts";
+import { createIds } from "./light-ids.ts";
 import { startReaders } from "./light-readers.ts";
 import { neverSample, samplerOf } from "./light-sampler.ts";
 import { scope } from "./names.ts";
@@ -52,7 +53,12 @@ export async function startLight(env: Env, options: StartOptions): Promise<Provi
     : [];
   const sampler = spanProcessors.length > 0 ? samplerOf(env, options.warn) : neverSample();
   const readers = await startReaders(env, () => clientOf("METRICS"), ledger, options.warn);
-  const tracers = new (loadSdkTrace().TracerProvider)({ resource, sampler, spanProcessors });
+  const tracers = new (loadSdkTrace().TracerProvider)({
+    resource,
+    sampler,
+    spanProcessors,
+    idGenerator: createIds(),
+  });
   const meters = new (loadSdkMetrics().MeterProvider)({ resource, readers });
   const meter = meters.getMeter(scope, options.version);
   registerExportGauges(meter, ledger);
