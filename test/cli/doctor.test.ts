@@ -149,6 +149,7 @@ describe("doctor", () => {
     await chmod(join(desk.folder, "spool/rows"), 0o755);
     const { code, find } = await examine();
     assert.deepEqual([code, find("spool", "rights")?.code], [2, "config-invalid"]);
+    assert.deepEqual(await readdir(join(desk.folder, "spool/rows")), []);
   });
 
   it("seals a trial page, and finds the key that opens it", async () => {

@@ -116,6 +116,11 @@ describe("the probe of s3", () => {
     server.faults.push({ on: "PUT", play: deny });
     const refused = findingOf(await probe(s3), "store");
     assert.equal(refused?.code, "destination-refused");
+    // A second put that is refused for another reason than the taken name proves nothing.
+    server.faults.push({ on: "PUT", play: (call) => call.serve() }, { on: "PUT", play: deny });
+    const second = await probe(s3);
+    assert.equal(findingOf(second, "store")?.code, "destination-refused");
+    assert.equal(findingOf(second, "no overwriting"), undefined);
     nothingLeft();
   });
 

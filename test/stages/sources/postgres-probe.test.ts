@@ -51,6 +51,9 @@ describe("the probe of postgres", () => {
       "alter role doctor_hurried set statement_timeout = '1s'",
       "alter role doctor_hurried set idle_in_transaction_session_timeout = '1s'",
       "alter role doctor_hurried set tcp_user_timeout = '30s'",
+      "create table doctor_indexed (a int not null, b int not null, c int)",
+      "create unique index on doctor_indexed (a) where b > 0",
+      "create unique index on doctor_indexed (b) include (c)",
       "create table doctor_secret (id int)",
       "create role doctor_half login",
       "grant select on doctor_secret to doctor_half",
@@ -135,6 +138,8 @@ describe("the probe of postgres", () => {
       [["code"], "select * from doctor_rows", /may be null/],
       [["note"], "select * from doctor_rows", /no unique index/],
       [["id"], "select id + 1 as id from doctor_rows", /computed/],
+      [["a"], "select * from doctor_indexed", /no unique index/],
+      [["b"], "select * from doctor_indexed", /^is unique and not null/],
       [["other"], "select id from doctor_rows", /does not give/],
     ];
     for (const [key, query, found] of keys)
