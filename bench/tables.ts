@@ -49,6 +49,8 @@ const observations = `
     'subject', jsonb_build_object('reference', 'Patient/' || md5((i % 9973)::text)),
     'encounter', jsonb_build_object('reference', 'Encounter/' || md5((i / 7)::text)),
     'effectiveDateTime', timestamp '2024-01-01' + i * interval '61.003 seconds',
+    'issued', timestamp '2024-01-01' + i * interval '61.003 seconds' + interval '5 minutes',
+    'performer', jsonb_build_array(jsonb_build_object('reference', 'Practitioner/' || md5((i % 311)::text))),
     'valueQuantity', jsonb_build_object('value', round((40 + i % 900) / 7.0, 2), 'unit', 'kg',
       'system', 'http://unitsofmeasure.org', 'code', 'kg'),
     'note', jsonb_build_array(jsonb_build_object('text', 'gemessen "' || i || '" größer als üblich'))
