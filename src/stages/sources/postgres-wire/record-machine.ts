@@ -71,8 +71,8 @@ declare const WebAssembly: {
   ) => { readonly exports: object };
 };
 
-/** One read of a socket: libuv asks for so many. */
-export const readBytes = 64 * 1024;
+/** One read of a socket: four times what libuv would ask for, since each costs a call into JavaScript. */
+export const readBytes = 256 * 1024;
 /** Rows up to so many bytes are carried over when a read ends in them; longer ones are walked value by value. */
 export const carriedBytes = 16 * 1024;
 /** What a value may need beside `growth` times its bytes: quotes, `\x`, the 39 bytes a timestamp prints at most. */

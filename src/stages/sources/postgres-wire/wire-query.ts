@@ -21,7 +21,7 @@ interface Query {
 type Listener = (bytes: Buffer) => void;
 
 /** A read that brings less says that we have caught up with the server. */
-const fullReadBytes = 48 * 1024;
+const fullReadBytes = 192 * 1024;
 /** A pause in which the kernel's buffers take what the server sends. */
 const restMillis = 1;
 
