@@ -14,6 +14,7 @@ import {
   messageBytes,
   mostMessageBytes,
   nonsense,
+  readBytes,
 } from "../postgres-wire/messages.ts";
 import { CopyOutput } from "./copy-output.ts";
 
@@ -32,15 +33,13 @@ const binaryHeaderBytes = signature.length + 8;
 /** The trailer is the number of a row's fields, -1: two bytes that no row of any format consists of. */
 const markBytes = 2;
 const markByte = 0xff;
-/** libuv asks for so many. */
-const inletBytes = 64 * 1024;
 /** Shorter rows are moved faster by hand. */
 const byHandBytes = 16;
 
 export class CopyWalker {
   readonly output: CopyOutput;
   /** Where a read of the socket goes, all of it, whenever everything read before has been walked. */
-  readonly inlet = Buffer.allocUnsafeSlow(inletBytes);
+  readonly inlet = Buffer.allocUnsafeSlow(readBytes);
   /** As the server sent them: the header once the first message came, the trailer once the data has ended. */
   header: Uint8Array = new Uint8Array(0);
   trailer: Uint8Array = new Uint8Array(0);

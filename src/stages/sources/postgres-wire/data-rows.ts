@@ -16,11 +16,12 @@ import {
   mostAtOnceBytes,
   nonsense,
   nullLength,
+  readBytes,
   readLength,
   refuseOtherCount,
   rowHeadBytes,
 } from "./messages.ts";
-import { carriedBytes, readBytes, RecordMachine, type RecordLayout } from "./record-machine.ts";
+import { carriedBytes, RecordMachine, type RecordLayout } from "./record-machine.ts";
 import { RecordOutput } from "./record-output.ts";
 
 /** What comes next, when it does not lie whole in one read: something short, a long value, or bytes to skip. */

@@ -5,6 +5,9 @@
 import { formatBytes } from "../../atoms.ts";
 import { PipelineError } from "../../../errors.ts";
 
+/** One read of a socket: four times what libuv would ask for, since each costs a call into JavaScript. */
+export const readBytes = 256 * 1024;
+
 export const dataRow = 0x44;
 const bind = 0x42;
 const errorResponse = 0x45;

@@ -6,7 +6,7 @@
  * from the read before it in front, the output.
  */
 import { machineBytes } from "./machine-bytes.ts";
-import { mostMessageBytes, nonsense, otherCount } from "./messages.ts";
+import { mostMessageBytes, nonsense, otherCount, readBytes } from "./messages.ts";
 import * as kinds from "./value-kinds.ts";
 
 /** How one column is written. */
@@ -71,8 +71,6 @@ declare const WebAssembly: {
   ) => { readonly exports: object };
 };
 
-/** One read of a socket: four times what libuv would ask for, since each costs a call into JavaScript. */
-export const readBytes = 256 * 1024;
 /** Rows up to so many bytes are carried over when a read ends in them; longer ones are walked value by value. */
 export const carriedBytes = 16 * 1024;
 /** What a value may need beside `growth` times its bytes: quotes, `\x`, the 39 bytes a timestamp prints at most. */

@@ -20,8 +20,8 @@ interface Query {
 }
 type Listener = (bytes: Buffer) => void;
 
-/** A read that brings less says that we have caught up with the server. */
-const fullReadBytes = 192 * 1024;
+/** A read that fills less of the inlet says that we have caught up with the server. */
+const fullRead = 3 / 4;
 /** A pause in which the kernel's buffers take what the server sends. */
 const restMillis = 1;
 
@@ -111,14 +111,16 @@ export class WireQuery<Walks extends Walker> {
   }
 
   readonly #onRead = (bytes: Buffer): void => {
-    if (bytes.buffer === this.walker.inlet.buffer) this.#inletBytes = bytes.length;
+    const isInInlet = bytes.buffer === this.walker.inlet.buffer;
+    if (isInInlet) this.#inletBytes = bytes.length;
     // What lies elsewhere is used after the call that brought it.
     else this.#unread.push(this.#direct ? Buffer.from(bytes) : bytes);
     // The output is only written to while somebody waits for it.
     if (!this.#waiting) return void this.#socket.pause();
     this.#silence?.refresh();
     this.#tryWalk();
-    if (this.#waiting && bytes.length < fullReadBytes) this.#rest();
+    if (!this.#waiting || !isInInlet) return;
+    if (bytes.length < fullRead * this.walker.inlet.length) this.#rest();
   };
 
   /** Both sides are woken once for many sends, instead of for each: a tenth less CPU of the server, a fifth of ours. */
