@@ -55,6 +55,7 @@ export function fourDigits(to: usize, value: i32): usize {
 }
 
 const headBytes: usize = 8;
+const mostScale: u16 = 0x3fff;
 const negative: i32 = 0x4000;
 const notANumber: i32 = 0xc000;
 const infinity: i32 = 0xd000;
@@ -70,11 +71,15 @@ export function numericBytes(from: usize): usize {
   return <usize>(max(weight + 1, 1) * 4 + scale + 16);
 }
 
-/** True when the value between `from` and `end` is as long as it says. */
+/** True when the value between `from` and `end` is as long as it says, of a scale and of digits that there are. */
 export function isNumeric(from: usize, end: usize): bool {
-  return (
-    end - from >= headBytes && end - from == headBytes + 2 * <usize>bswap<u16>(load<u16>(from))
-  );
+  if (end - from < headBytes) return false;
+  if (end - from != headBytes + 2 * <usize>bswap<u16>(load<u16>(from))) return false;
+  if (bswap<u16>(load<u16>(from + 6)) > mostScale) return false;
+  for (let at = from + headBytes; at < end; at += 2) {
+    if (bswap<u16>(load<u16>(at)) > 9999) return false;
+  }
+  return true;
 }
 
 /**

@@ -5,7 +5,7 @@
  * that are longer than a read, the caller names what comes next.
  * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
-import { numericKind } from "../src/stages/sources/postgres-wire/value-kinds";
+import { byteaKind, numericKind } from "../src/stages/sources/postgres-wire/value-kinds";
 import { copy, int16, int32 } from "./memory";
 import { numericBytes } from "./numbers";
 import { closeParts, openParts, write, writeAs, writePartOf } from "./values";
@@ -16,7 +16,7 @@ const rowHeadBytes: usize = 7;
 /** What `writeRows` answers to bytes that are no rows, or rows of another count. */
 const isNonsense: i32 = -1;
 const isOtherCount: i32 = -2;
-/** What `writeValues` answers to a numeric that prints longer than rows at once have room for. */
+/** What `writeValues` answers to a value that is not written at once, for its length. */
 const isTooLong: usize = 1;
 
 // One column: kind, where what stands before it lies and how long it is, the same of what stands for NULL, and the length
@@ -42,6 +42,8 @@ let growth: usize = 0;
 let framingBytes: usize = 0;
 /** A numeric that may need more room than this is not written at once. */
 let numericRoomBytes: usize = 0;
+/** A value that prints longer is not written at once. */
+let wholeBytes: usize = 0;
 let ends: usize = 0;
 let endsMost: i32 = 0;
 
@@ -78,6 +80,7 @@ export function describeRoom(
   most: usize,
   framing: usize,
   numericRoom: usize,
+  whole: usize,
 ): void {
   outStart = start;
   out = start;
@@ -86,6 +89,7 @@ export function describeRoom(
   growth = most;
   framingBytes = framing;
   numericRoomBytes = numericRoom;
+  wholeBytes = whole;
 }
 
 export function describeEnds(at: usize, most: i32): void {
@@ -131,12 +135,17 @@ function writeValues(to: usize, at: usize, end: usize): usize {
     }
     if (<usize>bytes > end - at || !hasLength(column, bytes)) return 0;
     const kind = load<i32>(column);
+    if (printedBytes(kind, <usize>bytes) > wholeBytes) return isTooLong;
     if (kind == numericKind && numericBytes(at) > numericRoomBytes) return isTooLong;
     to = write(kind, to, at, at + <usize>bytes);
     if (to == 0) return 0;
     at += <usize>bytes;
   }
   return at == end ? to : 0;
+}
+
+function printedBytes(kind: i32, bytes: usize): usize {
+  return kind == byteaKind ? 2 * bytes + 2 : bytes;
 }
 
 /** True when a value of the column may be as long. */

@@ -53,7 +53,7 @@ const copyConfig = v.strictObject({
 });
 
 const leastOutputBytes = 512 * 1024;
-const besideBytes = 1024 * 1024;
+const besideBytes = 1.75 * 1024 * 1024;
 /** Where no plan says how long a page is. */
 const usualPageBytes = 1024 * 1024;
 

@@ -123,7 +123,20 @@ const tokens = new RegExp(
   "g",
 );
 
-/** The server took the query as one statement, so semicolons outside of texts can only stand at its end. */
+/** Blanks, comments and semicolons up to the end. */
+const onlyBlanks = /^(?:\s|;|--[^\r\n]*|\/\*[^]*?\*\/)*$/;
+
+/**
+ * The server took the query as one statement, so semicolons outside of texts can only stand at its end. Others are left
+ * alone, whatever they look like: what is a text depends on `standard_conforming_strings`.
+ */
 export function dropSemicolons(query: string): string {
-  return query.replace(tokens, (token) => (token === ";" ? " " : token));
+  let left = "";
+  let at = 0;
+  for (const { 0: token, index } of query.matchAll(tokens)) {
+    if (token !== ";" || !onlyBlanks.test(query.slice(index))) continue;
+    left += `${query.slice(at, index)} `;
+    at = index + 1;
+  }
+  return left + query.slice(at);
 }

@@ -163,7 +163,7 @@ describe("plan of postgres-copy", () => {
       from: ["postgres-copy"],
       takes: "nothing",
       gives: "records",
-      holdsBytes: 2 ** 21,
+      holdsBytes: 2.75 * 2 ** 20,
     });
   });
 

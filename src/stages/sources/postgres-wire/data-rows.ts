@@ -85,6 +85,7 @@ export class RowWalker {
   /** Walks on, until everything is walked or the output is full and must be taken first. */
   walk(): void {
     while (this.#at < this.#end) {
+      if (this.#expected === "message" && this.#machine.isFull) return;
       if (this.#expected === "message" && this.#heldBytes === 0 && !this.#writeMessages()) return;
       if (this.isEmpty || this.output.room < this.#machine.reserveBytes) return;
       if (this.#expected === "long value") this.#writePart();
@@ -97,6 +98,7 @@ export class RowWalker {
   #writeMessages(): boolean {
     for (;;) {
       this.#at = this.#machine.writeRows(this.#at, this.#end);
+      if (this.#machine.isFull) return false;
       const left = this.#end - this.#at;
       const bytes = left < headBytes ? headBytes : messageBytes(this.#bytes, this.#at);
       if (bytes > left) {
@@ -104,8 +106,7 @@ export class RowWalker {
         this.#carry(left);
         return false;
       }
-      if (this.#bytes[this.#at] === dataRow) return !this.#machine.isFull;
-      if (bytes > mostAtOnceBytes) return true;
+      if (this.#bytes[this.#at] === dataRow || bytes > mostAtOnceBytes) return true;
       this.#onMessage(this.#bytes.subarray(this.#at, this.#at + bytes));
       this.#at += bytes;
     }

@@ -5,6 +5,7 @@
  * socket. A value of any size the server can send passes in parts.
  */
 import type { InferOutput } from "valibot";
+import { assert } from "../../../errors.ts";
 import type { RecordBatch } from "../../nouns.ts";
 import type { StageContext } from "../../stage.ts";
 import { openQuery, type postgresConfig } from "../postgres.ts";
@@ -18,10 +19,14 @@ const leastOutputBytes = 512 * 1024;
 /** Bytes of output: a page at least, so that only a larger record is handed over in parts. */
 const outputBytes = (pageBytes: number): number => Math.max(leastOutputBytes, pageBytes);
 
-/** A short value of CSV: itself, and doubled when all of it is quotes; the reads. */
-const besideBytes = 1024 * 1024;
+/** A short value of CSV, doubled when all of it is quotes; ends of records; what is held of a message; the inlet. */
+const besideBytes = 2.25 * 1024 * 1024;
 
-export const holdsOfRecords = (pageBytes: number): number => outputBytes(pageBytes) + besideBytes;
+/** V8's compiler for WebAssembly, pages of the program's file that nobody else needs. */
+const compilerBytes = 4 * 1024 * 1024;
+
+export const holdsOfRecords = (pageBytes: number): number =>
+  outputBytes(pageBytes) + besideBytes + compilerBytes;
 
 /** Reads the query's rows as records of `format`, in the order and number the server states. */
 export async function* readRecords(
@@ -51,6 +56,7 @@ export async function* readRecords(
         yield { bytes: output.takeable, ends: output.ends, framing: false, ...shared };
         output.take();
       }
+      assert(output.length === 0, "a query ends with a whole record");
     } finally {
       query.release();
     }

@@ -60,6 +60,7 @@ function jsonRecords(columns: readonly TypedColumn[], after: string) {
     after: bytesOf(`${columns.length === 0 ? "{}" : "}"}${after}`),
     growth: jsonGrowth,
     wholeBytes: jsonWholeBytes,
+    partsDiffer: false,
   };
 }
 
@@ -99,6 +100,7 @@ function csv(columns: readonly TypedColumn[]): RecordLayout {
     footer: nothing,
     growth: csvGrowth,
     wholeBytes: csvScanBytes,
+    partsDiffer: true,
   };
 }
 

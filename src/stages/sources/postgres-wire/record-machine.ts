@@ -32,6 +32,8 @@ export interface RecordLayout {
   readonly growth: number;
   /** Values that print up to so many bytes are never written in parts. */
   readonly wholeBytes: number;
+  /** Whether a longer one, written in parts, looks different; then it is never written whole. */
+  readonly partsDiffer: boolean;
 }
 
 /** What `assembly/records.ts` exports; positions are bytes in its memory. */
@@ -47,6 +49,7 @@ interface Exports {
     growth: number,
     framing: number,
     numericRoom: number,
+    whole: number,
   ): void;
   describeEnds(at: number, most: number): void;
   writeRows(at: number, end: number): number;
@@ -84,6 +87,7 @@ const mostNumericSentBytes = 80 * 1024;
 const mostEnds = 64 * 1024;
 /** Enough to be taken: it is still in the cache then. */
 const enoughBytes = 256 * 1024;
+const mostPrintedBytes = 2 ** 31 - 1;
 const slackBytes = 32;
 const columnBytes = 24;
 const memoryPageBytes = 64 * 1024;
@@ -203,13 +207,14 @@ export class RecordMachine {
       layout.growth,
       room.framingBytes,
       numericRoomBytes,
+      layout.partsDiffer ? layout.wholeBytes : mostPrintedBytes,
     );
   }
 
   /** The output holds enough to be taken, or ends as many records as can be noted. */
   get isFull(): boolean {
     const { out, endCount } = this.exports;
-    return out.value >= this.outAt + enoughBytes || endCount.value === mostEnds;
+    return out.value >= this.outAt + enoughBytes || endCount.value >= mostEnds;
   }
 
   /**
@@ -227,11 +232,15 @@ export class RecordMachine {
     if (this.exports.writeValue(column, at, end) === 0) throw nonsense();
   }
 
-  /** Whether a value of this column and length comes in parts. */
+  /**
+   * Whether a value of this column and length comes in parts.
+   * @throws PipelineError `source-failed` when its type has none so long
+   */
   isLong(column: number, bytes: number): boolean {
     const { kind } = this.#layout.columns[column]!;
     if (kind === kinds.byteaKind) return 2 * bytes + 2 > this.#layout.wholeBytes;
     if (!kinds.isBinaryKind(kind)) return bytes > this.#layout.wholeBytes;
-    return bytes > mostNumericSentBytes;
+    if (bytes > mostNumericSentBytes) throw nonsense();
+    return false;
   }
 }

@@ -252,6 +252,29 @@ describe("data rows", () => {
     }
   });
 
+  it("are refused when a binary value is longer than its type has, or a numeric is none", () => {
+    const bytesOf = (hex: string) => ({ text: "", bytes: Buffer.from(hex, "hex") });
+    const bad: readonly [number, WireValue][] = [
+      [23, bytesOf("00")],
+      [23, { text: "", bytes: Buffer.alloc(90_000) }],
+      [1700, { text: "", bytes: Buffer.alloc(90_000) }],
+      [1700, bytesOf("00010000000080000001")],
+      [1700, bytesOf("00010000000000002710")],
+      [1700, bytesOf("00020000000000000001")],
+      [1184, bytesOf("00")],
+    ];
+    for (const [oid, value] of bad) {
+      const layout = recordLayouts["ndjson"]!([{ ...textColumn("a"), oid }]);
+      const bytes = dataRow([value]);
+      for (const size of [5, bytes.length]) {
+        const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+          Buffer.from(bytes.subarray(index * size, (index + 1) * size)),
+        );
+        assert.throws(() => walkAll(layout, chunks, 1000), { code: "source-failed" });
+      }
+    }
+  });
+
   it("may stand between errors and notices of any length, which are cut, never held", () => {
     const layout = recordLayouts["ndjson"]!([textColumn("a")]);
     const long = message("E", Buffer.from(`SERROR\0C22P02\0M${"x".repeat(3_000_000)}\0P12\0\0`));

@@ -127,6 +127,21 @@ describe("postgres straight to records", () => {
     );
   });
 
+  it("loses no long row behind as many short ones as an output can end", async () => {
+    for (const rows of [65_535, 65_536, 65_537, 131_073]) {
+      await assertSame(
+        `select case when i = ${rows} then repeat('x', 300000) else '1' end as t from generate_series(1, ${rows}) i`,
+        false,
+      );
+    }
+  });
+
+  it("quotes long bytea in CSV wherever reads end", async () => {
+    const query = "select g, decode(repeat('ab', 140000), 'hex') as b from generate_series(1, 8) g";
+    await assertSame(query, false);
+    await assertSame("select repeat('y', 262145) as t, g from generate_series(1, 6) g", false);
+  });
+
   it("binds parameters", async () => {
     const config = { url, query: "select $1::int as n, $2::text as t", params: [7, null] };
     assert.equal((await writeRecords(config, "csv")).text, "n,t\n7,\n");
