@@ -118,7 +118,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     sign: valid.sign,
     telemetry: valid.telemetry,
     meaning: options.resolve === "full" ? await describeMeaning(configured, baseDir) : "",
-    keepsRows: configured.every(
+    keepsRows: pushdown.stages.every(
       ({ definition }) =>
         definition.takes !== "rows" || definition.gives !== "rows" || definition === select,
     ),

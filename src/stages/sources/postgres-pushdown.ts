@@ -1,7 +1,8 @@
 /**
  * `select` and `filter` as part of the query: the same rows, and fewer bytes to send.
  *
- * Why the rows are equal, for any query and columns of any type:
+ * Why the rows are equal, for any query that fixes its rows and their order, and columns of any type. (Without ORDER BY, or
+ * with LIMIT and no order, a server owes nobody the same rows twice; with fewer columns asked for it may plan otherwise.)
  * - A filter compares texts: those the server would have sent. `format('%s', …)` prints a value with its type's own
  *   output function, in this very session; arrays, composites and the like are `to_json` first, as everywhere. Where
  *   another comparison means the same (`comparisons`), it is taken. What is wanted is bound, never written into SQL.
@@ -18,6 +19,9 @@ import { type Condition, nothingToFilter } from "../transforms/filter.ts";
 import { nothingToSelect } from "../transforms/select.ts";
 import type { Field, Session } from "./postgres-session.ts";
 import { describeQuery, dropSemicolons } from "./postgres-types.ts";
+
+/** A function takes so many: FUNC_MAX_ARGS. */
+const mostArguments = 100;
 
 /** What a row stage does, where a query can do it too. */
 export type RowStep = { readonly columns: readonly string[] } | Condition;
@@ -68,7 +72,10 @@ export async function pushSteps(
     session,
     columns.filter((column) => !seen.has(column)),
   );
-  if (left.length > 0) conditions.push(`pg_catalog.num_nulls(${left.map(nameOf).join(", ")}) >= 0`);
+  for (let at = 0; at < left.length; at += mostArguments) {
+    const some = left.slice(at, at + mostArguments).map(nameOf);
+    conditions.push(`pg_catalog.num_nulls(${some.join(", ")}) >= 0`);
+  }
   const sql = wrapQuery(query.sql, {
     alias: `q(${columns.map(({ index }) => `c${index}`).join(", ")})`,
     outputs: kept.map((column) => `${nameOf(column)} as ${quoteName(column.name)}`),

@@ -83,11 +83,8 @@ export const inMemberOrder = <Named extends { readonly name: string }>(
   columns: readonly Named[],
 ): readonly Named[] => Object.values(Object.fromEntries(columns.map((one) => [one.name, one])));
 
-const checked = new WeakSet<readonly object[]>();
-
 /** @throws PipelineError `transform-failed` when two columns share a name: an object can hold only one. */
 export function refuseDoubles(columns: readonly Pick<Column, "name">[]): void {
-  if (checked.has(columns)) return;
   const names = new Set<string>();
   for (const { name } of columns) {
     if (names.has(name)) {
