@@ -47,7 +47,7 @@ export const openFile: OpenDestination = async (url) => {
   } satisfies Destination;
 };
 
-/** Folders are looked at once, when they are made ready; a name that is taken is looked at before it is believed. */
+/** The folders are looked at before each name is given: a page is never called stored where somebody led it elsewhere. */
 async function put(
   root: string,
   folders: Folders,
@@ -62,6 +62,7 @@ async function put(
   await writeSynced(incoming, [object.bytes]);
   try {
     signal.throwIfAborted();
+    await refuseDetours(root, segments.slice(0, -1));
     if (!(await linkOnce(incoming, path))) {
       await refuseDetours(root, segments);
       await expectEqual(path, object, signal);

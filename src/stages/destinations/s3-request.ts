@@ -2,7 +2,12 @@
  * One signed S3 request over a kept connection (AWS Signature Version 4), with a deadline and a bounded answer.
  * Nothing here follows a redirect or repeats a request. Signed headers never appear in an error.
  */
-import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
+import {
+  Agent as HttpAgent,
+  type ClientRequest,
+  type IncomingMessage,
+  request as httpRequest,
+} from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import aws4 from "aws4";
 import { PipelineError, systemCode } from "../../errors.ts";
@@ -29,6 +34,9 @@ export interface S3Answer {
   drop(): void;
 }
 
+/** An error document of S3 is some hundred bytes. */
+const mostRefusalBytes = 64 * 1024;
+
 export interface S3Connection {
   send(request: S3Request, signal: AbortSignal): Promise<S3Answer>;
   close(): void;
@@ -51,7 +59,9 @@ export function connect(target: S3Target, timeoutMillis: number): S3Connection {
       outgoing.on("error", (error) => reject(lost(error, signal)));
       outgoing.once("response", (incoming) => {
         current = incoming;
-        resolve(answerOf(incoming, signal, timeoutMillis, () => clearTimeout(timer)));
+        const answer = answerOf(incoming, signal, timeoutMillis, () => clearTimeout(timer));
+        if (outgoing.writableFinished) resolve(answer);
+        else void endEarly(outgoing, answer).then(resolve);
       });
       outgoing.end(request.body);
     });
@@ -63,6 +73,16 @@ export function connect(target: S3Target, timeoutMillis: number): S3Connection {
     },
     close: () => agent.destroy(),
   };
+}
+
+/**
+ * A store may refuse a body before it has read all of it. Its lender uses that memory again once there is an answer, so by
+ * then nobody may be sending from it.
+ */
+async function endEarly(outgoing: ClientRequest, answer: S3Answer): Promise<S3Answer> {
+  const text = await answer.text(mostRefusalBytes).catch(() => "");
+  outgoing.destroy();
+  return { ...answer, text: () => Promise.resolve(text), drop() {} };
 }
 
 function signed(target: S3Target, request: S3Request) {

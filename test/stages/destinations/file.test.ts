@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDestination } from "../../../src/stages/destinations/schemes.ts";
@@ -69,6 +69,16 @@ describe("destination file", () => {
     await expectError("destination-refused", listAll(destination, "p/r"));
     assert.deepEqual(await listAll(destination), []);
     assert.deepEqual(await readdir(join(base, "elsewhere")), ["secret"]);
+  });
+
+  it("gives no name below a folder that was swapped for a symbolic link after the first put", async () => {
+    const destination = await open();
+    await destination.put(objectOf("p/r/one", "1"), never);
+    await mkdir(join(base, "trap"));
+    await rename(join(base, "out/deep/p/r"), join(base, "out/deep/p/old"));
+    await symlink(join(base, "trap"), join(base, "out/deep/p/r"));
+    await expectError("destination-refused", destination.put(objectOf("p/r/two", "2"), never));
+    assert.deepEqual(await readdir(join(base, "trap")), []);
   });
 
   it("may have a root that is itself a symbolic link", async () => {
