@@ -6,7 +6,7 @@ import { assert } from "../../errors.ts";
 
 export interface SpoolBuffer {
   readonly sizeBytes: number;
-  /** Room for so many bytes in one piece; undefined while there is none. */
+  /** Room for so many bytes in one piece; undefined while there is none. More than the buffer has is lent alone. */
   take(bytes: number): Uint8Array | undefined;
   /** Takes back what was lent first. */
   giveOldest(): void;
@@ -37,7 +37,12 @@ export function createSpoolBuffer(sizeBytes: number): SpoolBuffer {
   return {
     sizeBytes,
     take(bytes) {
-      assert(bytes > 0 && bytes <= sizeBytes, "a page fits the spool's buffer");
+      assert(bytes > 0, "a page has bytes");
+      if (bytes > sizeBytes) {
+        if (lent.length > 0) return undefined;
+        lent.push({ start: 0, end: sizeBytes });
+        return Buffer.allocUnsafeSlow(bytes);
+      }
       const start = findRoom(bytes);
       if (start === undefined) return undefined;
       lent.push({ start, end: start + bytes });

@@ -42,8 +42,10 @@ interface Failure {
 
 /** A page's file on its way to the disk. */
 export interface PageFile {
+  readonly page: number;
   readonly name: string;
-  readonly parts: readonly Uint8Array[];
+  /** What is written, given the first of the pages that become durable together with this one. */
+  readonly parts: (since: number) => readonly Uint8Array[];
   /** Called in page order when the file and its name would survive a power cut, or with what came in between. */
   readonly settle: (failure?: Failure) => void;
 }
@@ -98,7 +100,7 @@ export function createFlusher({ folder, room, policy, check, ...init }: FlusherI
   const flushSome = async (files: readonly Gathered[]): Promise<readonly Gathered[]> => {
     check();
     const started = performance.now();
-    const durable = files.slice(0, await writeGroup(folder, files));
+    const durable = files.slice(0, await writeGroup(folder, files, check));
     counts.flushes += 1;
     counts.flushMillis += performance.now() - started;
     for (const { bytes } of durable) counts.flushedBytes += bytes.length;
@@ -137,16 +139,19 @@ export function createFlusher({ folder, room, policy, check, ...init }: FlusherI
 
   return {
     counts,
-    async take({ name, parts, settle }, last, given) {
-      const bytes = await takeMemory(sum(parts), given);
-      copy(parts, bytes);
-      gathered.push({ name, bytes, settle });
+    async take({ page, name, parts, settle }, last, given) {
+      const since = () => gathered[0]?.page ?? page;
+      const first = parts(since());
+      const bytes = await takeMemory(sum(first), given);
+      // While it waited for memory, those it would have joined may have been flushed.
+      const content = parts(since());
+      copy(sum(content) === bytes.length ? content : first, bytes);
+      gathered.push({ page, name, bytes, settle });
       gatheredBytes += bytes.length;
       signal = given;
-      if (last || gatheredBytes >= dueBytes) {
-        const flushed = flush();
-        if (policy.writer === "inline") await flushed;
-      } else timer ??= setTimeout(() => void flush(), waitMillis);
+      const flushed = last || gatheredBytes >= dueBytes ? flush() : undefined;
+      if (policy.writer === "inline") await flushed;
+      if (!flushed) timer ??= setTimeout(() => void flush(), waitMillis);
     },
     flush,
   };
@@ -166,7 +171,11 @@ const sum = (parts: readonly Uint8Array[]) => parts.reduce((all, { length }) => 
  * Makes as many files durable as the disk takes, from the first on.
  * @returns how many; not a single one is a failure
  */
-async function writeGroup(folder: string, files: readonly Gathered[]): Promise<number> {
+async function writeGroup(
+  folder: string,
+  files: readonly Gathered[],
+  check: () => void,
+): Promise<number> {
   const incoming = ({ name }: Gathered) => join(folder, "incoming", name);
   const pages = join(folder, "pages");
   const failures = await inLanes(files, (file) => writeSynced(incoming(file), [file.bytes]));
@@ -175,14 +184,23 @@ async function writeGroup(folder: string, files: readonly Gathered[]): Promise<n
     // One after another: whenever the process is killed, the pages that have their names have no gap.
     for (const [i, file] of files.entries()) {
       if (failures[i]) throw failures[i].error;
+      check();
       await rename(incoming(file), join(pages, file.name));
       durable += 1;
     }
   } catch (error) {
+    check();
     for (const file of files.slice(durable)) await unlink(incoming(file)).catch(() => {});
     if (durable === 0) throw error;
   }
-  await syncFolder(pages);
+  try {
+    await syncFolder(pages);
+  } catch (error) {
+    // Names that failed a sync are never believed; the last goes first, so that there is no gap.
+    const named = files.slice(0, durable).toReversed();
+    for (const file of named) await unlink(join(pages, file.name)).catch(() => {});
+    throw error;
+  }
   return durable;
 }
 

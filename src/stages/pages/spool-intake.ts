@@ -50,9 +50,12 @@ async function take(
   durable: PromiseWithResolvers<DurablePage>,
 ): Promise<void> {
   assert(page.page === state.taken, "pages are stored in order");
-  const checkpoint = makeCheckpoint(key, page, state.durable);
-  const parts = [page.content, encodeTrailer(key, checkpoint)];
-  const fileBytes = parts[0]!.length + parts[1]!.length;
+  let checkpoint = makeCheckpoint(key, page);
+  const parts = (since: number) => {
+    checkpoint = makeCheckpoint(key, page, since);
+    return [page.content, encodeTrailer(key, checkpoint)];
+  };
+  const fileBytes = page.content.length + encodeTrailer(key, checkpoint).length;
   // Only pages that are durable can leave and make room.
   if (!room.fits(diskBytes(fileBytes))) void flusher.flush();
   await room.take(diskBytes(fileBytes), signal);
@@ -65,5 +68,6 @@ async function take(
     pages.keep({ checkpoint, fileBytes });
     durable.resolve(toDurablePage(checkpoint));
   };
-  await flusher.take({ name: checkpoint.name, parts, settle }, page.final, signal);
+  const { name } = checkpoint;
+  await flusher.take({ page: page.page, name, parts, settle }, page.final, signal);
 }

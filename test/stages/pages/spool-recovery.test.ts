@@ -8,6 +8,7 @@ import {
   rename,
   symlink,
   truncate,
+  unlink,
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
@@ -48,6 +49,27 @@ describe("spool-recovery", () => {
 
   const damaged = (path: string, message: RegExp) =>
     assert.rejects(recoverPages(path, spoolKey), { code: "integrity-failed", message });
+
+  it("refuses to go on where a page is gone that an earlier flush had made durable", async () => {
+    const path = folder.next();
+    const many = await makeSealed(20);
+    const spool = await openTestSpool(path, {
+      bufferBytes: 20 * 900,
+      policy: { threshold: 0.4, writer: "background" },
+    });
+    const durable = [];
+    for (const page of many) {
+      const stored = spool.store(page, never);
+      durable.push(stored.durable);
+      await stored.taken;
+    }
+    await spool.flush();
+    const [, , lost] = await Promise.all(durable);
+    assert.ok(spool.flushes >= 3);
+    await spool.close();
+    await unlink(join(path, "pages", lost!.name));
+    await damaged(path, /page 2 is missing/);
+  });
 
   it("makes the folders of a new spool", async () => {
     const path = folder.next();
