@@ -14,7 +14,7 @@ import { takeLock } from "../stages/pages/spool-lock.ts";
 
 /** The run under way; holds no secret but the key of its own checkpoints. */
 export interface RunRecord {
-  readonly version: 1;
+  readonly version: 2;
   readonly runId: string;
   readonly pipeline: string;
   readonly configDigest: string;
@@ -128,7 +128,7 @@ function begin(init: RunFolderInit, last: LastCommit | undefined): RunRecord {
   const key = randomBytes(32).toString("hex");
   const started = new Date().toISOString();
   return {
-    version: 1,
+    version: 2,
     runId: nextRunId(started, last?.runId ?? ""),
     pipeline: init.pipeline,
     configDigest: init.configDigest,
@@ -159,7 +159,7 @@ export async function readRecord(path: string, restart: boolean): Promise<RunRec
 }
 
 export const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
-  found.version === 1 && found.meaning === sealMeaning(found.key, init);
+  found.version === 2 && found.meaning === sealMeaning(found.key, init);
 
 /** Whether an attempt got so far that discarding it would lose something. */
 export async function hasPages(path: string): Promise<boolean> {
@@ -169,7 +169,7 @@ export async function hasPages(path: string): Promise<boolean> {
 }
 
 function refuseChanges(found: RunRecord, init: RunFolderInit): void {
-  if (found.version !== 1) {
+  if (found.version !== 2) {
     throw new PipelineError(
       "config-changed",
       `run ${found.runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,

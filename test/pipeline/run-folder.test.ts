@@ -111,7 +111,7 @@ describe("run-folder", () => {
       });
     await refused({ meaning: "other" }, /stages.*have changed.*--restart/);
     await refused({ destination: "file:///elsewhere" }, /destination have changed.*--restart/);
-    await save({ ...record, version: 2 as 1 });
+    await save({ ...record, version: 1 as 2 });
     await refused({}, /another version/);
     await save(record);
     assert.equal((await visit(dir)).record.runId, record.runId, "the lock was given back too");
