@@ -9,11 +9,11 @@ import type { LedgerLine } from "./plan-types.ts";
 const MiB = 1024 * 1024;
 
 /**
- * What the process weighs beside data, measured by `bench/weight`: 54 MiB when all is loaded, the compiler for WebAssembly
- * (6 MiB of the program's file), garbage that waits.
+ * What the process weighs beside data, measured by `bench/weight`: 54 MiB when all is loaded, garbage that waits. (The
+ * compiler for WebAssembly is held by the stage that needs it.)
  */
 const base = {
-  node: 67 * MiB,
+  node: 63 * MiB,
   thread: 9 * MiB,
   telemetry: { off: 0, light: 5 * MiB, node: 16 * MiB },
 };
@@ -34,7 +34,8 @@ export const usefulPages = (threads: number): number => threads + 3;
 const leastPages = 2;
 
 /**
- * Adds up the run's memory and gives what is left to the lease.
+ * Adds up the run's memory and gives what is left to the lease. Where a budget is too small for a thread on every core,
+ * there are fewer.
  * @throws PipelineError `budget-too-small`, naming the stage that holds most and the knobs that help
  */
 export function drawLedger(
@@ -43,7 +44,34 @@ export function drawLedger(
   stages: readonly PhysicalStage[],
   telemetry: TelemetryWeight,
 ): Ledger {
-  const threads = sealThreads();
+  const weight = pageWeight(pageBytes);
+  const addUp = (threads: number) => {
+    const lines = fixedLines(threads, pageBytes, stages, telemetry);
+    const fixed = lines.reduce((sum, { bytes }) => sum + bytes, 0);
+    return { threads, lines, fixed, needed: fixed + leastPages * weight };
+  };
+  let sum = addUp(sealThreads());
+  while (sum.needed > memoryBytes && sum.threads > 1) sum = addUp(sum.threads - 1);
+  const { threads, lines, fixed, needed } = sum;
+  if (needed > memoryBytes) throw tooSmall(memoryBytes, needed, pageBytes, lines);
+  const room = memoryBytes - fixed;
+  const pages = Math.min(usefulPages(threads), Math.floor(room / weight));
+  const leaseBytes = pages * weight;
+  lines.push({
+    name: "lease",
+    bytes: leaseBytes,
+    why: `${pages} pages of ${formatBytes(pageBytes)}, each with its sealed form`,
+  });
+  return { lines, threads, leaseBytes };
+}
+
+/** All but the lease. */
+function fixedLines(
+  threads: number,
+  pageBytes: number,
+  stages: readonly PhysicalStage[],
+  telemetry: TelemetryWeight,
+): LedgerLine[] {
   const lines: LedgerLine[] = [
     { name: "runtime", bytes: base.node, why: "Node.js, drivers, schemas, heap" },
     {
@@ -63,19 +91,7 @@ export function drawLedger(
     const bytes = stage.holds(pageBytes, threads);
     if (bytes > 0) lines.push({ name: stage.name, bytes, why: "held by the stage" });
   }
-  const fixed = lines.reduce((sum, { bytes }) => sum + bytes, 0);
-  const weight = pageWeight(pageBytes);
-  const room = memoryBytes - fixed;
-  if (room < leastPages * weight)
-    throw tooSmall(memoryBytes, fixed + leastPages * weight, pageBytes, lines);
-  const pages = Math.min(usefulPages(threads), Math.floor(room / weight));
-  const leaseBytes = pages * weight;
-  lines.push({
-    name: "lease",
-    bytes: leaseBytes,
-    why: `${pages} pages of ${formatBytes(pageBytes)}, each with its sealed form`,
-  });
-  return { lines, threads, leaseBytes };
+  return lines;
 }
 
 function tooSmall(

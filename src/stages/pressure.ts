@@ -149,6 +149,8 @@ let collector: (() => void) | undefined;
 
 /** V8 hands its collector to contexts made while the flag stands, and to nobody else. */
 function findCollector(): () => void {
+  const { gc } = globalThis as { gc?: () => void };
+  if (gc) return gc;
   setFlagsFromString("--expose-gc");
   try {
     return runInNewContext("gc") as () => void;

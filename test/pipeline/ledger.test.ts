@@ -39,6 +39,16 @@ describe("ledger", () => {
     );
   });
 
+  it("has fewer threads rather than refuse a budget that is enough for one", () => {
+    const perThread: PhysicalStage = {
+      ...stage("seal", 0),
+      holds: (_bytes, threads) => threads * MiB,
+    };
+    const needs = (memory: number) => drawLedger(memory, MiB, [perThread], "off").threads;
+    assert.equal(needs(80 * MiB), 1);
+    assert.equal(needs(1024 * MiB), sealThreads());
+  });
+
   it("is monotonous: what fits a budget fits a larger one", () => {
     const fits = (memory: number) => {
       try {
