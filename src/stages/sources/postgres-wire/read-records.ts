@@ -23,7 +23,7 @@ const outputBytes = (pageBytes: number): number => Math.max(leastOutputBytes, pa
 const besideBytes = 2.25 * 1024 * 1024;
 
 /** V8's compiler for WebAssembly, pages of the program's file that nobody else needs. */
-const compilerBytes = 4 * 1024 * 1024;
+const compilerBytes = 5 * 1024 * 1024;
 
 export const holdsOfRecords = (pageBytes: number): number =>
   outputBytes(pageBytes) + besideBytes + compilerBytes;
