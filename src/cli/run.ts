@@ -2,7 +2,6 @@
 import { Console } from "node:console";
 import { loadPipeline } from "../pipeline/load.ts";
 import type { Pipeline } from "../pipeline/define.ts";
-import { planPipeline } from "../pipeline/plan.ts";
 import { run as runPipeline } from "../pipeline/run.ts";
 import type { RunState, RunSummary } from "../pipeline/summary.ts";
 import { PipelineError } from "../errors.ts";
@@ -53,12 +52,11 @@ async function exportPipeline(pipeline: Pipeline, call: Call): Promise<RunSummar
     progress.info("stopping; once more ends it at once"),
   );
   try {
-    const { report } = await planPipeline(pipeline, { resolve: "none", env: call.env });
-    tuneCompiler(report);
     return await runPipeline(pipeline, {
       signal: interrupt.signal,
       restart: call.flag("restart"),
       log: progress,
+      onPlan: tuneCompiler,
       onProgress: (now) => progress.show(describe(now)),
       env: call.env,
     });

@@ -15,6 +15,7 @@ import { commitRun } from "./commit.ts";
 import type { Pipeline } from "./define.ts";
 import { flow, toPipelineError } from "./flow.ts";
 import { planPipeline, type Plan } from "./plan.ts";
+import type { PlanReport } from "./plan-types.ts";
 import { openRunFolder, type LastCommit, type RunFolder } from "./run-folder.ts";
 import { loadSigningKey, type SigningKey } from "./signing-key.ts";
 import type { Progress, RunSummary } from "./summary.ts";
@@ -26,6 +27,8 @@ export interface RunOptions {
   /** Discards an unfinished run and begins anew. */
   readonly restart?: boolean;
   readonly log?: Log;
+  /** Called once, with the plan of the run, before anything is opened. */
+  readonly onPlan?: (report: PlanReport) => void;
   /** Called a few times a second while the run goes on. */
   readonly onProgress?: (progress: Progress) => void;
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -51,6 +54,7 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
   const env = options.env ?? process.env;
   const plan = await planPipeline(pipeline, { resolve: "full", env });
   const { upload, spool: spoolConfig, report } = plan;
+  options.onPlan?.(report);
   const key = await loadSigningKey(plan.sign);
   if (key.made)
     options.log?.info(`made a signing key; pin its public half when verifying: ${key.publicText}`);
