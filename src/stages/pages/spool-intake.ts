@@ -51,11 +51,15 @@ async function take(
 ): Promise<void> {
   assert(page.page === state.taken, "pages are stored in order");
   let checkpoint = makeCheckpoint(key, page);
+  let trailer = encodeTrailer(key, checkpoint);
   const parts = (since: number) => {
-    checkpoint = makeCheckpoint(key, page, since);
-    return [page.content, encodeTrailer(key, checkpoint)];
+    if (since !== checkpoint.since) {
+      checkpoint = makeCheckpoint(key, page, since);
+      trailer = encodeTrailer(key, checkpoint);
+    }
+    return [page.content, trailer];
   };
-  const fileBytes = page.content.length + encodeTrailer(key, checkpoint).length;
+  const fileBytes = page.content.length + trailer.length;
   // Only pages that are durable can leave and make room.
   if (!room.fits(diskBytes(fileBytes))) void flusher.flush();
   await room.take(diskBytes(fileBytes), signal);
