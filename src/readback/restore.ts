@@ -4,12 +4,12 @@
  */
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { lstat, open, unlink } from "node:fs/promises";
+import { open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { PipelineError, systemCode } from "../errors.ts";
-import { linkOnce } from "../stages/destinations/file-work.ts";
+import { linkOnce, statOf } from "../stages/destinations/file-work.ts";
 import { makeFolder, syncFolder, writeAll } from "../stages/durable-file.ts";
 import { freeBuffer } from "../workers/free.ts";
 import type { ReadOptions } from "./find-run.ts";
@@ -98,7 +98,7 @@ async function toFile(
   const incoming = join(folder, `.${name}.${randomUUID()}.partial`);
   try {
     await makeFolder(folder);
-    if (await isTaken(path)) throw taken(path);
+    if (await statOf(path)) throw taken(path);
     await writeFile(content, incoming);
     try {
       if (!(await linkOnce(incoming, path))) throw taken(path);
@@ -137,16 +137,6 @@ async function toStream(content: AsyncGenerator<Uint8Array>, to: Writable): Prom
     return null;
   } catch (error) {
     throw writeFailure(error, "the stream");
-  }
-}
-
-async function isTaken(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
-    throw error;
   }
 }
 

@@ -1,8 +1,9 @@
 /** Whether the manifest can be signed: a key that is given or was made is read; one to come needs a place. Makes nothing. */
 import { constants } from "node:fs";
-import { access, lstat } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { PipelineError, systemCode } from "../../errors.ts";
+import { statOf } from "../../stages/destinations/file-work.ts";
 import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
 import { nearestFolder } from "../../stages/folder-probe.ts";
 import { loadSigningKey, signingKeyName, stateFolder } from "../signing-key.ts";
@@ -13,7 +14,7 @@ export async function* examineSignature(
 ): AsyncGenerator<Finding> {
   const path = join(folder, signingKeyName);
   try {
-    if (pem === undefined && !(await exists(path))) {
+    if (pem === undefined && !(await statOf(path))) {
       await access(await nearestFolder(folder), constants.W_OK);
       yield doubt(
         "key",
@@ -27,16 +28,6 @@ export async function* examineSignature(
   } catch (error) {
     if (error instanceof PipelineError) yield fault("key", error);
     else yield fault("key", unusable(folder, error));
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
-    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Pages through the worker pool, in order: what `compress`, `encrypt` and the plan's fused `seal` have in common. */
 import { assert } from "../../errors.ts";
+import { freeBuffer } from "../free-buffer.ts";
 import { mapOrdered } from "../map-ordered.ts";
 import type { Page, SealedPage } from "../nouns.ts";
 import type { StageContext } from "../stage.ts";
@@ -50,7 +51,7 @@ async function sealPage(
       extension: extension + suffix,
       work: { startMillis: sealed.startMillis, endMillis: sealed.endMillis },
       release() {
-        free(sealed.bytes);
+        freeBuffer(sealed.bytes);
         page.release();
       },
     };
@@ -63,10 +64,4 @@ async function sealPage(
 function identityOf(page: Page, run: string): FrameIdentity {
   const { page: number, records, total, span, bytes, chain, final } = page;
   return { run, page: number, records, total, span, bytes, chain, final };
-}
-
-/** Gives a worker's buffer back at once, instead of when a collection happens to come by. */
-function free(bytes: Uint8Array): void {
-  const { buffer } = bytes;
-  if (buffer instanceof ArrayBuffer && bytes.byteLength === buffer.byteLength) buffer.transfer(0);
 }

@@ -1,4 +1,5 @@
 /** Memory that pages are read into for their upload: bounded in bytes, used again, so that no page makes garbage. */
+import { freeBuffer } from "../free-buffer.ts";
 import { untilAborted } from "../until-aborted.ts";
 
 export interface UploadMemory {
@@ -42,8 +43,8 @@ export function createUploadMemory(): UploadMemory {
   };
 }
 
-/** Frees it at once, instead of when a collection happens to come by. */
-function drop({ buffer, length }: Uint8Array): number {
-  (buffer as ArrayBuffer).transfer(0);
+function drop(memory: Uint8Array): number {
+  const { length } = memory;
+  freeBuffer(memory);
   return length;
 }

@@ -5,6 +5,7 @@
  * Source: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
 import type { Socket } from "node:net";
+import { freeBuffer } from "../free-buffer.ts";
 import { cutShort, dataRow, headBytes, keptBytes, messageBytes } from "./postgres-wire/messages.ts";
 
 export interface FrameReader {
@@ -38,7 +39,7 @@ export function readFrames(socket: Socket, reader: FrameReader): void {
       if (cut > 0) cutShort(bytes);
       parse(bytes);
       // The parser has made texts of it; waiting for the collector would pile up dead memory.
-      bytes.buffer.transfer(0);
+      freeBuffer(bytes);
       skipped = cut;
       return split(chunk.subarray(at));
     }
