@@ -3,7 +3,7 @@
  *
  * takes / gives  nothing / records: one a row; header and trailer of the format are framing. All pages, one after the
  *                other, are a file that `COPY … FROM` reads.
- * holds          the output (a page at least), two reads of a socket, a message that is no row. A row of any size the
+ * holds          the output (a page at least), a read of the socket, a message that is no row. A row of any size the
  *                server can send passes in parts.
  * order          the query's own
  * ends           only when the server's command tag states the rows that came and COMMIT succeeded
@@ -16,6 +16,7 @@ import { defineStage, type StageContext } from "../stage.ts";
 import { CopyWalker, type CopyHeader } from "./postgres-copy/copy-walker.ts";
 import { openQuery, postgresConfig } from "./postgres.ts";
 import { dropSemicolons } from "./postgres-types.ts";
+import { framing, outputBytes, takeBatches } from "./postgres-wire/wire-batches.ts";
 import { WireQuery } from "./postgres-wire/wire-query.ts";
 
 interface CopyFormat {
@@ -52,12 +53,10 @@ const copyConfig = v.strictObject({
   statementTimeout,
 });
 
-const leastOutputBytes = 512 * 1024;
+/** What is held of a message, the ends of rows, the inlet. */
 const besideBytes = 1.75 * 1024 * 1024;
 /** Where no plan says how long a page is. */
 const usualPageBytes = 1024 * 1024;
-
-const outputBytes = (pageBytes: number): number => Math.max(leastOutputBytes, pageBytes);
 
 export const postgresCopy = defineStage({
   name: "postgres-copy",
@@ -89,18 +88,13 @@ export async function* readCopy(
       (onMessage) => new CopyWalker(header, outputBytes(pageBytes), onMessage),
     );
     const { walker } = copy;
-    const { output } = walker;
-    try {
-      for (let more = true, begun = false; more; begun = true) {
-        more = await copy.next();
-        if (!begun) yield { ...framing(walker.header), ...shared };
-        yield { bytes: output.takeable, ends: output.ends, framing: false, ...shared };
-        output.take();
-      }
-    } finally {
-      copy.release();
+    let begun = false;
+    for await (const batch of takeBatches(copy, shared)) {
+      if (!begun) yield { ...framing(walker.header), ...shared };
+      begun = true;
+      yield batch;
     }
-    const end = await opened.finish(output.records);
+    const end = await opened.finish(walker.output.records);
     yield { ...framing(walker.trailer), ...shared, end };
   } catch (error) {
     throw explainCopy(error);
@@ -108,12 +102,6 @@ export async function* readCopy(
     await session.close();
   }
 }
-
-const framing = (bytes: Uint8Array) => ({
-  bytes,
-  ends: bytes.length > 0 ? [bytes.length] : [],
-  framing: true,
-});
 
 /** What the server minds in a query that it understood when it stood alone; a place in it would be one in our COPY. */
 const refusals: Readonly<Record<string, string>> = {

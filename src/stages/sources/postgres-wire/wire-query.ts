@@ -7,6 +7,7 @@
 import type { Connection, Submittable } from "pg";
 import type { Socket } from "node:net";
 import { assert, PipelineError } from "../../../errors.ts";
+import { freeBuffer } from "../../free-buffer.ts";
 import { countOf } from "../postgres-cursor.ts";
 import { explain } from "../postgres-errors.ts";
 import { type Session, silence, type StartedQuery } from "../postgres-session.ts";
@@ -25,9 +26,20 @@ const fullRead = 3 / 4;
 /** A pause in which the kernel's buffers take what the server sends. */
 const restMillis = 1;
 
+/** Records back to back in memory that is used again, and where each of them ends. */
+interface Output {
+  /** Whole records so far, taken ones included. */
+  readonly records: number;
+  readonly length: number;
+  readonly ends: Uint32Array;
+  /** Whole records; of a record that alone fills the output, what there is of it. Valid until `take`. */
+  readonly takeable: Uint8Array;
+  take(): void;
+}
+
 /** Makes something of the bytes of an answer, in order and only while its output has room. */
 export interface Walker {
-  readonly output: { readonly records: number };
+  readonly output: Output;
   /** Where a read of the socket goes, all of it, whenever everything read before has been walked. */
   readonly inlet: Buffer;
   readonly isEmpty: boolean;
@@ -167,7 +179,8 @@ export class WireQuery<Walks extends Walker> {
     if (bytes < chunk.length) this.#unread[0] = chunk.subarray(bytes);
     else {
       this.#unread.shift();
-      free(chunk);
+      // A read's memory is its own, and read once.
+      freeBuffer(chunk);
     }
     return bytes;
   }
@@ -200,11 +213,6 @@ function createAnswer(
     handleError: on.onError,
     handleReadyForQuery: () => on.onEnd(stated),
   } as unknown as Submittable;
-}
-
-/** A read's memory is its own and read once: given back at once, not when a collection comes by. */
-function free({ buffer, byteLength }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 function miscounted(stated: number | undefined, walked: number): PipelineError {
