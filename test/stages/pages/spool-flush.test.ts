@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SealedPage } from "../../../src/stages/nouns.ts";
 import type { FlushPolicy } from "../../../src/stages/pages/spool-flush.ts";
+import { mountSmallDisk } from "../../fixtures/small-disk.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { makeSealed, never, openTestSpool } from "./pages.ts";
 
@@ -132,13 +132,7 @@ describe("spool-flush", () => {
 
   it("makes durable what fits a disk that is nearly full, and the rest when there is room", async function () {
     const path = folder.next();
-    await mkdir(path);
-    try {
-      execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", path], { stdio: "ignore" });
-    } catch {
-      this.test!.title += " (mounting a small file system needs more rights)";
-      this.skip();
-    }
+    const unmount = await mountSmallDisk(this, path);
     try {
       const spool = await openTestSpool(path, { bufferBytes, policy: background });
       const ballast = join(path, "ballast");
@@ -157,7 +151,7 @@ describe("spool-flush", () => {
       assert.equal(spool.durable, untilFlush);
       await spool.close();
     } finally {
-      execFileSync("umount", ["-l", path]);
+      unmount();
     }
   });
 });

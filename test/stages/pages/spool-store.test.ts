@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import {
   chmod,
-  mkdir,
   readFile,
   readdir,
   rename,
@@ -18,6 +17,7 @@ import { PipelineError } from "../../../src/errors.ts";
 import type { SealedPage } from "../../../src/stages/nouns.ts";
 import { toDurablePage } from "../../../src/stages/pages/checkpoint.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
+import { mountSmallDisk } from "../../fixtures/small-disk.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { needTools } from "../../fixtures/stock-tools.ts";
 import { contentOf, makeSealed, never, openTestSpool } from "./pages.ts";
@@ -196,13 +196,7 @@ describe("spool-store", () => {
 
   it("waits while the disk is full, then goes on or stops with exit 75", async function () {
     const path = folder.next();
-    await mkdir(path);
-    try {
-      execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", path], { stdio: "ignore" });
-    } catch {
-      this.test!.title += " (mounting a small file system needs more rights)";
-      this.skip();
-    }
+    const unmount = await mountSmallDisk(this, path);
     try {
       await chmod(path, 0o700);
       const spool = await openTestSpool(path, { fullTimeoutMillis: 2000 });
@@ -220,7 +214,7 @@ describe("spool-store", () => {
       });
       await spool.close();
     } finally {
-      execFileSync("umount", ["-l", path]);
+      unmount();
     }
   });
 

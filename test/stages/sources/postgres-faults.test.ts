@@ -6,41 +6,10 @@ import { promisify } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../../src/errors.ts";
 import { openSession } from "../../../src/stages/sources/postgres-session.ts";
-import { openSource, runSql, sharedPostgres } from "../../servers/postgres.ts";
-import { type TcpProxy, startTcpProxy } from "../../servers/tcp-proxy.ts";
+import { openSource } from "../../servers/postgres.ts";
+import { manyRows, useFaultyPostgres } from "../../servers/postgres-faults.ts";
 
-let direct = "";
-let url = "";
-let proxy: TcpProxy;
-
-before(async () => {
-  direct = (await sharedPostgres()).url;
-});
-beforeEach(async () => {
-  const { port } = new URL(direct);
-  proxy = await startTcpProxy(Number(port));
-  url = direct.replace(`:${port}`, `:${proxy.port}`);
-});
-afterEach(() => proxy.close().catch(() => {}));
-
-const manyRows = (tag: string) =>
-  `select '${tag}' as tag, generate_series(1, 5000000), repeat('x', 100)`;
-
-async function backends(tag: string): Promise<readonly string[]> {
-  const rows = await runSql(
-    direct,
-    `select pid from pg_stat_activity where query like '%${tag}%' and pid <> pg_backend_pid()`,
-  );
-  return rows.map(([pid]) => String(pid));
-}
-
-async function assertGone(tag: string): Promise<void> {
-  for (let tries = 0; tries < 20; tries += 1) {
-    if ((await backends(tag)).length === 0) return;
-    await sleep(25);
-  }
-  assert.fail("the backend is still there");
-}
+const postgres = useFaultyPostgres();
 
 /** Reads some batches, does harm, and gives the error that the rest of the read ends with. */
 async function readUntilHarm(
@@ -51,7 +20,12 @@ async function readUntilHarm(
   let rows = 0;
   let harmed = 0;
   try {
-    for await (const batch of openSource({ url, query: manyRows(tag), batch: "64KiB", timeout })) {
+    for await (const batch of openSource({
+      url: postgres.url,
+      query: manyRows(tag),
+      batch: "64KiB",
+      timeout,
+    })) {
       rows += batch.rows.length;
       assert.equal(batch.end, undefined, "no end is announced");
       if (rows < 5000 || harmed > 0) continue;
@@ -67,10 +41,9 @@ async function readUntilHarm(
 
 describe("postgres under faults", () => {
   it("fails when its backend is terminated", async () => {
-    const { error, millis } = await readUntilHarm("terminated", async () => {
-      const [pid] = await backends("terminated");
-      await runSql(direct, `select pg_terminate_backend(${pid})`);
-    });
+    const { error, millis } = await readUntilHarm("terminated", () =>
+      postgres.terminate("terminated"),
+    );
     assert.equal(error.code, "source-failed");
     assert.match(error.message, /57P01, operator intervention|the connection to the server ended/);
     assert.ok(millis < 1000);
@@ -78,38 +51,37 @@ describe("postgres under faults", () => {
 
   it("fails when its backend is terminated while the consumer pauses", async () => {
     const { error } = await readUntilHarm("paused", async () => {
-      const [pid] = await backends("paused");
-      await runSql(direct, `select pg_terminate_backend(${pid})`);
+      await postgres.terminate("paused");
       await sleep(300);
     });
     assert.equal(error.code, "source-failed");
   });
 
   it("fails on a reset connection", async () => {
-    const { error, millis } = await readUntilHarm("reset", () => proxy.reset());
+    const { error, millis } = await readUntilHarm("reset", () => postgres.proxy.reset());
     assert.equal(error.code, "source-failed");
     assert.match(error.message, /the connection to the server ended \(ECONNRESET\)/);
     assert.ok(millis < 1000);
-    await assertGone("reset");
+    await postgres.assertGone("reset", 20);
   });
 
   it("fails on a connection that the other side ended", async () => {
-    const { error, millis } = await readUntilHarm("ended", () => proxy.end());
+    const { error, millis } = await readUntilHarm("ended", () => postgres.proxy.end());
     assert.equal(error.code, "source-failed");
     assert.ok(millis < 1000);
-    await assertGone("ended");
+    await postgres.assertGone("ended", 20);
   });
 
   it("fails on a connection cut in the middle of a row", async () => {
-    const { error } = await readUntilHarm("cut", () => proxy.cutAfter(12_345));
+    const { error } = await readUntilHarm("cut", () => postgres.proxy.cutAfter(12_345));
     assert.equal(error.code, "source-failed");
-    await assertGone("cut");
+    await postgres.assertGone("cut", 20);
   });
 
   it("fails when the network swallows everything, after `timeout`", async () => {
     const { error, millis } = await readUntilHarm(
       "swallowed",
-      () => (proxy.mode = "black-hole"),
+      () => (postgres.proxy.mode = "black-hole"),
       "500ms",
     );
     assert.equal(error.code, "source-failed");
@@ -118,15 +90,24 @@ describe("postgres under faults", () => {
   });
 
   it("fails when the server computes longer than `timeout`, and stops it", async () => {
-    const source = openSource({ url, query: "select pg_sleep(60), 'sleeper'", timeout: "300ms" });
+    const source = openSource({
+      url: postgres.url,
+      query: "select pg_sleep(60), 'sleeper'",
+      timeout: "300ms",
+    });
     await assert.rejects(source.next(), { code: "source-failed", retriable: true });
-    await assertGone("sleeper");
+    await postgres.assertGone("sleeper", 20);
   });
 
   it("does not count the consumer's pauses as silence", async () => {
     let rows = 0;
     const query = "select 'slow', generate_series(1, 3000)";
-    for await (const batch of openSource({ url, query, batch: "64KiB", timeout: "200ms" })) {
+    for await (const batch of openSource({
+      url: postgres.url,
+      query,
+      batch: "64KiB",
+      timeout: "200ms",
+    })) {
       rows += batch.rows.length;
       await sleep(60);
     }
@@ -136,32 +117,32 @@ describe("postgres under faults", () => {
   it("ends within a second of an abort in the middle of a fetch, and stops the server", async () => {
     const stop = new AbortController();
     const query = "select 'busy', count(*) from generate_series(1, 10000000000)";
-    const source = openSource({ url, query }, stop.signal);
+    const source = openSource({ url: postgres.url, query }, stop.signal);
     const reading = source.next();
     reading.catch(() => {});
-    while ((await backends("busy")).length === 0) await sleep(20);
+    while ((await postgres.backends("busy")).length === 0) await sleep(20);
     await sleep(200);
     const reason = new Error("enough");
     const started = performance.now();
     stop.abort(reason);
     await assert.rejects(reading, reason);
     assert.ok(performance.now() - started < 1000);
-    await assertGone("busy");
+    await postgres.assertGone("busy", 20);
   });
 
   it("ends at once on an abort between fetches, even when nobody asks again", async () => {
     const stop = new AbortController();
-    const source = openSource({ url, query: manyRows("idle-abort") }, stop.signal);
+    const source = openSource({ url: postgres.url, query: manyRows("idle-abort") }, stop.signal);
     await source.next();
     stop.abort(new Error("enough"));
-    await assertGone("idle-abort");
+    await postgres.assertGone("idle-abort", 20);
     await assert.rejects(source.next(), /enough/);
   });
 
   it("ends with the abort's own reason, whatever it is, while a question is asked", async () => {
     const stop = new AbortController();
     const session = await openSession(
-      { url, connectMillis: 5000, answerMillis: 5000 },
+      { url: postgres.url, connectMillis: 5000, answerMillis: 5000 },
       stop.signal,
     );
     const reason = new Error("enough");
@@ -171,12 +152,15 @@ describe("postgres under faults", () => {
   });
 
   it("ends on an abort while connecting, and does not start when aborted before", async () => {
-    proxy.mode = "black-hole";
+    postgres.proxy.mode = "black-hole";
     const stop = new AbortController();
-    const reading = openSource({ url, query: "select 1" }, stop.signal).next();
+    const reading = openSource({ url: postgres.url, query: "select 1" }, stop.signal).next();
     setTimeout(() => stop.abort(new Error("enough")), 50);
     await assert.rejects(reading, /enough/);
-    await assert.rejects(openSource({ url, query: "select 1" }, stop.signal).next(), /enough/);
+    await assert.rejects(
+      openSource({ url: postgres.url, query: "select 1" }, stop.signal).next(),
+      /enough/,
+    );
   });
 
   it("lets the process end by itself after leaving early and after a failure", async () => {
@@ -192,7 +176,7 @@ describe("postgres under faults", () => {
       }`;
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      ["--input-type=module", "--eval", script, direct],
+      ["--input-type=module", "--eval", script, postgres.direct],
       { timeout: 10_000, cwd: fileURLToPath(new URL("../../../", import.meta.url)) },
     );
     assert.equal(stdout, "source-failed\n");

@@ -1,6 +1,5 @@
 /** What the network, the server, an administrator and an abort do to a fast read: an error in time, never an end. */
 import assert from "node:assert/strict";
-import { type Socket, connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../../../src/errors.ts";
 import { openSession } from "../../../../src/stages/sources/postgres-session.ts";
@@ -9,54 +8,23 @@ import { recordLayouts } from "../../../../src/stages/sources/postgres-wire/reco
 import { describeQuery } from "../../../../src/stages/sources/postgres-types.ts";
 import { isBinaryKind } from "../../../../src/stages/sources/postgres-wire/value-kinds.ts";
 import { WireQuery } from "../../../../src/stages/sources/postgres-wire/wire-query.ts";
-import { runSql, sharedPostgres } from "../../../servers/postgres.ts";
-import { type TcpProxy, startTcpProxy } from "../../../servers/tcp-proxy.ts";
+import { runSql } from "../../../servers/postgres.ts";
 import { type Config, openRecords, writeRecords } from "./wire-records.ts";
+import { startForwardingProxy, startLossyProxy } from "../../../servers/lossy-proxy.ts";
+import { manyRows, useFaultyPostgres } from "../../../servers/postgres-faults.ts";
 
-let direct = "";
-let url = "";
-let proxy: TcpProxy;
-
-before(async () => {
-  direct = (await sharedPostgres()).url;
-});
-beforeEach(async () => {
-  const { port } = new URL(direct);
-  proxy = await startTcpProxy(Number(port));
-  url = direct.replace(`:${port}`, `:${proxy.port}`);
-});
-afterEach(() => proxy.close().catch(() => {}));
-
-const manyRows = (tag: string) =>
-  `select '${tag}' as tag, generate_series(1, 5000000), repeat('x', 100)`;
-
-async function backends(tag: string): Promise<readonly string[]> {
-  const rows = await runSql(
-    direct,
-    `select pid from pg_stat_activity where query like '%${tag}%' and pid <> pg_backend_pid()`,
-  );
-  return rows.map(([pid]) => String(pid));
-}
-
-async function assertGone(tag: string): Promise<void> {
-  for (let tries = 0; tries < 40; tries += 1) {
-    if ((await backends(tag)).length === 0) return;
-    await sleep(25);
-  }
-  assert.fail("the backend is still there");
-}
-
-const terminate = async (tag: string) => {
-  const [pid] = await backends(tag);
-  await runSql(direct, `select pg_terminate_backend(${pid})`);
-};
+const dataRow = 0x44;
+const postgres = useFaultyPostgres();
 
 /** Reads some batches, does harm, and gives the error that the rest of the read ends with. */
 async function readUntilHarm(tag: string, harm: () => unknown, timeout = "5s") {
   let records = 0;
   let harmed = 0;
   try {
-    for await (const batch of openRecords({ url, query: manyRows(tag), timeout }, "ndjson")) {
+    for await (const batch of openRecords(
+      { url: postgres.url, query: manyRows(tag), timeout },
+      "ndjson",
+    )) {
       records += batch.ends.length;
       assert.equal(batch.end, undefined, "no end is announced");
       if (records < 5000 || harmed > 0) continue;
@@ -82,7 +50,7 @@ describe("postgres straight to records, under faults", () => {
   it("fails when its backend is terminated, while reading and while its consumer pauses", async () => {
     for (const pause of [0, 300]) {
       const { error, millis } = await readUntilHarm(`wire-ended-${pause}`, async () => {
-        await terminate(`wire-ended-${pause}`);
+        await postgres.terminate(`wire-ended-${pause}`);
         await sleep(pause);
       });
       assert.equal(error.code, "source-failed");
@@ -96,13 +64,13 @@ describe("postgres straight to records, under faults", () => {
       for (const harm of ["reset", "end"] as const) {
         const tag = `wire-${harm}-${pause}`;
         const { error, millis } = await readUntilHarm(tag, async () => {
-          proxy[harm]();
+          postgres.proxy[harm]();
           await sleep(pause);
         });
         assert.equal(error.code, "source-failed");
         assert.match(error.message, /the connection to the server ended/);
         assert.ok(millis < 1000 + pause);
-        await assertGone(tag);
+        await postgres.assertGone(tag);
       }
     }
   });
@@ -111,13 +79,16 @@ describe("postgres straight to records, under faults", () => {
     const query = "select 'wire-cut', g, repeat('x', g % 50) from generate_series(1, 200) g";
     let left = Number.POSITIVE_INFINITY;
     let passed = 0;
-    const cutter = await startProxy(Number(new URL(direct).port), (bytes, client) => {
-      passed += bytes.length;
-      client.write(bytes.subarray(0, left));
-      left -= bytes.length;
-      if (left <= 0) client.end();
-    });
-    const config = { url: direct.replace(/:\d+\//, `:${cutter.port}/`), query };
+    const cutter = await startForwardingProxy(
+      Number(new URL(postgres.direct).port),
+      (bytes, client) => {
+        passed += bytes.length;
+        client.write(bytes.subarray(0, left));
+        left -= bytes.length;
+        if (left <= 0) client.end();
+      },
+    );
+    const config = { url: postgres.direct.replace(/:\d+\//, `:${cutter.port}/`), query };
     const source = openRecords(config, "ndjson");
     await source.next();
     passed = 0;
@@ -143,13 +114,13 @@ describe("postgres straight to records, under faults", () => {
       );
     }
     await cutter.close();
-    await assertGone("wire-cut");
+    await postgres.assertGone("wire-cut");
   });
 
   it("fails when the network swallows everything, after `timeout`", async () => {
     const { error, millis } = await readUntilHarm(
       "wire-swallowed",
-      () => (proxy.mode = "black-hole"),
+      () => (postgres.proxy.mode = "black-hole"),
       "500ms",
     );
     assert.match(error.message, /the server was silent for 500 ms after \d+ rows; .*`timeout`/);
@@ -158,15 +129,18 @@ describe("postgres straight to records, under faults", () => {
 
   it("fails when the server computes longer than `timeout`, and stops it", async () => {
     const query = "select pg_sleep(60), 'wire-sleeper'";
-    const error = await failure({ url, query, timeout: "300ms" });
+    const error = await failure({ url: postgres.url, query, timeout: "300ms" });
     assert.deepEqual([error.code, error.retriable], ["source-failed", true]);
-    await assertGone("wire-sleeper");
+    await postgres.assertGone("wire-sleeper");
   });
 
   it("does not count the consumer's pauses as silence", async () => {
     let records = 0;
     const query = "select 'slow', repeat('x', 1000) from generate_series(1, 4000)";
-    for await (const batch of openRecords({ url, query, timeout: "200ms" }, "ndjson")) {
+    for await (const batch of openRecords(
+      { url: postgres.url, query, timeout: "200ms" },
+      "ndjson",
+    )) {
       records += batch.ends.length;
       await sleep(300);
     }
@@ -179,41 +153,41 @@ describe("postgres straight to records, under faults", () => {
       manyRows("wire-abort"),
     ]) {
       const stop = new AbortController();
-      const source = openRecords({ url, query }, "ndjson", { signal: stop.signal });
+      const source = openRecords({ url: postgres.url, query }, "ndjson", { signal: stop.signal });
       await source.next();
       const busy = query.includes("count");
       if (!busy) await source.next();
       const reading = busy ? source.next() : undefined;
       reading?.catch(() => {});
-      while ((await backends("wire-abort")).length === 0) await sleep(20);
+      while ((await postgres.backends("wire-abort")).length === 0) await sleep(20);
       const reason = new Error("enough");
       const started = performance.now();
       stop.abort(reason);
       await assert.rejects(reading ?? source.next(), reason);
       assert.ok(performance.now() - started < 1000);
-      await assertGone("wire-abort");
+      await postgres.assertGone("wire-abort");
     }
   });
 
   it("closes the connection when its consumer leaves, before the first row and after", async () => {
     for (const batches of [1, 2, 4]) {
-      const source = openRecords({ url, query: manyRows("wire-leaves") }, "csv");
+      const source = openRecords({ url: postgres.url, query: manyRows("wire-leaves") }, "csv");
       for (let taken = 0; taken < batches; taken += 1) await source.next();
       await source.return(undefined);
-      await assertGone("wire-leaves");
+      await postgres.assertGone("wire-leaves");
     }
   });
 
   it("leaves the socket unread and memory flat while its consumer is stuck", async () => {
-    const source = openRecords({ url, query: manyRows("wire-stuck") }, "ndjson");
+    const source = openRecords({ url: postgres.url, query: manyRows("wire-stuck") }, "ndjson");
     for (let taken = 0; taken < 4; taken += 1) await source.next();
     await sleep(300);
-    const [bytes, rss] = [proxy.bytesToClient, process.memoryUsage.rss()];
+    const [bytes, rss] = [postgres.proxy.bytesToClient, process.memoryUsage.rss()];
     await sleep(700);
-    assert.equal(proxy.bytesToClient, bytes);
+    assert.equal(postgres.proxy.bytesToClient, bytes);
     assert.ok(process.memoryUsage.rss() - rss < 8 * 2 ** 20);
     const waits = await runSql(
-      direct,
+      postgres.direct,
       "select wait_event from pg_stat_activity where query like '%wire-stuck%' and pid <> pg_backend_pid()",
     );
     assert.deepEqual(waits, [["ClientWrite"]]);
@@ -224,8 +198,12 @@ describe("postgres straight to records, under faults", () => {
 describe("postgres straight to records: what the server says", () => {
   it("notices a row that got lost on the way", async () => {
     for (const lost of [1, 300]) {
-      const lossy = await startLossyProxy(Number(new URL(direct).port), (row) => row === lost);
-      const lossyUrl = direct.replace(/:\d+\//, `:${lossy.port}/`);
+      const lossy = await startLossyProxy(
+        Number(new URL(postgres.direct).port),
+        dataRow,
+        (row) => row === lost,
+      );
+      const lossyUrl = postgres.direct.replace(/:\d+\//, `:${lossy.port}/`);
       const error = await failure({
         url: lossyUrl,
         query: "select generate_series(1, 300), 'lossy'",
@@ -238,14 +216,18 @@ describe("postgres straight to records: what the server says", () => {
 
   it("stops at an error in the middle, with the rows before it counted", async () => {
     const query = "select 1 / (100000 - g), repeat('x', 50) from generate_series(1, 200000) g";
-    const error = await failure({ url, query });
+    const error = await failure({ url: postgres.url, query });
     assert.equal(error.code, "source-refused");
     assert.match(error.message, /after 99999 rows.*22012/);
     assert.deepEqual(error.details, { rows: 99_999, sqlstate: "22012" });
   });
 
   it("stops at the statement's own time limit", async () => {
-    const error = await failure({ url, query: "select pg_sleep(5)", statementTimeout: "100ms" });
+    const error = await failure({
+      url: postgres.url,
+      query: "select pg_sleep(5)",
+      statementTimeout: "100ms",
+    });
     assert.equal(error.code, "source-failed");
     assert.match(error.message, /57014.*statementTimeout/);
   });
@@ -258,7 +240,7 @@ describe("postgres straight to records: what the server says", () => {
       ["show server_version", /states no row count/],
       ["select secret_name from nowhere", /SQLSTATE 42P01/],
     ] as const) {
-      const error = await failure({ url, query });
+      const error = await failure({ url: postgres.url, query });
       assert.equal(error.code, "source-refused");
       assert.match(error.message, message);
       assert.doesNotMatch(error.message, /nowhere|secret_name/);
@@ -270,7 +252,7 @@ describe("postgres straight to records: what the server says", () => {
       "select repeat('secret', 5000000)::int",
       "select repeat(case when g = 3 then 'secret' else '1' end, 1 + (g / 3) * 5000000)::numeric from generate_series(1, 3) g",
     ]) {
-      const error = await failure({ url, query });
+      const error = await failure({ url: postgres.url, query });
       assert.equal(error.code, "source-refused");
       assert.match(error.message, /SQLSTATE 22P02, data exception/);
       assert.doesNotMatch(JSON.stringify([error.message, error.stack, error.details]), /secret/);
@@ -279,7 +261,7 @@ describe("postgres straight to records: what the server says", () => {
 
   it("reads on through a flood of notices and changed parameters", async () => {
     await runSql(
-      direct,
+      postgres.direct,
       `create or replace function wire_noise(g int) returns int language plpgsql as $$ begin
          raise notice '% %', g, repeat('noise', case when g % 1000 = 0 then 100000 else 1 end);
          perform set_config('application_name', 'noisy ' || g, true);
@@ -287,14 +269,14 @@ describe("postgres straight to records: what the server says", () => {
        end $$`,
     );
     const query = "select wire_noise(g) as g from generate_series(1, 5000) g";
-    const { text, last } = await writeRecords({ url, query }, "ndjson");
+    const { text, last } = await writeRecords({ url: postgres.url, query }, "ndjson");
     assert.equal(text, Array.from({ length: 5000 }, (_, i) => `{"g":${i + 1}}\n`).join(""));
     assert.equal(last.end?.rows, 5000);
   });
 
   it("gives the connection back as it was", async () => {
     const session = await openSession(
-      { url, connectMillis: 5000, answerMillis: 5000 },
+      { url: postgres.url, connectMillis: 5000, answerMillis: 5000 },
       new AbortController().signal,
     );
     for (const rows of [0, 1, 100_000]) {
@@ -318,38 +300,3 @@ describe("postgres straight to records: what the server says", () => {
     assert.ok(performance.now() - started < 300, "it says goodbye");
   });
 });
-
-/** A proxy that hands what the server sends to `forward`. */
-async function startProxy(port: number, forward: (bytes: Buffer, client: Socket) => void) {
-  const listener = createServer((client) => {
-    const server = connect(port, "127.0.0.1");
-    const drop = () => [client, server].map((socket) => socket.destroy());
-    for (const socket of [client, server]) socket.on("error", drop).on("close", drop);
-    client.on("data", (bytes) => server.write(bytes));
-    server.on("data", (bytes) => forward(bytes, client));
-  });
-  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
-  const address = listener.address();
-  return {
-    port: typeof address === "object" && address ? address.port : 0,
-    close: () => new Promise<void>((resolve) => listener.close(() => resolve())),
-  };
-}
-
-/** A proxy that loses the rows it is told to. */
-function startLossyProxy(port: number, loses: (row: number) => boolean) {
-  let waiting = Buffer.alloc(0);
-  let row = 0;
-  return startProxy(port, (bytes, client) => {
-    waiting = Buffer.concat([waiting, bytes]);
-    while (waiting.length >= 5 && waiting.length > waiting.readInt32BE(1)) {
-      const end = 1 + waiting.readInt32BE(1);
-      const message = waiting.subarray(0, end);
-      waiting = waiting.subarray(end);
-      // Only the query's own rows hold this word.
-      const isRow = message[0] === 0x44 && message.includes("lossy");
-      if (isRow) row += 1;
-      if (!isRow || !loses(row)) client.write(message);
-    }
-  });
-}

@@ -1,0 +1,48 @@
+/** Proxies before a PostgreSQL that change what the server sends. */
+import { type Socket, connect, createServer } from "node:net";
+
+export interface ForwardingProxy {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** A proxy that hands what the server sends to `forward`. */
+export async function startForwardingProxy(
+  port: number,
+  forward: (bytes: Buffer, client: Socket) => void,
+): Promise<ForwardingProxy> {
+  const listener = createServer((client) => {
+    const server = connect(port, "127.0.0.1");
+    const drop = () => [client, server].map((socket) => socket.destroy());
+    for (const socket of [client, server]) socket.on("error", drop).on("close", drop);
+    client.on("data", (bytes) => server.write(bytes));
+    server.on("data", (bytes) => forward(bytes, client));
+  });
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  const address = listener.address();
+  return {
+    port: typeof address === "object" && address ? address.port : 0,
+    close: () => new Promise<void>((resolve) => listener.close(() => resolve())),
+  };
+}
+
+/**
+ * A proxy that loses, of the messages of a type that hold the word "lossy", those it is told to.
+ * @param type the message's first byte: 0x44 a DataRow, 0x64 CopyData
+ */
+export function startLossyProxy(port: number, type: number, loses: (row: number) => boolean) {
+  let waiting = Buffer.alloc(0);
+  let row = 0;
+  return startForwardingProxy(port, (bytes, client) => {
+    waiting = Buffer.concat([waiting, bytes]);
+    while (waiting.length >= 5 && waiting.length > waiting.readInt32BE(1)) {
+      const end = 1 + waiting.readInt32BE(1);
+      const message = waiting.subarray(0, end);
+      waiting = waiting.subarray(end);
+      // Only the query's own rows hold this word.
+      const isRow = message[0] === type && message.includes("lossy");
+      if (isRow) row += 1;
+      if (!isRow || !loses(row)) client.write(message);
+    }
+  });
+}
