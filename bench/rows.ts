@@ -30,6 +30,7 @@ import { postgres } from "../src/stages/sources/postgres.ts";
 import { sqlite } from "../src/stages/sources/sqlite.ts";
 import { documentMaker, setMember } from "../src/stages/transforms/documents.ts";
 import { applyRowWork } from "../src/stages/transforms/row-work.ts";
+import { leanEnv, leanFlags } from "./lean.ts";
 
 interface Place {
   readonly url: string;
@@ -149,19 +150,10 @@ async function measure(name: string, place: Place): Promise<Measured> {
   return { rows, seconds, cpuSeconds: (user + system) / 1e6, peakBytes: await readPeakBytes() };
 }
 
-const leanFlags = [
-  "--max-semi-space-size=1",
-  "--optimize-for-size",
-  "--no-short-builtin-calls",
-  "--no-opt",
-  "--no-maglev",
-  "--no-sparkplug",
-];
-
 async function measureApart(name: string, { url, folder }: Place): Promise<Measured> {
   const program = [fileURLToPath(import.meta.url), "--run", name, "--url", url];
   const args = [...leanFlags, ...program, "--folder", folder];
-  const env = { ...process.env, MALLOC_ARENA_MAX: "1" };
+  const env = { ...process.env, ...leanEnv };
   const { stdout } = await promisify(execFile)(process.execPath, args, { env });
   return JSON.parse(stdout) as Measured;
 }

@@ -25,24 +25,12 @@ import {
 import { encodeFrame, frameHolds } from "../src/workers/frame.ts";
 import { freeBuffer, freeZlibOutput } from "../src/workers/free.ts";
 import { createPool } from "../src/workers/pool.ts";
+import { leanEnv, leanFlags } from "./lean.ts";
 import { median } from "./measure.ts";
 
 const pageBytes = 2 ** 20;
 const run = "20260102T030405678Z-1f2e3d4c";
 const signal = new AbortController().signal;
-const flags = [
-  "--max-semi-space-size=1",
-  "--optimize-for-size",
-  "--no-maglev",
-  "--no-sparkplug",
-  "--disable-warning=ExperimentalWarning",
-];
-const memory = {
-  MALLOC_ARENA_MAX: "1",
-  MALLOC_MMAP_THRESHOLD_: "131072",
-  MALLOC_TRIM_THRESHOLD_: "131072",
-};
-
 const { values } = parseArgs({
   options: {
     pages: { type: "string", default: "64" },
@@ -214,8 +202,8 @@ async function measureAll(): Promise<void> {
 if (values.inside) await measureAll();
 else {
   const program = fileURLToPath(import.meta.url);
-  execFileSync(process.execPath, [...flags, program, ...process.argv.slice(2), "--inside"], {
+  execFileSync(process.execPath, [...leanFlags, program, ...process.argv.slice(2), "--inside"], {
     stdio: "inherit",
-    env: { ...memory, ...process.env },
+    env: { ...leanEnv, ...process.env },
   });
 }

@@ -18,6 +18,7 @@ import { startOtlpReceiver } from "../test/servers/otlp-receiver.ts";
 import { startScriptedS3 } from "../test/servers/scripted-s3.ts";
 import { measure, median } from "./measure.ts";
 import { openServer } from "./server.ts";
+import { leanEnv, leanFlags } from "./lean.ts";
 
 const execute = promisify(execFile);
 const root = join(import.meta.dirname, "..");
@@ -27,16 +28,6 @@ const { values } = parseArgs({
 });
 const runs = Number(values.runs);
 const MiB = 1024 * 1024;
-
-/** As bin/spillway.js starts an export. */
-const lean = [
-  "--max-semi-space-size=1",
-  "--optimize-for-size",
-  "--no-short-builtin-calls",
-  "--no-opt",
-  "--no-maglev",
-  "--no-sparkplug",
-];
 
 const library = JSON.stringify(join(root, "dist/js/index.js"));
 const threadOf = (script: string) =>
@@ -48,13 +39,13 @@ const hot = "let s = 0; for (let i = 0; i < 3e7; i++) s = (s * 31 + i) | 0;";
 const parts: readonly (readonly [name: string, script: string, flags: readonly string[]])[] = [
   ["Node, as it comes", "", []],
   ["… with an optimized loop", hot, []],
-  ["Node, lean", "", lean],
-  ["… with the same loop", hot, lean],
-  ["… with one idle thread", threadOf("setInterval(() => {}, 1e6)"), lean],
-  ["… with a thread that has crypto and zlib", threadOf(sealing), lean],
-  ['… with `require("http")`', 'require("http")', lean],
-  ['… with `import("http")`', 'import("http")', lean],
-  ["… with all of spillway loaded", `import(${library})`, lean],
+  ["Node, lean", "", leanFlags],
+  ["… with the same loop", hot, leanFlags],
+  ["… with one idle thread", threadOf("setInterval(() => {}, 1e6)"), leanFlags],
+  ["… with a thread that has crypto and zlib", threadOf(sealing), leanFlags],
+  ['… with `require("http")`', 'require("http")', leanFlags],
+  ['… with `import("http")`', 'import("http")', leanFlags],
+  ["… with all of spillway loaded", `import(${library})`, leanFlags],
 ];
 
 const look = `setTimeout(() => {
@@ -70,7 +61,7 @@ const row = (...cells: readonly string[]) => process.stdout.write(`| ${cells.joi
 row("a process that is", "MiB", "private", "of the file");
 row("---", "---", "---", "---");
 for (const [name, script, flags] of parts) {
-  const env = { ...process.env, MALLOC_ARENA_MAX: "1" };
+  const env = { ...process.env, ...leanEnv };
   const { stdout } = await execute(process.execPath, [...flags, "-e", `${script};${look}`], {
     env,
   });

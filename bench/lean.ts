@@ -1,0 +1,11 @@
+/** How `bin/spillway.js` starts an export: the flags of V8, and the environment. */
+export const leanFlags: readonly string[] = [
+  "--max-semi-space-size=1",
+  "--optimize-for-size",
+  "--no-short-builtin-calls",
+  "--no-opt",
+  "--no-maglev",
+  "--no-sparkplug",
+];
+
+export const leanEnv: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: "1" };
