@@ -15,10 +15,12 @@ import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
 import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
+import { refuseLiteralSecrets } from "./literal-secrets.ts";
 import type { LedgerLine, PlanReport } from "./plan-types.ts";
 import { printPlace } from "./problems.ts";
 import { pushDown } from "./pushdown.ts";
 import { measureReference } from "./references.ts";
+import { describeField } from "./schema-walk.ts";
 import type { TelemetryConfig } from "./spec.ts";
 import { resolveSpec, validateSpec, type ValidSpec, type ValidStage } from "./validate.ts";
 import { findMisfit } from "./wiring.ts";
@@ -67,6 +69,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   const stages = await knownStages(pipeline);
   const { baseDir, locate } = pipeline;
   const env = options.env ?? process.env;
+  refuseLiteralSecrets(pipeline, (path) => describeField(stages, path));
   const spec =
     options.resolve === "full"
       ? await resolveSpec(pipeline.spec, stages, { env, baseDir, ...(locate && { locate }) })

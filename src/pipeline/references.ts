@@ -71,6 +71,18 @@ export function measureReference(text: string): "none" | "part" | "whole" {
   return parts.length === 1 ? "whole" : "part";
 }
 
+/** What of a text stands in the file itself: its references taken away, but for the defaults they are given. */
+export function withoutReferences(text: string): string {
+  return splitText(text)
+    .map((part) =>
+      typeof part === "string" ? part : isReference(part) ? (part.fallback ?? "") : "",
+    )
+    .join("");
+}
+
+/** Names of settings that are secrets wherever they stand, in a stage of one's own too. */
+export const isSecretName = (name: unknown): boolean => secretNames.has(String(name));
+
 /**
  * A copy of `value` with every reference replaced. A setting that is nothing but a reference with an empty default
  * (`${env:NAME:-}`) is left out when the variable is unset, unless it is a secret.
@@ -118,7 +130,11 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null;
 }
 
-function* walkTexts(value: unknown, path: Path = []): Generator<{ path: Path; text: string }> {
+/** Every text of a spec with its place, in the order of the file. */
+export function* walkTexts(
+  value: unknown,
+  path: Path = [],
+): Generator<{ path: Path; text: string }> {
   if (path.length > maxDepth)
     throw problemsError([{ path: path.slice(0, 3), message: "nested too deep" }]);
   if (typeof value === "string") yield { path, text: value };
@@ -159,7 +175,7 @@ function mayBeLeftOut(written: unknown, path: Path, options: ResolveOptions): bo
 function fieldAt(path: Path, options: ResolveOptions): FieldFacts {
   const facts = options.field?.(path) ?? { isSecret: false, isText: true };
   const name = path.findLast((part) => typeof part === "string");
-  return { ...facts, isSecret: facts.isSecret || secretNames.has(name ?? "") };
+  return { ...facts, isSecret: facts.isSecret || isSecretName(name) };
 }
 
 async function resolveText(

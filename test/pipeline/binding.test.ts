@@ -70,9 +70,12 @@ stages:
 
   it("is published without addresses, parameters and secrets, so that nobody can try guesses on it", async () => {
     const inline = (passphrase: string, params: string) =>
-      plan({ encrypt: `{ passphrase: ${passphrase} }`, params });
-    const { digest } = await inline("hunter2hunter2", "[patient-1]");
-    assert.equal((await inline("correct-horse-battery", "[patient-2]")).digest, digest);
+      plan(
+        { encrypt: `{ passphrase: "\${env:${passphrase}}" }`, params },
+        { OLD: "hunter2hunter2", NEW: "correct-horse-battery" },
+      );
+    const { digest } = await inline("OLD", "[patient-1]");
+    assert.equal((await inline("NEW", "[patient-2]")).digest, digest);
     assert.notEqual((await plan({ query: "select 3" })).digest, digest);
   });
 });
