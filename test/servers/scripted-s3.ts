@@ -17,13 +17,17 @@ export interface Call {
   readonly body: Buffer;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Answers as the healthy server would. */
-  serve(): void;
+  /** Answers as the healthy server would; with a body of the script's own it keeps that one and tells the other's ETag. */
+  serve(kept?: Buffer): void;
 }
 
 /** What happens instead of a healthy answer, for the next request of that method. */
 export interface Fault {
   readonly on: "GET" | "HEAD" | "PUT" | "DELETE";
+  /** Before the request's body is read: the body of the call is empty then. */
+  readonly early?: boolean;
+  /** Only requests that this holds for; all when absent. */
+  readonly where?: (call: Call) => boolean;
   readonly play: (call: Call) => void;
 }
 
@@ -35,6 +39,12 @@ export interface ScriptedS3 {
   readonly headers: Record<string, unknown>[];
   /** Faults to play, each once, in order. */
   readonly faults: Fault[];
+  /** A fault that is played for every request it is meant for, behind those. */
+  illness: Fault | undefined;
+  /** Whether names that differ in case alone are one. */
+  foldsCase: boolean;
+  /** Whether an answer to a PUT repeats the checksum that was sent with it. */
+  repeatsChecksums: boolean;
   /** Whether `If-None-Match` is honoured, ignored as if it were not there, or refused with 501. */
   conditions: "honour" | "ignore" | "refuse";
   /** Whether bytes that do not match their digests are refused. */
@@ -56,6 +66,9 @@ export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
     requests: [],
     headers: [],
     faults: [],
+    illness: undefined,
+    foldsCase: false,
+    repeatsChecksums: false,
     conditions: "honour",
     digests: "honour",
     deletes: "allow",
@@ -66,52 +79,62 @@ export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
     },
   };
 
+  const playing = (call: Call, early: boolean): Fault | undefined => {
+    const fits = (fault: Fault) =>
+      fault.on === call.method && (fault.early ?? false) === early && (fault.where?.(call) ?? true);
+    const index = state.faults.findIndex(fits);
+    if (index !== -1) return state.faults.splice(index, 1)[0];
+    return state.illness && fits(state.illness) ? state.illness : undefined;
+  };
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
-    const call = await receive(request, response, bucket);
-    if (call === undefined) return;
+    const asked = callOf(state, request, response);
+    const early = playing(asked, true);
+    if (early) {
+      state.requests.push(`${asked.method} ${asked.key}`);
+      return early.play(asked);
+    }
+    const body = await receive(request);
+    if (body === undefined) return;
+    const [, first] = (request.url ?? "").split(/[/?]/);
+    if (first !== bucket) return refuse(response, 404, "NoSuchBucket");
+    const call: Call = { ...asked, body, serve: (kept) => serve(state, call, kept) };
     state.requests.push(`${call.method} ${call.key}`);
     state.headers.push(request.headers);
-    const full: Call = { ...call, serve: () => serve(state, full) };
-    const index = state.faults.findIndex((fault) => fault.on === call.method);
-    const [fault] = index === -1 ? [] : state.faults.splice(index, 1);
-    if (fault) fault.play(full);
-    else full.serve();
+    const fault = playing(call, false);
+    if (fault) fault.play(call);
+    else call.serve();
   };
   return state;
 }
 
-async function receive(request: IncomingMessage, response: ServerResponse, bucket: string) {
+function callOf(state: ScriptedS3, request: IncomingMessage, response: ServerResponse): Call {
   const url = new URL(request.url ?? "/", "http://server");
-  const [, first = "", ...rest] = url.pathname.split("/").map(decodeURIComponent);
+  const [, , ...rest] = url.pathname.split("/").map(decodeURIComponent);
+  const key = state.foldsCase ? rest.join("/").toLowerCase() : rest.join("/");
+  const { method = "" } = request;
+  const body = Buffer.alloc(0);
+  return { method, key, query: url.searchParams, body, request, response, serve() {} };
+}
+
+/** The body; undefined when the client went away. */
+async function receive(request: IncomingMessage): Promise<Buffer | undefined> {
   const pieces: Buffer[] = [];
   try {
     for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
   } catch {
     return undefined;
   }
-  if (first !== bucket) {
-    refuse(response, 404, "NoSuchBucket");
-    return undefined;
-  }
-  const { method = "" } = request;
-  return {
-    method,
-    key: rest.join("/"),
-    query: url.searchParams,
-    body: Buffer.concat(pieces),
-    request,
-    response,
-  };
+  return Buffer.concat(pieces);
 }
 
-function serve(state: ScriptedS3, call: Call): void {
-  if (call.method === "PUT") store(state, call);
+function serve(state: ScriptedS3, call: Call, kept = call.body): void {
+  if (call.method === "PUT") store(state, call, kept);
   else if (call.method === "DELETE") remove(state, call);
   else if (call.key === "") listKeys(state, call);
   else read(state, call);
 }
 
-function store(state: ScriptedS3, call: Call): void {
+function store(state: ScriptedS3, call: Call, kept: Buffer): void {
   const { request, response, key, body } = call;
   const header = (name: string) => request.headers[name]?.toString() ?? "";
   const conditional = header("if-none-match") === "*";
@@ -130,8 +153,9 @@ function store(state: ScriptedS3, call: Call): void {
   ) {
     return refuse(response, 400, "XAmzContentSHA256Mismatch");
   }
-  keep(state, call, body);
-  response.writeHead(200, { etag: `"${md5(body, "hex")}"` }).end();
+  keep(state, call, kept);
+  const repeated = state.repeatsChecksums ? { "x-amz-checksum-sha256": digests.base64 } : {};
+  response.writeHead(200, { etag: `"${md5(body, "hex")}"`, ...repeated }).end();
 }
 
 function remove(state: ScriptedS3, { response, key }: Call): void {
@@ -149,12 +173,19 @@ export function keep(state: ScriptedS3, call: Call, bytes: Buffer): void {
   state.objects.set(call.key, { bytes, meta: texts });
 }
 
-function read(state: ScriptedS3, { response, key }: Call): void {
+function read(state: ScriptedS3, { request, response, key }: Call): void {
   const found = state.objects.get(key);
   if (!found) return refuse(response, 404, "NoSuchKey");
-  const etag = `"${md5(found.bytes, "hex")}"`;
-  response.writeHead(200, { ...found.meta, etag, "content-length": found.bytes.length });
-  response.end(response.req.method === "HEAD" ? undefined : found.bytes);
+  const { bytes, meta } = found;
+  const etag = `"${md5(bytes, "hex")}"`;
+  const wanted = request.headers["if-match"];
+  if (wanted !== undefined && wanted !== etag) return refuse(response, 412, "PreconditionFailed");
+  const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
+  const range =
+    from > 0 ? { "content-range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` } : {};
+  const length = { "content-length": bytes.length - from };
+  response.writeHead(from > 0 ? 206 : 200, { ...meta, ...range, etag, ...length });
+  response.end(request.method === "HEAD" ? undefined : bytes.subarray(from));
 }
 
 function listKeys(state: ScriptedS3, { query, response }: Call): void {

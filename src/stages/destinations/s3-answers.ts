@@ -39,6 +39,15 @@ const damagedInTransit = new Set([
   "XAmzContentSHA256Mismatch",
 ]);
 
+// Amazon S3 says 400 to some of them.
+const ofCredentials = new Set([
+  "ExpiredToken",
+  "InvalidToken",
+  "RequestExpired",
+  "RequestTimeTooSkewed",
+  "TokenRefreshRequired",
+]);
+
 /** The error for a refusal: `TryAgain` where another attempt may succeed. */
 export function failureOf(refusal: Refusal, doing: string): Error {
   const { status, code, waitMillis } = refusal;
@@ -47,7 +56,7 @@ export function failureOf(refusal: Refusal, doing: string): Error {
     new PipelineError(errorCode, `${doing} was answered with ${shown}; ${advice}`, {
       details: { status, code },
     });
-  if (status === 401 || status === 403) {
+  if (status === 401 || status === 403 || ofCredentials.has(code)) {
     return error("destination-refused", "check the credentials, their rights and the clock");
   }
   if (status >= 300 && status < 400) {

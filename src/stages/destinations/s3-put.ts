@@ -9,7 +9,7 @@ import { createHash } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import type { StoredObject } from "./destination.ts";
 import { segmentsOf } from "./object-names.ts";
-import { TryAgain, persist } from "./retry.ts";
+import { TryAgain, persist, retryAfterMillis } from "./retry.ts";
 import { type Refusal, errorBytesAtMost, errorCodeOf, failureOf, refusalOf } from "./s3-answers.ts";
 import { type Session, getOnce } from "./s3-read.ts";
 import type { S3Answer, S3Request } from "./s3-request.ts";
@@ -20,6 +20,8 @@ interface Parcel {
   readonly bytes: number;
   readonly md5: Buffer;
   readonly sha256: string;
+  /** The same in base64, as the store repeats it. */
+  readonly checksum: string;
   readonly request: S3Request;
 }
 
@@ -38,18 +40,19 @@ export async function put(
 export function parcelOf({ name, bytes, sha256, traceparent }: StoredObject): Parcel {
   const md5 = createHash("md5").update(bytes).digest();
   const digest = Buffer.from(sha256);
+  const checksum = digest.toString("base64");
   const headers = {
     "content-length": String(bytes.length),
     "content-md5": md5.toString("base64"),
     "content-type": "application/octet-stream",
     "if-none-match": "*",
-    "x-amz-checksum-sha256": digest.toString("base64"),
+    "x-amz-checksum-sha256": checksum,
     "x-amz-content-sha256": digest.toString("hex"),
     "x-amz-meta-sha256": digest.toString("hex"),
     ...(traceparent === undefined ? {} : { "x-amz-meta-traceparent": traceparent }),
   };
   const request: S3Request = { method: "PUT", name, body: bytes, headers };
-  return { name, bytes: bytes.length, md5, sha256: digest.toString("hex"), request };
+  return { name, bytes: bytes.length, md5, sha256: digest.toString("hex"), checksum, request };
 }
 
 async function putOnce(session: Session, parcel: Parcel, signal: AbortSignal): Promise<void> {
@@ -92,7 +95,7 @@ async function settleTaken(session: Session, parcel: Parcel, signal: AbortSignal
   if (found === "missing") throw new TryAgain(contradiction("was both taken and missing"));
 }
 
-/** Success is a 200 with nothing to say but the right ETag; whatever else came with it must be read back. */
+/** Success is a 200 with nothing to say but the right digest; whatever else came with it must be read back. */
 async function checkStored(
   session: Session,
   parcel: Parcel,
@@ -101,7 +104,7 @@ async function checkStored(
 ): Promise<void> {
   const body = await answer.text(errorBytesAtMost);
   const spoken = errorCodeOf(body) !== "" || body.includes("<Error");
-  if (!spoken && answer.header("etag") !== undefined && hasRightTag(answer, parcel)) return;
+  if (!spoken && claimOf(answer, parcel) === "right") return;
   const found = await compare(session, parcel, signal);
   if (found === "hidden") throw hidden();
   if (found === "missing")
@@ -109,13 +112,20 @@ async function checkStored(
   if (found === "different") throw contradiction("was stored with other bytes than were sent");
 }
 
-/** An ETag is the MD5 of the bytes except under KMS or customer keys, or where a store makes its own. */
-function hasRightTag(answer: S3Answer, { md5 }: Parcel): boolean {
+/**
+ * What a store says of the bytes it has. An ETag is their MD5 except under KMS or customer keys, or where a store makes
+ * its own; stores that know checksums repeat the one they were sent.
+ */
+function claimOf(answer: S3Answer, { md5, checksum }: Parcel): "right" | "wrong" | "none" {
   const tag = /^"?([0-9a-f]{32})"?$/i.exec(answer.header("etag") ?? "")?.[1];
   const encrypted =
     answer.header("x-amz-server-side-encryption")?.startsWith("aws:kms") ||
     answer.header("x-amz-server-side-encryption-customer-algorithm") !== undefined;
-  return tag === undefined || encrypted || tag.toLowerCase() === md5.toString("hex");
+  const repeated = answer.header("x-amz-checksum-sha256");
+  if (repeated !== undefined && repeated !== checksum) return "wrong";
+  if (tag !== undefined && !encrypted)
+    return tag.toLowerCase() === md5.toString("hex") ? "right" : "wrong";
+  return repeated === undefined ? "none" : "right";
 }
 
 /** What lies under the name. Claims (length, digest, ETag) suffice when they agree; else the bytes are read. */
@@ -124,29 +134,39 @@ async function compare(
   parcel: Parcel,
   signal: AbortSignal,
 ): Promise<"equal" | "different" | "missing" | "hidden"> {
-  const answer = await session.connection.send({ method: "HEAD", name: parcel.name }, signal);
+  const headers = { "x-amz-checksum-mode": "ENABLED" };
+  const answer = await session.connection.send(
+    { method: "HEAD", name: parcel.name, headers },
+    signal,
+  );
   answer.drop();
   if (answer.status === 404) return "missing";
   if (answer.status === 403) return "hidden";
   if (answer.status !== 200) {
     // An answer to HEAD has no body that could hold a code.
-    throw failureOf({ status: answer.status, code: "", waitMillis: 0 }, "asking for an object");
+    const waitMillis = retryAfterMillis(answer.header("retry-after"));
+    throw failureOf({ status: answer.status, code: "", waitMillis }, "asking for an object");
   }
   if (answer.header("content-length") !== String(parcel.bytes)) return "different";
   const claimed = answer.header("x-amz-meta-sha256")?.toLowerCase();
   if (claimed !== undefined && claimed !== parcel.sha256) return "different";
-  if (claimed === parcel.sha256 && hasRightTag(answer, parcel)) return "equal";
+  if (claimed === parcel.sha256 && claimOf(answer, parcel) === "right") return "equal";
   const hash = createHash("sha256");
   for await (const piece of getOnce(session, parcel.name, signal)) hash.update(piece);
   return hash.digest("hex") === parcel.sha256 ? "equal" : "different";
 }
 
-/** Repeats a put that succeeded: a store that honours conditions must refuse it. */
-async function probe(session: Session, { request }: Parcel, signal: AbortSignal): Promise<void> {
+/** Repeats a put that succeeded: a store that honours conditions must refuse it; another has stored it anew. */
+async function probe(session: Session, parcel: Parcel, signal: AbortSignal): Promise<void> {
   const ask = async () => {
-    const refusal = await refusalOf(await session.connection.send(request, signal));
+    const answer = await session.connection.send(parcel.request, signal);
+    if (answer.status === 200) {
+      await checkStored(session, parcel, answer, signal);
+      return false;
+    }
+    const refusal = await refusalOf(answer);
     if (refusal.status === 412) return true;
-    if (refusal.status === 200 || lacksConditions(refusal)) return false;
+    if (lacksConditions(refusal)) return false;
     throw failureOf(refusal, "asking for conditional writes");
   };
   session.conditional = await persist(ask, signal, session.policy);

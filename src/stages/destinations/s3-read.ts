@@ -4,7 +4,7 @@
 import { PipelineError } from "../../errors.ts";
 import type { ListedObject } from "./destination.ts";
 import { compareNames, folderSegmentsOf, segmentsOf } from "./object-names.ts";
-import { type RetryPolicy, persist } from "./retry.ts";
+import { type RetryPolicy, TryAgain, persist } from "./retry.ts";
 import { type Listing, failureOf, listingOf, refusalOf } from "./s3-answers.ts";
 import type { S3Answer, S3Connection } from "./s3-request.ts";
 
@@ -20,18 +20,37 @@ export interface Session {
   conditional: boolean | undefined;
 }
 
-/** Reads an object; only the question is asked again, since what was handed out cannot be taken back. */
+/** What of an object was handed out and cannot be taken back. */
+interface Read {
+  bytes: number;
+  tag: string | undefined;
+}
+
+/** Reads an object. Where it breaks off, the rest of the very same object is asked for. */
 export async function* get(
   session: Session,
   name: string,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   segmentsOf(name);
-  const answer = await persist(() => ask(session, name, signal), signal, session.policy);
-  yield* answer.pieces();
+  const read: Read = { bytes: 0, tag: undefined };
+  for (let left = session.policy.attempts; ; left -= 1) {
+    const answer = await persist(() => ask(session, name, signal, read), signal, session.policy);
+    read.tag ??= answer.header("etag");
+    try {
+      for await (const piece of answer.pieces()) {
+        read.bytes += piece.length;
+        yield piece;
+      }
+      return;
+    } catch (error) {
+      if (!(error instanceof TryAgain)) throw error;
+      if (left <= 1 || read.tag === undefined) throw error.failure;
+    }
+  }
 }
 
-/** Reads an object without asking twice, for callers that are themselves repeated. */
+/** Reads an object without asking twice, for callers that are themselves repeated. @throws TryAgain */
 export async function* getOnce(
   session: Session,
   name: string,
@@ -40,9 +59,21 @@ export async function* getOnce(
   yield* (await ask(session, name, signal)).pieces();
 }
 
-async function ask(session: Session, name: string, signal: AbortSignal): Promise<S3Answer> {
-  const answer = await session.connection.send({ method: "GET", name }, signal);
-  if (answer.status === 200) return answer;
+async function ask(
+  session: Session,
+  name: string,
+  signal: AbortSignal,
+  read?: Read,
+): Promise<S3Answer> {
+  const rest = read !== undefined && read.tag !== undefined && read.bytes > 0;
+  const headers = rest ? { range: `bytes=${read.bytes}-`, "if-match": read.tag! } : {};
+  const answer = await session.connection.send({ method: "GET", name, headers }, signal);
+  if (!rest && answer.status === 200) return answer;
+  if (rest && [200, 206, 412, 416].includes(answer.status)) {
+    if (answer.header("content-range")?.startsWith(`bytes ${read.bytes}-`)) return answer;
+    answer.drop();
+    throw brokenOff(name, read);
+  }
   const refusal = await refusalOf(answer);
   if (refusal.status === 404 && refusal.code !== "NoSuchBucket") {
     throw new PipelineError("not-found", `${name} does not exist at the destination`, {
@@ -50,6 +81,15 @@ async function ask(session: Session, name: string, signal: AbortSignal): Promise
     });
   }
   throw failureOf(refusal, "reading an object");
+}
+
+/** The object is another one by now, or the store does not give parts. */
+function brokenOff(name: string, { bytes }: Read): PipelineError {
+  return new PipelineError(
+    "destination-failed",
+    `${name} broke off after ${bytes} bytes, and the store does not give the rest of the same object; try again`,
+    { details: { name, received: bytes } },
+  );
 }
 
 /** Lists by pages of keys, checking that they come in order. */

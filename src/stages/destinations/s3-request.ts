@@ -28,11 +28,17 @@ export interface S3Answer {
   header(name: string): string | undefined;
   /** Reads the body as text. @throws TryAgain when it breaks off or is longer than `mostBytes`. */
   text(mostBytes: number): Promise<string>;
-  /** Reads the body in pieces, each within the deadline, to the length the server announced. */
+  /**
+   * Reads the body in pieces to the length the server announced. While it is waited for, every 64 KiB or the rest must
+   * come within the deadline. @throws TryAgain when it breaks off.
+   */
   pieces(): AsyncGenerator<Uint8Array>;
   /** Lets go of an answer without a body, so that its connection can serve again. */
   drop(): void;
 }
+
+/** A server that gives less than this within a deadline gives nothing. */
+const leastBytes = 64 * 1024;
 
 /** An error document of S3 is some hundred bytes. */
 const mostRefusalBytes = 64 * 1024;
@@ -42,7 +48,7 @@ export interface S3Connection {
   close(): void;
 }
 
-/** Connects lazily; every request may take `timeoutMillis` in all, or that long for each piece of a streamed body. */
+/** Connects lazily; every request may take `timeoutMillis` in all, or that long for each part of a streamed body. */
 export function connect(target: S3Target, timeoutMillis: number): S3Connection {
   const secure = target.origin.protocol === "https:";
   const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
@@ -155,21 +161,28 @@ async function* piecesOf(
   const expected = announcedBytes(incoming);
   const pieces = (incoming as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   let received = 0;
+  let [leftMillis, dueBytes] = [timeoutMillis, leastBytes];
   try {
     for (;;) {
-      const timer = setTimeout(() => incoming.destroy(timedOut(timeoutMillis)), timeoutMillis);
+      const asked = performance.now();
+      const timer = setTimeout(() => incoming.destroy(timedOut(timeoutMillis)), leftMillis);
       const next = await pieces.next().finally(() => clearTimeout(timer));
       if (next.done) break;
       received += next.value.length;
+      // Only the server's time counts: a reader may be slow on purpose.
+      leftMillis -= performance.now() - asked;
+      if (received >= dueBytes) [leftMillis, dueBytes] = [timeoutMillis, received + leastBytes];
       yield next.value;
     }
     if (received !== expected) throw new Error("the body is short");
   } catch (error) {
     signal.throwIfAborted();
-    throw new PipelineError(
-      "destination-failed",
-      `an object broke off after ${received} of ${expected} bytes`,
-      { cause: error, details: { received, expected } },
+    throw new TryAgain(
+      new PipelineError(
+        "destination-failed",
+        `an object broke off after ${received} of ${expected} bytes`,
+        { cause: error, details: { received, expected } },
+      ),
     );
   } finally {
     incoming.destroy();

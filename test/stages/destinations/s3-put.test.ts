@@ -184,16 +184,60 @@ describe("s3 put", () => {
     assert.deepEqual(await putThrough(wrongTag), ["PUT", "HEAD"]);
   });
 
-  it("accepts the ETags of encrypted objects", async () => {
-    const encrypted: Fault = {
+  it("accepts the ETags of encrypted objects with their checksum, and reads back those without", async () => {
+    const encrypted = (repeated: object): Fault => ({
       on: "PUT",
       play: (call) => {
         keep(store, call, call.body);
         const headers = { etag: `"${"0".repeat(32)}"`, "x-amz-server-side-encryption": "aws:kms" };
-        call.response.writeHead(200, headers).end();
+        call.response.writeHead(200, { ...headers, ...repeated }).end();
+      },
+    });
+    const checksum = Buffer.from(page.sha256).toString("base64");
+    assert.deepEqual(await putThrough(encrypted({ "x-amz-checksum-sha256": checksum })), ["PUT"]);
+    store.objects.clear();
+    assert.deepEqual(await putThrough(encrypted({})), ["PUT", "HEAD"]);
+  });
+
+  it("reads back what a store repeats another checksum of", async () => {
+    const other: Fault = {
+      on: "PUT",
+      play: (call) => {
+        keep(store, call, call.body);
+        const etag = `"${createHash("md5").update(call.body).digest("hex")}"`;
+        call.response.writeHead(200, { etag, "x-amz-checksum-sha256": "AAAA" }).end();
       },
     };
-    assert.deepEqual(await putThrough(encrypted), ["PUT"]);
+    assert.deepEqual(await putThrough(other), ["PUT", "HEAD"]);
+  });
+
+  it("believes no digest beside an object whose ETag proves nothing: it reads the bytes", async () => {
+    const claims = { "x-amz-meta-sha256": Buffer.from(page.sha256).toString("hex") };
+    store.objects.set(key, { bytes: Buffer.from("THE PAGE"), meta: claims });
+    const ownTag: Fault = {
+      on: "HEAD",
+      play: ({ response }) =>
+        void response.writeHead(200, { ...claims, etag: '"own"', "content-length": 8 }).end(),
+    };
+    await fails("foreign-object", ownTag);
+  });
+
+  it("looks at what its own question about conditions left behind", async () => {
+    store.conditions = "ignore";
+    const destination = await open();
+    store.faults.push(
+      { on: "PUT", play: (call) => call.serve() },
+      {
+        on: "PUT",
+        play: (call) => {
+          keep(store, call, call.body.subarray(0, 3));
+          const etag = createHash("md5").update(call.body.subarray(0, 3)).digest("hex");
+          call.response.writeHead(200, { etag: `"${etag}"` }).end();
+        },
+      },
+    );
+    const putting = closing(destination, destination.put(page, never));
+    await expectError("destination-failed", putting);
   });
 
   it("needs no right to read where the store guards names itself", async () => {
