@@ -3,14 +3,15 @@
  * Every step may be repeated after a crash: the manifest is made once, durably, and the same bytes are stored again.
  */
 import { createHash, hash } from "node:crypto";
-import { access, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { PipelineError, assert, systemCode } from "../errors.ts";
+import { PipelineError, assert } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
-import { syncFolder, writeDurably } from "../stages/durable-file.ts";
+import { syncFolder, writeDurably, type Parts } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
 import type { Checkpoint } from "../stages/pages/checkpoint.ts";
+import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
+import { realWorld, type World } from "../stages/world.ts";
 import { signManifest, verifyManifestSignature } from "./manifest-signature.ts";
 import {
   manifestName,
@@ -22,6 +23,7 @@ import {
   type PageEntry,
 } from "./manifest.ts";
 import type { Plan } from "./plan.ts";
+import { hasFile, type Place } from "./run-files.ts";
 import type { LastCommit, RunFolder } from "./run-folder.ts";
 import type { SigningKey } from "./signing-key.ts";
 import { toolVersion } from "./version.ts";
@@ -33,6 +35,8 @@ export interface CommitInit {
   readonly destination: Destination;
   readonly key: SigningKey;
   readonly signal: AbortSignal;
+  /** Disk and clock; the real ones where none are given. */
+  readonly world?: World;
 }
 
 /**
@@ -42,12 +46,14 @@ export interface CommitInit {
 export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const { folder, destination, signal } = init;
   const totals = await countPages(init);
-  if (!(await exists(join(folder.path, manifestName)))) await writeOnce(init, totals);
-  const { signer } = await checkOwnManifest(folder.path);
+  const { disk } = init.world ?? realWorld;
+  const place = { disk, path: folder.path };
+  if (!(await hasFile(place, manifestName))) await onDisk(() => writeOnce(init, place, totals));
+  const { signer } = await checkOwnManifest(place);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
   await provePagesStored(init, prefix);
   const put = async (name: string) => {
-    const bytes = await readFile(join(folder.path, name));
+    const bytes = await readOwn(place, name);
     const sha256 = hash("sha256", bytes, "buffer");
     await destination.put({ name: prefix + name, bytes, sha256 }, signal);
     return sha256;
@@ -69,10 +75,13 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   return last;
 }
 
+const readOwn = ({ disk, path }: Place, name: string): Promise<Buffer> =>
+  onDisk(() => disk.readFile(join(path, name)));
+
 /** The manifest may be of an earlier attempt, under an earlier key: its own signature says whose it is, and that it is whole. */
-async function checkOwnManifest(path: string): Promise<{ readonly signer: string }> {
+async function checkOwnManifest(place: Place): Promise<{ readonly signer: string }> {
   const [bytes, signature] = await Promise.all(
-    [manifestName, signatureName].map((name) => readFile(join(path, name))),
+    [manifestName, signatureName].map((name) => readOwn(place, name)),
   );
   return verifyManifestSignature(bytes!, signature!);
 }
@@ -132,11 +141,12 @@ async function countPages({ plan, spool }: CommitInit): Promise<Totals> {
 }
 
 /** A manifest holds the time it was made, so it is made once: a later attempt stores the first one's bytes. */
-async function writeOnce(init: CommitInit, totals: Totals): Promise<void> {
+async function writeOnce(init: CommitInit, place: Place, totals: Totals): Promise<void> {
   const { folder, spool, key } = init;
-  const { path, record } = folder;
-  const write = (name: string, parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) =>
-    writeDurably(join(path, "incoming", name), join(path, name), parts);
+  const { disk, path } = place;
+  const { record } = folder;
+  const write = (name: string, parts: Parts) =>
+    writeDurably(join(path, "incoming", name), join(path, name), parts, disk);
   const tail = () => ({
     rejected: {},
     resumedFrom: folder.resumed ? record.runId : null,
@@ -148,13 +158,13 @@ async function writeOnce(init: CommitInit, totals: Totals): Promise<void> {
     draft,
     writeManifest(headOf(init, totals.extension), entries(spool.checkpoints()), tail),
   );
-  const manifest = await readFile(join(path, draft));
+  const manifest = await disk.readFile(join(path, draft));
   await write(signatureName, [signManifest(manifest, key.privateKey)]);
-  await rename(join(path, draft), join(path, manifestName));
-  await syncFolder(path);
+  await disk.rename(join(path, draft), join(path, manifestName));
+  await syncFolder(path, disk);
 }
 
-function headOf({ plan, folder, spool, key }: CommitInit, extension: string): ManifestHead {
+function headOf({ plan, folder, spool, key, world }: CommitInit, extension: string): ManifestHead {
   const { record, last } = folder;
   const { columns, end } = factsOf(spool);
   return {
@@ -164,7 +174,7 @@ function headOf({ plan, folder, spool, key }: CommitInit, extension: string): Ma
     previous: last?.manifestDigest ?? null,
     tool: { name: "spillway", version: toolVersion },
     started: record.started,
-    finished: new Date().toISOString(),
+    finished: (world ?? realWorld).clock.date().toISOString(),
     configDigest: record.configDigest,
     queryDigest: end.queryDigest,
     consistency: end.consistency,
@@ -199,14 +209,4 @@ async function proveStored(
     "integrity-failed",
     "commit: the destination gives back another manifest than was stored; do not trust it",
   );
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
-    throw error;
-  }
 }

@@ -4,13 +4,14 @@
  * `run.json` exists from before the first page until after the commit, so it alone tells whether a run is to be
  * taken up. `last-….json` is durable before `run.json` goes.
  */
-import { createHash, createHmac, randomBytes } from "node:crypto";
-import { lstat, readFile, readdir, rm, unlink } from "node:fs/promises";
+import { createHash, createHmac } from "node:crypto";
 import { join, resolve } from "node:path";
-import { PipelineError, systemCode } from "../errors.ts";
+import { PipelineError } from "../errors.ts";
 import { nextRunId } from "./run-id.ts";
-import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
 import { takeLock } from "../stages/pages/spool-lock.ts";
+import { statOf } from "../stages/destinations/file-work.ts";
+import { realWorld, type World } from "../stages/world.ts";
+import { hasFile, makePrivate, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
 
 /** The run under way; holds no secret but the key of its own checkpoints. */
 export interface RunRecord {
@@ -70,6 +71,10 @@ export interface RunFolderInit {
   readonly destination: string;
   /** Discards an unfinished run and begins a new one. */
   readonly restart: boolean;
+  /** Disk, clock and chance; the real ones where none are given. */
+  readonly world?: World;
+  /** The kernel's lock, unless a proof has its own. */
+  readonly takeLock?: typeof takeLock;
 }
 
 /** What belongs to one run and goes with it, besides `run.json`. */
@@ -88,21 +93,23 @@ const ofRun = [
  * @throws PipelineError `already-running`; `config-changed` when the unfinished run was of other stages
  */
 export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
+  const { world = realWorld } = init;
   const path = resolve(init.dir, init.pipeline);
-  await makePrivate(path);
-  const lock = takeLock(join(path, "lock.db"), init.pipeline);
+  const place = { disk: world.disk, path };
+  await makePrivate(place);
+  const lock = (init.takeLock ?? takeLock)(join(path, "lock.db"), init.pipeline);
   try {
     const lastPath = lastName(init.destination);
-    const last = await readJson<LastCommit>(join(path, lastPath));
-    let found = await readRecord(path, init.restart);
-    if (found && (init.restart || (!isSame(found, init) && !(await hasPages(path))))) {
-      await discard(path, found);
+    const last = await readJson<LastCommit>(place, lastPath);
+    let found = await readRecord(place, init.restart);
+    if (found && (init.restart || (!isSame(found, init) && !(await hasPages(place))))) {
+      await discard(place, found);
       found = undefined;
     }
     if (found) refuseChanges(found, init);
-    else await clear(path);
-    const record = found ? { ...found, attempts: found.attempts + 1 } : begin(init, last);
-    const save = (next: RunRecord) => writeJson(path, "run.json", next);
+    else await clear(place);
+    const record = found ? { ...found, attempts: found.attempts + 1 } : begin(init, world, last);
+    const save = (next: RunRecord) => writeJson(place, "run.json", next);
     await save(record);
     return {
       path,
@@ -112,9 +119,9 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
       committed: last?.runId === record.runId,
       save,
       async commit(next) {
-        await writeJson(path, lastPath, next);
-        await clear(path);
-        await remove(path, ["run.json"]);
+        await writeJson(place, lastPath, next);
+        await clear(place);
+        await removeAll(place, ["run.json"]);
       },
       release: () => lock.release(),
     };
@@ -124,12 +131,12 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
   }
 }
 
-function begin(init: RunFolderInit, last: LastCommit | undefined): RunRecord {
-  const key = randomBytes(32).toString("hex");
-  const started = new Date().toISOString();
+function begin(init: RunFolderInit, world: World, last: LastCommit | undefined): RunRecord {
+  const key = world.randomBytes(32).toString("hex");
+  const started = world.clock.date().toISOString();
   return {
     version: 2,
-    runId: nextRunId(started, last?.runId ?? ""),
+    runId: nextRunId(started, last?.runId ?? "", world),
     pipeline: init.pipeline,
     configDigest: init.configDigest,
     meaning: sealMeaning(key, init),
@@ -149,9 +156,9 @@ const lastName = (destination: string): string =>
   `last-${createHash("sha256").update(destination).digest("hex").slice(0, 16)}.json`;
 
 /** A record that cannot be read stops a run, but not one that discards it. */
-export async function readRecord(path: string, restart: boolean): Promise<RunRecord | undefined> {
+export async function readRecord(place: Place, restart: boolean): Promise<RunRecord | undefined> {
   try {
-    return await readJson<RunRecord>(join(path, "run.json"));
+    return await readJson<RunRecord>(place, "run.json");
   } catch (error) {
     if (!restart) throw error;
     return undefined;
@@ -162,10 +169,11 @@ export const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
   found.version === 2 && found.meaning === sealMeaning(found.key, init);
 
 /** Whether an attempt got so far that discarding it would lose something. */
-export async function hasPages(path: string): Promise<boolean> {
-  const pages = await readdir(join(path, "pages")).catch(() => []);
-  const journal = await lstat(join(path, "acks.ndjson")).catch(() => undefined);
-  return pages.length > 0 || (journal?.size ?? 0) > 0;
+export async function hasPages({ disk, path }: Place): Promise<boolean> {
+  const pages = await disk.opendir(join(path, "pages")).catch(() => []);
+  for await (const _ of pages) return true;
+  const journal = await statOf(join(path, "acks.ndjson"), disk).catch(() => undefined);
+  return (journal?.size ?? 0) > 0;
 }
 
 function refuseChanges(found: RunRecord, init: RunFolderInit): void {
@@ -182,65 +190,19 @@ function refuseChanges(found: RunRecord, init: RunFolderInit): void {
   );
 }
 
-async function makePrivate(path: string): Promise<void> {
-  try {
-    await makeFolder(path);
-    const found = await lstat(path);
-    if (found.isDirectory() && (found.mode & 0o077) === 0) return;
-  } catch (error) {
-    throw new PipelineError(
-      "spool-failed",
-      `spool: cannot make ${path} (${systemCode(error) ?? "unknown error"})`,
-      { cause: error },
-    );
-  }
-  throw new PipelineError(
-    "config-invalid",
-    `spool: ${path} must be a folder that only its owner can open; try \`chmod 700\` or another \`spool.dir\``,
-  );
-}
-
 /**
  * Gives up an unfinished run: `run.json` first, so that a crash in between leaves no run with half its folder.
  * @throws PipelineError `config-invalid` when its manifest may be at the destination already
  */
-async function discard(path: string, found: RunRecord): Promise<void> {
-  if ((await readdir(path)).includes("manifest.json")) {
+async function discard(place: Place, found: RunRecord): Promise<void> {
+  if (await hasFile(place, "manifest.json")) {
     throw new PipelineError(
       "config-invalid",
       `run ${found.runId} is complete but for its last step; run without --restart to finish it`,
     );
   }
-  await remove(path, ["run.json"]);
-  await clear(path);
+  await removeAll(place, ["run.json"]);
+  await clear(place);
 }
 
-const clear = (path: string): Promise<void> => remove(path, ofRun);
-
-async function remove(path: string, names: readonly string[]): Promise<void> {
-  for (const name of names) await rm(join(path, name), { recursive: true, force: true });
-  await syncFolder(path);
-}
-
-async function readJson<T>(path: string): Promise<T | undefined> {
-  try {
-    return JSON.parse(await readFile(path, "utf8")) as T;
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return undefined;
-    throw new PipelineError(
-      "integrity-failed",
-      `spool: ${path} cannot be read; it may be damaged`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-async function writeJson(folder: string, name: string, value: unknown): Promise<void> {
-  const incoming = join(folder, `${name}.incoming`);
-  await unlink(incoming).catch(() => {});
-  await writeDurably(incoming, join(folder, name), [
-    Buffer.from(`${JSON.stringify(value, null, 1)}\n`),
-  ]);
-}
+const clear = (place: Place): Promise<void> => removeAll(place, ofRun);

@@ -1,8 +1,10 @@
 /** Names of runs. */
-import { randomBytes } from "node:crypto";
+import type { World } from "../stages/world.ts";
+
+type Chance = Pick<World, "randomBytes">;
 
 /** Sorts by time to the millisecond, and after the run before it even when the clock went back. */
-export function nextRunId(started: string, before: string): string {
+export function nextRunId(started: string, before: string, { randomBytes }: Chance): string {
   const id = (moment: string) =>
     `${moment.replace(/[-:.]/g, "")}-${randomBytes(4).toString("hex")}`;
   const made = id(started);

@@ -4,16 +4,19 @@
  * written here is removed after any error.
  */
 import { constants } from "node:fs";
-import { mkdir, open, rename, unlink, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemCode } from "../errors.ts";
 import { shareNext } from "./share-next.ts";
+import { realDisk, type Disk, type DiskFile } from "./world.ts";
 
 const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
+/** What becomes the content of a file, piece by piece. */
+export type Parts = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
 /** Writes all of `bytes`, however little each call takes: at `position`, or where the file stands. */
 export async function writeAll(
-  file: Pick<FileHandle, "write">,
+  file: Pick<DiskFile, "write">,
   bytes: Uint8Array,
   position?: number,
 ): Promise<void> {
@@ -28,9 +31,10 @@ export async function writeAll(
 /** Writes the parts to a new file and syncs them; after any error the file is gone. */
 export async function writeSynced(
   path: string,
-  parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  parts: Parts,
+  disk: Disk = realDisk,
 ): Promise<void> {
-  const file = await open(path, create, 0o600);
+  const file = await disk.open(path, create, 0o600);
   try {
     try {
       for await (const part of parts) await writeAll(file, part);
@@ -39,7 +43,7 @@ export async function writeSynced(
       await file.close();
     }
   } catch (error) {
-    await unlink(path).catch(() => {});
+    await disk.unlink(path).catch(() => {});
     throw error;
   }
 }
@@ -51,21 +55,22 @@ export async function writeSynced(
 export async function writeDurably(
   incoming: string,
   path: string,
-  parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  parts: Parts,
+  disk: Disk = realDisk,
 ): Promise<void> {
-  await writeSynced(incoming, parts);
+  await writeSynced(incoming, parts, disk);
   try {
-    await rename(incoming, path);
+    await disk.rename(incoming, path);
   } catch (error) {
-    await unlink(incoming).catch(() => {});
+    await disk.unlink(incoming).catch(() => {});
     throw error;
   }
-  await syncFolder(dirname(path));
+  await syncFolder(dirname(path), disk);
 }
 
 /** Makes names that were added to or removed from a folder survive a power cut. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+export async function syncFolder(path: string, disk: Disk = realDisk): Promise<void> {
+  const folder = await disk.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await folder.sync();
   } finally {
@@ -74,19 +79,20 @@ export async function syncFolder(path: string): Promise<void> {
 }
 
 /** Syncs of one folder for many who add names to it: each is answered by a sync that began after it asked. */
-export const shareFolderSync = (path: string) => shareNext(() => syncFolder(path));
+export const shareFolderSync = (path: string, disk: Disk = realDisk) =>
+  shareNext(() => syncFolder(path, disk));
 
 /** Makes a folder (0700) and its missing parents, each durable in its own parent. */
-export async function makeFolder(path: string): Promise<void> {
+export async function makeFolder(path: string, disk: Disk = realDisk): Promise<void> {
   try {
-    await mkdir(path, { mode: 0o700 });
+    await disk.mkdir(path, { mode: 0o700 });
   } catch (error) {
     if (systemCode(error) === "EEXIST") return;
     if (systemCode(error) !== "ENOENT") throw error;
-    await makeFolder(dirname(path));
-    await mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
+    await makeFolder(dirname(path), disk);
+    await disk.mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
   }
-  await syncFolder(dirname(path));
+  await syncFolder(dirname(path), disk);
 }
 
 function ignoreExisting(error: unknown): void {

@@ -8,6 +8,7 @@ import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
 import { nearestFolder, probeFolder } from "../../stages/folder-probe.ts";
 import { takeLock } from "../../stages/pages/spool-lock.ts";
 import { destinationOptions } from "../../stages/pages/upload.ts";
+import { realDisk } from "../../stages/world.ts";
 import { hasPages, isSame, readRecord } from "../run-folder.ts";
 import type { Plan } from "../plan.ts";
 import type { Examined } from "./examine.ts";
@@ -101,12 +102,12 @@ async function describeRun(path: string, plan: Plan): Promise<Finding> {
 }
 
 async function describeUnfinished(path: string, plan: Plan): Promise<Finding> {
-  const found = await readRecord(path, false);
+  const found = await readRecord({ disk: realDisk, path }, false);
   if (!found) return good("run", "none is under way");
   const { runId } = found;
   if (isSame(found, await initOf(plan)))
     return good("run", `${runId} is unfinished; \`run\` goes on with it`);
-  if (!(await hasPages(path)))
+  if (!(await hasPages({ disk: realDisk, path })))
     return good("run", `${runId} had begun and holds nothing; \`run\` begins anew`);
   throw new PipelineError(
     "config-changed",

@@ -5,6 +5,7 @@
  */
 
 import type { Finding } from "../finding.ts";
+import type { World } from "../world.ts";
 
 /** An object to store: whole bytes, so that length and digest are known before the first byte leaves. */
 export interface StoredObject {
@@ -50,6 +51,8 @@ export interface DestinationOptions {
   readonly s3?: S3Options;
   /** How long one request may take, in milliseconds. */
   readonly timeoutMillis: number;
+  /** The disk of destinations that are folders; the real one where none is given. */
+  readonly world?: World;
 }
 
 export interface S3Options {

@@ -3,8 +3,8 @@
  * links that never overwrite, reads that notice a short file, and system errors in the words of our codes.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, link, lstat } from "node:fs/promises";
 import { PipelineError, systemCode } from "../../errors.ts";
+import { realDisk, type Disk, type DiskFile, type Found } from "../world.ts";
 
 const pieceBytes = 2 ** 20;
 
@@ -14,9 +14,9 @@ const withoutLinks = new Set(["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLIN
  * Gives a finished file its name; false when the name is taken. A hard link is the one portable call that cannot
  * overwrite, so a file system without them is refused rather than trusted.
  */
-export async function linkOnce(from: string, to: string): Promise<boolean> {
+export async function linkOnce(from: string, to: string, disk: Disk = realDisk): Promise<boolean> {
   try {
-    await link(from, to);
+    await disk.link(from, to);
     return true;
   } catch (error) {
     const code = systemCode(error) ?? "";
@@ -32,9 +32,9 @@ export async function linkOnce(from: string, to: string): Promise<boolean> {
 }
 
 /** What lies at a path, itself and not what it points to; undefined when nothing does. */
-export async function statOf(path: string) {
+export async function statOf(path: string, disk: Disk = realDisk): Promise<Found | undefined> {
   try {
-    return await lstat(path);
+    return await disk.lstat(path);
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
     throw error;
@@ -46,7 +46,7 @@ export async function statOf(path: string) {
  * @throws PipelineError `destination-failed` when the file ends early.
  */
 export async function* readPieces(
-  file: FileHandle,
+  file: Pick<DiskFile, "read">,
   start: number,
   length: number,
   signal: AbortSignal,
@@ -69,7 +69,7 @@ export async function* readPieces(
 
 /** SHA-256 of `length` bytes of a file from `start`. */
 export async function digestOf(
-  file: FileHandle,
+  file: Pick<DiskFile, "read">,
   start: number,
   length: number,
   signal: AbortSignal,

@@ -10,14 +10,13 @@
  * A file is written under `.incoming-…` and gets its name by a hard link, which cannot overwrite. What a crash leaves
  * of `.incoming-…` is removed when its folder is next written to (one run owns a folder) and never listed.
  */
-import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { lstat, open, opendir, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
 import { makeFolder, shareFolderSync, syncFolder, writeSynced } from "../durable-file.ts";
+import { realWorld, type Disk, type World } from "../world.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
 
@@ -28,58 +27,57 @@ type SyncNames = () => Promise<void>;
 
 /** Folders this process may write to; they are made one after another, so that none relies on an unsynced parent. */
 interface Folders {
+  readonly world: World;
+  readonly root: string;
   readonly ready: Map<string, Promise<SyncNames>>;
   last: Promise<unknown>;
 }
 
 /** Opens a folder as a destination; it is made by the first `put`, so reading changes nothing. */
-export const openFile: OpenDestination = async (url) => {
+export const openFile: OpenDestination = async (url, { world = realWorld }) => {
   const root = fileURLToPath(url);
-  const folders: Folders = { ready: new Map(), last: Promise.resolve() };
+  const { disk } = world;
+  const folders: Folders = { world, root, ready: new Map(), last: Promise.resolve() };
   return {
     url: url.href,
-    put: (object, signal) =>
-      guard("storing an object", signal, () => put(root, folders, object, signal)),
-    get: (name, signal) => get(root, name, signal),
-    list: (folder, signal) => list(root, folderSegmentsOf(folder), signal),
+    put: (object, signal) => guard("storing an object", signal, () => put(folders, object, signal)),
+    get: (name, signal) => get(disk, root, name, signal),
+    list: (folder, signal) => list(disk, root, folderSegmentsOf(folder), signal),
     finish: async () => {},
     close: async () => {},
   } satisfies Destination;
 };
 
 /** The folders are looked at before each name is given: a page is never called stored where somebody led it elsewhere. */
-async function put(
-  root: string,
-  folders: Folders,
-  object: StoredObject,
-  signal: AbortSignal,
-): Promise<void> {
+async function put(folders: Folders, object: StoredObject, signal: AbortSignal): Promise<void> {
+  const { world, root } = folders;
+  const { disk } = world;
   const segments = segmentsOf(object.name);
   const folder = join(root, ...segments.slice(0, -1));
-  const syncNames = await ready(folders, root, segments.slice(0, -1));
-  const incoming = join(folder, `${incomingPrefix}${randomUUID()}`);
+  const syncNames = await ready(folders, segments.slice(0, -1));
+  const incoming = join(folder, `${incomingPrefix}${world.randomBytes(16).toString("hex")}`);
   const path = join(root, ...segments);
-  await writeSynced(incoming, [object.bytes]);
+  await writeSynced(incoming, [object.bytes], disk);
   try {
     signal.throwIfAborted();
-    await refuseDetours(root, segments.slice(0, -1));
-    if (!(await linkOnce(incoming, path))) {
-      await refuseDetours(root, segments);
-      await expectEqual(path, object, signal);
+    await refuseDetours(disk, root, segments.slice(0, -1));
+    if (!(await linkOnce(incoming, path, disk))) {
+      await refuseDetours(disk, root, segments);
+      await expectEqual(disk, path, object, signal);
     }
   } finally {
     // If it stays it is never listed, and removed with the next run's first put.
-    await unlink(incoming).catch(() => {});
+    await disk.unlink(incoming).catch(() => {});
   }
   await syncNames();
 }
 
 /** Nothing below the root may lead elsewhere: a symlink is refused, wherever it points. */
-async function refuseDetours(root: string, segments: readonly string[]): Promise<void> {
+async function refuseDetours(disk: Disk, root: string, segments: readonly string[]): Promise<void> {
   let path = root;
   for (const segment of segments) {
     path = join(path, segment);
-    const found = await statOf(path);
+    const found = await statOf(path, disk);
     if (found === undefined) return;
     if (!found.isSymbolicLink()) continue;
     throw new PipelineError(
@@ -89,14 +87,16 @@ async function refuseDetours(root: string, segments: readonly string[]): Promise
   }
 }
 
-function ready(folders: Folders, root: string, segments: readonly string[]): Promise<SyncNames> {
+function ready(folders: Folders, segments: readonly string[]): Promise<SyncNames> {
+  const { root } = folders;
+  const { disk } = folders.world;
   const key = segments.join("/");
   const known = folders.ready.get(key);
   if (known) return known;
   const making = folders.last.then(async () => {
-    await refuseDetours(root, segments);
-    await prepareFolder(root, segments);
-    return shareFolderSync(join(root, ...segments));
+    await refuseDetours(disk, root, segments);
+    await prepareFolder(disk, root, segments);
+    return shareFolderSync(join(root, ...segments), disk);
   });
   folders.ready.set(key, making);
   // A failure is not kept: the next put may find room or rights.
@@ -104,24 +104,29 @@ function ready(folders: Folders, root: string, segments: readonly string[]): Pro
   return making;
 }
 
-async function prepareFolder(root: string, segments: readonly string[]): Promise<void> {
+async function prepareFolder(disk: Disk, root: string, segments: readonly string[]): Promise<void> {
   let folder = root;
-  await makeFolder(root);
+  await makeFolder(root, disk);
   for (const segment of segments) {
     folder = join(folder, segment);
-    await makeFolder(folder);
+    await makeFolder(folder, disk);
     // Even one that was there: a process may have died between making it and syncing.
-    await syncFolder(dirname(folder));
+    await syncFolder(dirname(folder), disk);
   }
-  for await (const entry of await opendir(folder)) {
+  for await (const entry of await disk.opendir(folder)) {
     if (entry.isFile() && entry.name.startsWith(incomingPrefix)) {
-      await rm(join(folder, entry.name), { force: true });
+      await disk.rm(join(folder, entry.name), { force: true });
     }
   }
 }
 
-async function expectEqual(path: string, object: StoredObject, signal: AbortSignal): Promise<void> {
-  if (await isEqual(path, object, signal)) return;
+async function expectEqual(
+  disk: Disk,
+  path: string,
+  object: StoredObject,
+  signal: AbortSignal,
+): Promise<void> {
+  if (await isEqual(disk, path, object, signal)) return;
   throw new PipelineError(
     "foreign-object",
     `${object.name} is taken by other bytes at the destination; nothing was overwritten`,
@@ -129,10 +134,15 @@ async function expectEqual(path: string, object: StoredObject, signal: AbortSign
   );
 }
 
-async function isEqual(path: string, object: StoredObject, signal: AbortSignal): Promise<boolean> {
-  const found = await lstat(path);
+async function isEqual(
+  disk: Disk,
+  path: string,
+  object: StoredObject,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const found = await disk.lstat(path);
   if (!found.isFile() || found.size !== object.bytes.length) return false;
-  const file = await open(path, O_RDONLY | O_NOFOLLOW);
+  const file = await disk.open(path, O_RDONLY | O_NOFOLLOW);
   try {
     const digest = await digestOf(file, 0, found.size, signal);
     // It may stem from a process that died before it could sync.
@@ -143,13 +153,18 @@ async function isEqual(path: string, object: StoredObject, signal: AbortSignal):
   }
 }
 
-async function* get(root: string, name: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* get(
+  disk: Disk,
+  root: string,
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   const segments = segmentsOf(name);
   try {
     signal.throwIfAborted();
-    await refuseDetours(root, segments);
+    await refuseDetours(disk, root, segments);
     // A FIFO would make a plain open wait for ever.
-    const file = await open(join(root, ...segments), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const file = await disk.open(join(root, ...segments), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     try {
       const found = await file.stat();
       if (!found.isFile()) throw missing(name);
@@ -170,39 +185,41 @@ function missing(name: string): PipelineError {
 }
 
 async function* list(
+  disk: Disk,
   root: string,
   folder: readonly string[],
   signal: AbortSignal,
 ): AsyncGenerator<ListedObject> {
   try {
-    await refuseDetours(root, folder);
-    yield* walk(root, folder, signal);
+    await refuseDetours(disk, root, folder);
+    yield* walk(disk, root, folder, signal);
   } catch (error) {
     throw failureOf("listing", signal, error);
   }
 }
 
 async function* walk(
+  disk: Disk,
   root: string,
   folder: readonly string[],
   signal: AbortSignal,
 ): AsyncGenerator<ListedObject> {
-  for (const entry of await sortedEntries(join(root, ...folder), signal)) {
+  for (const entry of await sortedEntries(disk, join(root, ...folder), signal)) {
     signal.throwIfAborted();
     if (entry.endsWith("/")) {
-      yield* walk(root, [...folder, entry.slice(0, -1)], signal);
+      yield* walk(disk, root, [...folder, entry.slice(0, -1)], signal);
       continue;
     }
-    const found = await statOf(join(root, ...folder, entry));
+    const found = await statOf(join(root, ...folder, entry), disk);
     if (found?.isFile()) yield { name: [...folder, entry].join("/"), bytes: found.size };
   }
 }
 
 /** Files and folders of one folder, folders with a `/` so that whole names come out in order. */
-async function sortedEntries(path: string, signal: AbortSignal): Promise<string[]> {
+async function sortedEntries(disk: Disk, path: string, signal: AbortSignal): Promise<string[]> {
   const names: string[] = [];
   try {
-    for await (const entry of await opendir(path)) {
+    for await (const entry of await disk.opendir(path)) {
       signal.throwIfAborted();
       if (entry.isDirectory()) names.push(`${entry.name}/`);
       else if (entry.isFile() && !entry.name.startsWith(incomingPrefix)) names.push(entry.name);

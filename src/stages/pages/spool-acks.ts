@@ -5,10 +5,10 @@
  * They are written when nothing durable is left to be acknowledged, when many wait, and at the latest `waitMillis` after
  * the first. One write is under way at a time.
  */
-import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { assert } from "../../errors.ts";
 import { shareNext } from "../share-next.ts";
+import type { World } from "../world.ts";
 import { encodeLine, type HmacKey } from "./checkpoint.ts";
 import type { Journal } from "./spool-journal.ts";
 import type { StoredPage } from "./spool-pages.ts";
@@ -29,6 +29,7 @@ export interface Acks {
 
 interface AcksInit {
   readonly folder: string;
+  readonly world: Pick<World, "disk" | "clock">;
   readonly key: HmacKey;
   readonly journal: Pick<Journal, "append">;
   readonly room: Pick<Room, "give" | "whenDiskHasRoom">;
@@ -48,9 +49,10 @@ interface Group {
 }
 
 export function createAcks({ folder, key, journal, room, durable, ...init }: AcksInit): Acks {
+  const { disk, clock } = init.world;
   let { next } = init;
   let group: Group | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let callOff: (() => void) | undefined;
   let signal: AbortSignal | undefined;
   let broken: { readonly error: unknown } | undefined;
 
@@ -63,15 +65,15 @@ export function createAcks({ folder, key, journal, room, durable, ...init }: Ack
     }, signal!);
     for (const { page } of checkpoints) init.onAcknowledged(page);
     for (const { checkpoint, fileBytes } of pages) {
-      await onDisk(() => unlink(join(folder, "pages", checkpoint.name)));
+      await onDisk(() => disk.unlink(join(folder, "pages", checkpoint.name)));
       room.give(diskBytes(fileBytes));
     }
   };
 
   const flush = shareNext(async () => {
-    clearTimeout(timer);
+    callOff?.();
     const asked = group;
-    [group, timer] = [undefined, undefined];
+    [group, callOff] = [undefined, undefined];
     if (!asked) return;
     try {
       if (broken) throw broken.error;
@@ -95,7 +97,7 @@ export function createAcks({ folder, key, journal, room, durable, ...init }: Ack
       const { pages, written } = group;
       pages.push(stored);
       if (pages.length >= acksMost || next === durable()) void flush();
-      else timer ??= setTimeout(() => void flush(), waitMillis);
+      else callOff ??= clock.after(waitMillis, () => void flush());
       return written.promise;
     },
     flush,

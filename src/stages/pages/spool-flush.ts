@@ -6,11 +6,11 @@
  * page, and at the latest `waitMillis` after the first page came: a slow source keeps no page waiting. One is under way
  * at a time. Nobody has to wait for the lease here, so gathering cannot hold up those that fill pages.
  */
-import { rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { syncFolder, writeSynced } from "../durable-file.ts";
 import { shareNext } from "../share-next.ts";
 import { untilAborted } from "../until-aborted.ts";
+import type { Disk, World } from "../world.ts";
 import { createSpoolBuffer } from "./spool-buffer.ts";
 import type { Room } from "./spool-room.ts";
 
@@ -67,6 +67,7 @@ export interface Flusher {
 
 interface FlusherInit {
   readonly folder: string;
+  readonly world: Pick<World, "disk" | "clock">;
   readonly bufferBytes: number;
   readonly policy: FlushPolicy;
   readonly room: Pick<Room, "whenDiskHasRoom">;
@@ -78,13 +79,20 @@ interface Gathered extends Omit<PageFile, "parts"> {
   readonly bytes: Uint8Array;
 }
 
-export function createFlusher({ folder, room, policy, check, ...init }: FlusherInit): Flusher {
+export function createFlusher({
+  folder,
+  world,
+  room,
+  policy,
+  check,
+  ...init
+}: FlusherInit): Flusher {
   const buffer = createSpoolBuffer(init.bufferBytes);
   const dueBytes = policy.threshold * init.bufferBytes;
   const counts = { flushes: 0, flushedBytes: 0, flushMillis: 0 };
   let gathered: Gathered[] = [];
   let gatheredBytes = 0;
-  let timer: NodeJS.Timeout | undefined;
+  let callOff: (() => void) | undefined;
   let signal: AbortSignal | undefined;
   let broken: Failure | undefined;
   let flushing = false;
@@ -100,7 +108,7 @@ export function createFlusher({ folder, room, policy, check, ...init }: FlusherI
   const flushSome = async (files: readonly Gathered[]): Promise<readonly Gathered[]> => {
     check();
     const started = performance.now();
-    const durable = files.slice(0, await writeGroup(folder, files, check));
+    const durable = files.slice(0, await writeGroup({ disk: world.disk, folder, check }, files));
     counts.flushes += 1;
     counts.flushMillis += performance.now() - started;
     for (const { bytes } of durable) counts.flushedBytes += bytes.length;
@@ -109,9 +117,9 @@ export function createFlusher({ folder, room, policy, check, ...init }: FlusherI
   };
 
   const flush = shareNext(async () => {
-    clearTimeout(timer);
+    callOff?.();
     let left: readonly Gathered[] = gathered;
-    [gathered, gatheredBytes, timer, flushing] = [[], 0, undefined, true];
+    [gathered, gatheredBytes, callOff, flushing] = [[], 0, undefined, true];
     try {
       while (left.length > 0) {
         if (broken) throw broken.error;
@@ -151,7 +159,7 @@ export function createFlusher({ folder, room, policy, check, ...init }: FlusherI
       signal = given;
       const flushed = last || gatheredBytes >= dueBytes ? flush() : undefined;
       if (policy.writer === "inline") await flushed;
-      if (!flushed) timer ??= setTimeout(() => void flush(), waitMillis);
+      if (!flushed) callOff ??= world.clock.after(waitMillis, () => void flush());
     },
     flush,
   };
@@ -167,38 +175,43 @@ function copy(parts: readonly Uint8Array[], into: Uint8Array): void {
 
 const sum = (parts: readonly Uint8Array[]) => parts.reduce((all, { length }) => all + length, 0);
 
+interface Target {
+  readonly disk: Disk;
+  readonly folder: string;
+  readonly check: () => void;
+}
+
 /**
  * Makes as many files durable as the disk takes, from the first on.
  * @returns how many; not a single one is a failure
  */
 async function writeGroup(
-  folder: string,
+  { disk, folder, check }: Target,
   files: readonly Gathered[],
-  check: () => void,
 ): Promise<number> {
   const incoming = ({ name }: Gathered) => join(folder, "incoming", name);
   const pages = join(folder, "pages");
-  const failures = await inLanes(files, (file) => writeSynced(incoming(file), [file.bytes]));
+  const failures = await inLanes(files, (file) => writeSynced(incoming(file), [file.bytes], disk));
   let durable = 0;
   try {
     // One after another: whenever the process is killed, the pages that have their names have no gap.
     for (const [i, file] of files.entries()) {
       if (failures[i]) throw failures[i].error;
       check();
-      await rename(incoming(file), join(pages, file.name));
+      await disk.rename(incoming(file), join(pages, file.name));
       durable += 1;
     }
   } catch (error) {
     check();
-    for (const file of files.slice(durable)) await unlink(incoming(file)).catch(() => {});
+    for (const file of files.slice(durable)) await disk.unlink(incoming(file)).catch(() => {});
     if (durable === 0) throw error;
   }
   try {
-    await syncFolder(pages);
+    await syncFolder(pages, disk);
   } catch (error) {
     // Names that failed a sync are never believed; the last goes first, so that there is no gap.
     const named = files.slice(0, durable).toReversed();
-    for (const file of named) await unlink(join(pages, file.name)).catch(() => {});
+    for (const file of named) await disk.unlink(join(pages, file.name)).catch(() => {});
     throw error;
   }
   return durable;

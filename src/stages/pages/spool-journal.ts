@@ -1,7 +1,7 @@
 /** The journal of acknowledgements while the run goes on: lines are added at its end, and read again in page order. */
-import type { FileHandle } from "node:fs/promises";
 import { assert } from "../../errors.ts";
 import { writeAll } from "../durable-file.ts";
+import type { Disk, DiskFile } from "../world.ts";
 import type { Checkpoint, HmacKey } from "./checkpoint.ts";
 import { readJournal } from "./spool-recovery.ts";
 import { spoolFailed } from "./spool-room.ts";
@@ -17,7 +17,7 @@ export interface Journal {
   close(): Promise<void>;
 }
 
-export type JournalFile = Pick<FileHandle, "write" | "truncate" | "datasync" | "close">;
+export type JournalFile = Pick<DiskFile, "write" | "truncate" | "datasync" | "close">;
 
 /** @param bytes what the file, opened for appending, holds */
 export function createJournal(file: JournalFile, bytes: number): Journal {
@@ -54,6 +54,7 @@ export function createJournal(file: JournalFile, bytes: number): Journal {
 }
 
 export interface ReplaySources {
+  readonly disk: Disk;
   readonly journalPath: string;
   readonly key: HmacKey;
   readonly journal: Pick<Journal, "bytes">;
@@ -69,7 +70,7 @@ export interface ReplaySources {
  */
 export async function* replayDigests(
   count: number,
-  { journalPath, key, journal, acknowledged, readPage }: ReplaySources,
+  { disk, journalPath, key, journal, acknowledged, readPage }: ReplaySources,
 ): AsyncGenerator<string, void> {
   let readBytes = 0;
   let next = 0;
@@ -83,7 +84,10 @@ export async function* replayDigests(
       continue;
     }
     const range = { start: readBytes, end: journal.bytes };
-    for await (const { checkpoints, bytes } of readJournal(journalPath, key, range)) {
+    for await (const { checkpoints, bytes } of readJournal(
+      { disk, path: journalPath, key },
+      range,
+    )) {
       readBytes += bytes;
       for (const { page, replay } of checkpoints) {
         if (page < next) continue;

@@ -3,6 +3,7 @@ import { hash } from "node:crypto";
 import { join } from "node:path";
 import { assert } from "../../errors.ts";
 import type { DurablePage } from "../nouns.ts";
+import type { Disk, DiskFile } from "../world.ts";
 import { spoolDamaged, type Checkpoint, type HmacKey } from "./checkpoint.ts";
 import { openPlain, readPageFile } from "./spool-recovery.ts";
 import { onDisk } from "./spool-room.ts";
@@ -31,9 +32,10 @@ export interface SpoolPages {
  */
 const keptMost = 64;
 
-export function createSpoolPages(folder: string, key: HmacKey): SpoolPages {
+export function createSpoolPages(disk: Disk, folder: string, key: HmacKey): SpoolPages {
   const kept = new Map<number, StoredPage>();
-  const look = (name: string) => onDisk(() => readPageFile(join(folder, "pages", name), key));
+  const pathOf = (name: string) => join(folder, "pages", name);
+  const look = (name: string) => onDisk(() => readPageFile(disk, pathOf(name), key));
   return {
     keep(page) {
       if (kept.size < keptMost) kept.set(page.checkpoint.page, page);
@@ -49,14 +51,16 @@ export function createSpoolPages(folder: string, key: HmacKey): SpoolPages {
       kept.delete(number);
     },
     read: (page, memory = Buffer.allocUnsafeSlow(page.sealedBytes)) =>
-      onDisk(() => readSealed(join(folder, "pages", page.name), page, memory)),
+      onDisk(async () => {
+        const file = (await openPlain(disk, pathOf(page.name))) ?? torn(page.name);
+        return await readSealed(file, page, memory);
+      }),
   };
 }
 
-async function readSealed(path: string, page: DurablePage, memory: Uint8Array) {
+async function readSealed(file: DiskFile, page: DurablePage, memory: Uint8Array) {
   assert(memory.length >= page.sealedBytes, "a page is read into memory that is large enough");
   const bytes = memory.subarray(0, page.sealedBytes);
-  const file = (await openPlain(path)) ?? torn(page.name);
   try {
     for (let at = 0; at < bytes.length;) {
       const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);

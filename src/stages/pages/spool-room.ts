@@ -1,7 +1,8 @@
 /** Room in the spool and on its disk: both are waited for, both waits have a deadline. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { formatBytes } from "../atoms.ts";
 import { PipelineError, isAbort, systemCode } from "../../errors.ts";
+import { untilAborted } from "../until-aborted.ts";
+import { realClock, type Clock } from "../world.ts";
 
 /** A release wakes the waiter; this is only how often a disk that was full is tried again. */
 const retryMillis = 250;
@@ -12,6 +13,11 @@ const blockBytes = 4096;
 /** What a file takes of the disk: small pages would otherwise fill it long before the cap. */
 export const diskBytes = (fileBytes: number): number =>
   Math.ceil(fileBytes / blockBytes) * blockBytes;
+
+export interface RoomLimits {
+  readonly maxBytes: number;
+  readonly fullTimeoutMillis: number;
+}
 
 export interface Room {
   readonly usedBytes: number;
@@ -25,7 +31,12 @@ export interface Room {
   whenDiskHasRoom(work: () => Promise<void>, signal: AbortSignal): Promise<void>;
 }
 
-export function createRoom(maxBytes: number, fullTimeoutMillis: number, heldBytes: number): Room {
+/** @param limits the cap, and how long to wait for room; @param heldBytes what lies in the spool already */
+export function createRoom(
+  { maxBytes, fullTimeoutMillis }: RoomLimits,
+  heldBytes: number,
+  clock: Clock = realClock,
+): Room {
   let usedBytes = heldBytes;
   let peakBytes = heldBytes;
   let released = Promise.withResolvers<void>();
@@ -40,10 +51,10 @@ export function createRoom(maxBytes: number, fullTimeoutMillis: number, heldByte
       return peakBytes;
     },
     async take(bytes, signal) {
-      const deadline = performance.now() + fullTimeoutMillis;
+      const deadline = clock.now() + fullTimeoutMillis;
       while (!fits(bytes)) {
-        if (performance.now() > deadline) throw spoolFull(maxBytes);
-        await Promise.race([released.promise, pause(signal)]);
+        if (clock.now() > deadline) throw spoolFull(maxBytes);
+        await pause(clock, signal, released.promise);
       }
       usedBytes += bytes;
       peakBytes = Math.max(peakBytes, usedBytes);
@@ -54,22 +65,26 @@ export function createRoom(maxBytes: number, fullTimeoutMillis: number, heldByte
       released = Promise.withResolvers();
     },
     async whenDiskHasRoom(work, signal) {
-      const deadline = performance.now() + fullTimeoutMillis;
+      const deadline = clock.now() + fullTimeoutMillis;
       for (;;) {
         try {
           await work();
           return;
         } catch (error) {
-          if (!isFull(error) || performance.now() > deadline) throw toSpoolError(error);
-          await pause(signal);
+          if (!isFull(error) || clock.now() > deadline) throw toSpoolError(error);
+          await pause(clock, signal);
         }
       }
     },
   };
 }
 
-async function pause(signal: AbortSignal): Promise<void> {
-  await sleep(retryMillis, undefined, { signal }).catch(() => signal.throwIfAborted());
+/** Waits a while, or until `wake`. */
+async function pause(clock: Clock, signal: AbortSignal, wake?: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const callOff = clock.after(retryMillis, resolve);
+  void wake?.then(resolve);
+  await untilAborted(promise, signal).finally(callOff);
 }
 
 function spoolFull(maxBytes: number): PipelineError {

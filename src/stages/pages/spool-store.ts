@@ -6,10 +6,11 @@
  * page's own file until its journal line is durable.
  */
 import { createSecretKey, type KeyObject } from "node:crypto";
-import { open } from "node:fs/promises";
+import { constants } from "node:fs";
 import { join } from "node:path";
 import { syncFolder } from "../durable-file.ts";
 import type { DurablePage, FinalFacts, Page, Receipt, SealedPage } from "../nouns.ts";
+import { realWorld, type Disk, type World } from "../world.ts";
 import { pageName, replayDigest, toDurablePage, type Checkpoint } from "./checkpoint.ts";
 import { createAcks, type Acks } from "./spool-acks.ts";
 import { createFlusher, flushPolicy, type FlushPolicy } from "./spool-flush.ts";
@@ -69,41 +70,47 @@ export interface SpoolOptions {
   /** Pages gather here before they are flushed. */
   readonly bufferBytes: number;
   readonly policy?: FlushPolicy;
+  /** The disk and the clock; the real ones where none are given. */
+  readonly world?: World;
 }
 
 /** Opens the folder, repairs what a crash left, and knows what is durable and acknowledged. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { folder } = options;
+  const { folder, world = realWorld } = options;
   const key = createSecretKey(options.key);
-  const recovered = await onDisk(() => recoverPages(folder, key));
-  const journal = await onDisk(() => openJournal(folder));
-  const opening = { ...options, key };
+  const recovered = await onDisk(() => recoverPages(folder, key, world.disk));
+  const journal = await onDisk(() => openJournal(folder, world.disk));
+  const opening = { ...options, key, world };
   return createSpool(opening, recovered, assemble(opening, recovered, journal));
 }
 
 const journalOf = (folder: string) => join(folder, "acks.ndjson");
 
-async function openJournal(folder: string): Promise<Journal> {
-  const file = await open(journalOf(folder), "a", 0o600);
+const appending = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND;
+
+async function openJournal(folder: string, disk: Disk): Promise<Journal> {
+  const file = await disk.open(journalOf(folder), appending, 0o600);
   // The journal is believed where a page is gone, so its name must be as durable as its lines.
-  await syncFolder(folder);
+  await syncFolder(folder, disk);
   return createJournal(file, (await file.stat()).size);
 }
 
-type Opening = Omit<SpoolOptions, "key"> & { readonly key: KeyObject };
+type Opening = Omit<SpoolOptions, "key"> & { readonly key: KeyObject; readonly world: World };
 
 /** The parts of a spool, which know of each other only what they are told here. */
 function assemble(options: Opening, recovered: Recovered, journal: Journal): Inside {
-  const { folder, key, maxBytes, policy = flushPolicy } = options;
-  const room = createRoom(maxBytes, options.fullTimeoutMillis, recovered.usedBytes);
-  const underWay = createUnderWay();
+  const { folder, key, world, policy = flushPolicy } = options;
+  const { disk, clock } = world;
+  const room = createRoom(options, recovered.usedBytes, clock);
+  const underWay = createUnderWay(clock);
   const { check } = underWay;
-  const pages = createSpoolPages(folder, key);
+  const pages = createSpoolPages(disk, folder, key);
   const extension = recovered.extension ?? "";
   const state: State = { ...recovered, taken: recovered.durable, extension };
   const flusher = createFlusher({ ...options, policy, room, check });
   const acks = createAcks({
     folder,
+    world,
     key,
     journal,
     room,
@@ -116,6 +123,7 @@ function assemble(options: Opening, recovered: Recovered, journal: Journal): Ins
     },
   });
   const digests = replayDigests(recovered.durable, {
+    disk,
     journalPath: journalOf(folder),
     key,
     journal,
@@ -175,8 +183,8 @@ function createSpool(options: Opening, recovered: Recovered, inside: Inside): Sp
         return page;
       }),
     async *checkpoints() {
-      for await (const { checkpoints } of readJournal(journalOf(options.folder), key))
-        yield* checkpoints;
+      const journal = { disk: options.world.disk, path: journalOf(options.folder), key };
+      for await (const { checkpoints } of readJournal(journal)) yield* checkpoints;
     },
     close: () => (closing ??= close(inside)),
   };

@@ -1,6 +1,6 @@
 /** Work on the folder that must not outlive it: once the spool is closed another run may hold the lock. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../errors.ts";
+import { realClock, type Clock } from "../world.ts";
 
 /** Longest wait of `end` for what has begun. */
 const endMillis = 5000;
@@ -13,7 +13,7 @@ export interface UnderWay {
   end(last: () => Promise<unknown>): Promise<void>;
 }
 
-export function createUnderWay(): UnderWay {
+export function createUnderWay(clock: Clock = realClock): UnderWay {
   const works = new Set<Promise<unknown>>();
   let ending = false;
   let over = false;
@@ -37,7 +37,10 @@ export function createUnderWay(): UnderWay {
     async end(last) {
       ending = true;
       const all = Promise.allSettled([...works, last()]);
-      await Promise.race([all, sleep(endMillis, undefined, { ref: false })]);
+      const late = Promise.withResolvers<void>();
+      const callOff = clock.after(endMillis, late.resolve);
+      await Promise.race([all, late.promise]);
+      callOff();
       over = true;
     },
   };

@@ -7,7 +7,7 @@ const full = () => Promise.reject(Object.assign(new Error("no space"), { code: "
 
 describe("spool-room", () => {
   it("counts what an earlier attempt left", async () => {
-    const room = createRoom(100, 10, 60);
+    const room = createRoom({ maxBytes: 100, fullTimeoutMillis: 10 }, 60);
     assert.deepEqual([room.usedBytes, room.peakBytes], [60, 60]);
     await room.take(40, never);
     await assert.rejects(room.take(1, never), { code: "spool-full" });
@@ -18,7 +18,7 @@ describe("spool-room", () => {
       fc.asyncProperty(
         fc.array(fc.integer({ min: 1, max: 150 }), { maxLength: 20 }),
         async (sizes) => {
-          const room = createRoom(100, 5000, 0);
+          const room = createRoom({ maxBytes: 100, fullTimeoutMillis: 5000 }, 0);
           for (const bytes of sizes) {
             const taken = room.take(bytes, never);
             if (room.usedBytes > 0 && room.usedBytes + bytes > 100) room.give(room.usedBytes);
@@ -32,7 +32,7 @@ describe("spool-room", () => {
 
   it("tries again while the disk is full", async () => {
     let tries = 0;
-    await createRoom(1, 5000, 0).whenDiskHasRoom(async () => {
+    await createRoom({ maxBytes: 1, fullTimeoutMillis: 5000 }, 0).whenDiskHasRoom(async () => {
       tries += 1;
       if (tries < 3) await full();
     }, never);
@@ -40,11 +40,14 @@ describe("spool-room", () => {
   });
 
   it("ends a wait for the disk at its deadline, and at once when the signal fires", async () => {
-    const room = createRoom(1, 1, 0);
+    const room = createRoom({ maxBytes: 1, fullTimeoutMillis: 1 }, 0);
     await assert.rejects(room.whenDiskHasRoom(full, never), { code: "disk-full", exitCode: 75 });
     const reason = new Error("stopped");
     const stop = AbortSignal.abort(reason);
-    await assert.rejects(createRoom(1, 60_000, 0).whenDiskHasRoom(full, stop), reason);
+    await assert.rejects(
+      createRoom({ maxBytes: 1, fullTimeoutMillis: 60_000 }, 0).whenDiskHasRoom(full, stop),
+      reason,
+    );
   });
 
   it("tries nothing again after any other error, and tells its code alone", async () => {
@@ -53,10 +56,13 @@ describe("spool-room", () => {
       tries += 1;
       throw Object.assign(new Error("/secret/path"), { code: "EIO" });
     };
-    await assert.rejects(createRoom(1, 5000, 0).whenDiskHasRoom(broken, never), {
-      code: "spool-failed",
-      message: /EIO/,
-    });
+    await assert.rejects(
+      createRoom({ maxBytes: 1, fullTimeoutMillis: 5000 }, 0).whenDiskHasRoom(broken, never),
+      {
+        code: "spool-failed",
+        message: /EIO/,
+      },
+    );
     assert.equal(tries, 1);
   });
 });

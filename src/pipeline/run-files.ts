@@ -1,0 +1,67 @@
+/** The small files of a pipeline's folder in the spool: written durably as a whole, read as a whole, removed together. */
+import { join } from "node:path";
+import { PipelineError, systemCode } from "../errors.ts";
+import { statOf } from "../stages/destinations/file-work.ts";
+import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
+import { onDisk } from "../stages/pages/spool-room.ts";
+import type { Disk } from "../stages/world.ts";
+
+/** A folder on its disk. */
+export interface Place {
+  readonly disk: Disk;
+  readonly path: string;
+}
+
+/** Undefined where there is none. */
+export async function readJson<T>({ disk, path }: Place, name: string): Promise<T | undefined> {
+  try {
+    return JSON.parse((await disk.readFile(join(path, name))).toString()) as T;
+  } catch (cause) {
+    if (systemCode(cause) === "ENOENT") return undefined;
+    throw new PipelineError(
+      "integrity-failed",
+      `spool: ${join(path, name)} cannot be read; it may be damaged`,
+      { cause },
+    );
+  }
+}
+
+export async function writeJson({ disk, path }: Place, name: string, value: unknown) {
+  const incoming = join(path, `${name}.incoming`);
+  const bytes = Buffer.from(`${JSON.stringify(value, null, 1)}\n`);
+  await onDisk(async () => {
+    await disk.unlink(incoming).catch(() => {});
+    await writeDurably(incoming, join(path, name), [bytes], disk);
+  });
+}
+
+export async function hasFile({ disk, path }: Place, name: string): Promise<boolean> {
+  return (await onDisk(() => statOf(join(path, name), disk))) !== undefined;
+}
+
+/** Removes what is there of these, and makes that durable. */
+export async function removeAll({ disk, path }: Place, names: readonly string[]): Promise<void> {
+  await onDisk(async () => {
+    for (const name of names) await disk.rm(join(path, name), { recursive: true, force: true });
+    await syncFolder(path, disk);
+  });
+}
+
+/** Makes a folder that only its owner can open. */
+export async function makePrivate({ disk, path }: Place): Promise<void> {
+  try {
+    await makeFolder(path, disk);
+    const found = await disk.lstat(path);
+    if (found.isDirectory() && (found.mode & 0o077) === 0) return;
+  } catch (error) {
+    throw new PipelineError(
+      "spool-failed",
+      `spool: cannot make ${path} (${systemCode(error) ?? "unknown error"})`,
+      { cause: error },
+    );
+  }
+  throw new PipelineError(
+    "config-invalid",
+    `spool: ${path} must be a folder that only its owner can open; try \`chmod 700\` or another \`spool.dir\``,
+  );
+}
