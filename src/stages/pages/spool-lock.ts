@@ -1,8 +1,11 @@
 /**
- * One run per pipeline: an exclusive SQLite transaction on a file in the spool. The kernel releases it when the
+ * One run per pipeline: a write transaction of SQLite on a file in the spool. The kernel releases it when the
  * process dies, however it dies, and it holds across containers that share the folder; no timer decides anything.
+ *
+ * IMMEDIATE is one lock of the kernel, so of many that ask at once exactly one gets it. EXCLUSIVE would be several in
+ * turn: two that ask at once can each hold what the other still needs, and both would be refused.
  */
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { PipelineError, systemCode } from "../../errors.ts";
 
@@ -13,13 +16,13 @@ export function takeLock(path: string, pipeline: string): { release(): void } {
   makePrivate(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+    database.exec("PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE");
   } catch (error) {
     database.close();
     if ((error as { errcode?: number }).errcode !== busy) throw error;
     throw new PipelineError(
       "already-running",
-      `another run of ${pipeline} holds its spool; wait for it to end, or give this pipeline another name`,
+      `another run of ${pipeline} holds its spool${holderOf(path)}; wait for it to end, or give this pipeline another name`,
     );
   }
   return {
@@ -36,4 +39,26 @@ function makePrivate(path: string): void {
   } catch (error) {
     if (systemCode(error) !== "EEXIST") throw error;
   }
+}
+
+/** SQLite's locks lie from here on (`PENDING_BYTE` in its file format); processes that only wait hold none. */
+const lockBytesFrom = 0x40000000;
+
+/**
+ * Who holds the lock, for people. The kernel is asked, since a note in a file may be of a process long gone; it does not
+ * know who holds it on another host or in another container, and other systems than Linux do not tell.
+ */
+function holderOf(path: string): string {
+  try {
+    const inode = String(statSync(path).ino);
+    // 12: POSIX  ADVISORY  WRITE 4711 fd:00:123456 1073741824 1073742335
+    for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
+      const [, kind, , access, pid, file, from] = line.trim().split(/\s+/);
+      const isOurs = kind === "POSIX" && access === "WRITE" && file?.split(":")[2] === inode;
+      if (isOurs && Number(from) >= lockBytesFrom && Number(pid) > 0) return ` (process ${pid})`;
+    }
+  } catch {
+    // Nobody needs to know it.
+  }
+  return "";
 }
