@@ -32,6 +32,9 @@ if (major < 22 || (major === 22 && minor < 18)) {
     const { execPath } = process;
     process.execve(execPath, [execPath, ...leanFlags, process.argv[1], ...args], leanEnv);
   }
+  // Until the command listens for itself: nothing has begun, and the same command begins it.
+  if (isExport)
+    for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => process.exit(75));
   // Stacks are of the bundle; its maps are read only by who wants to see them.
   if (args.includes("--debug")) process.setSourceMapsEnabled(true);
   await import(entry().href);

@@ -3,12 +3,16 @@ import { PipelineError } from "../errors.ts";
 
 export interface Interrupt {
   readonly signal: AbortSignal;
+  /** Rejects with the reason when the work has not ended a while after it was asked to. */
+  readonly overdue: Promise<never>;
   /** Signals do what they always do again. */
   dispose(): void;
 }
 
 /** npm and a starting shell pass on the signal that the terminal has sent already: two this close are one key press. */
 const echoMillis = 300;
+/** What is on its way reaches the disk in this time, or is made again: nobody waits for a disk or a server that hangs. */
+const graceMillis = 1500;
 
 /**
  * Listens for SIGINT and SIGTERM.
@@ -17,26 +21,50 @@ const echoMillis = 300;
  */
 export function listenForInterrupt(reason: () => PipelineError, onFirst: () => void): Interrupt {
   const controller = new AbortController();
+  const overdue = Promise.withResolvers<never>();
+  // Most work ends in time, and then nobody waits for this.
+  overdue.promise.catch(() => {});
   let firstAt: number | undefined;
+  let grace: NodeJS.Timeout | undefined;
   const hear = () => {
     const now = performance.now();
     if (firstAt === undefined) {
       firstAt = now;
       onFirst();
       controller.abort(reason());
+      grace = setTimeout(() => overdue.reject(controller.signal.reason), graceMillis);
     } else if (now - firstAt > echoMillis) {
-      process.exit(130);
+      endNow(130);
     }
   };
-  process.on("SIGINT", hear);
-  process.on("SIGTERM", hear);
+  for (const name of signals) {
+    // The one that stood in while the command was loaded (bin/spillway.js).
+    process.removeAllListeners(name);
+    process.on(name, hear);
+  }
   return {
     signal: controller.signal,
+    overdue: overdue.promise,
     dispose() {
-      process.off("SIGINT", hear);
-      process.off("SIGTERM", hear);
+      clearTimeout(grace);
+      for (const name of signals) process.off(name, hear);
     },
   };
+}
+
+const signals = ["SIGINT", "SIGTERM"] as const;
+
+/**
+ * Ends the process whatever it is in the middle of. `process.exit` waits for file operations under way, and a disk that
+ * hangs would hold us for as long; a process that becomes another one leaves them behind.
+ */
+export function endNow(code: number): never {
+  try {
+    process.execve?.(process.execPath, [process.execPath, "-e", `process.exit(${code})`], {});
+  } catch {
+    // Not on this platform, or not permitted.
+  }
+  return process.exit(code);
 }
 
 /** For verbs that have nothing to take up later. */

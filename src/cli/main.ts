@@ -1,6 +1,7 @@
 /** The command line: finds the verb, prints what it gives back or why it failed, ends with its exit code. */
 import { systemCode, type PipelineError } from "../errors.ts";
 import { asFailure, failureDocument, failureText } from "./failure.ts";
+import { endNow } from "./interrupt.ts";
 import { parseArguments } from "./program.ts";
 import { paintFor } from "./screen.ts";
 import type { Call, Report, Verb } from "./verb.ts";
@@ -35,6 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
   const exitCode = report.failure ? tell(report.failure) : (report.exitCode ?? 0);
   process.exitCode = exitCode;
   await printReport(report, parsed.call);
+  if (report.leavesWork) endProcess = endNow;
   return exitCode;
 }
 
@@ -66,6 +68,7 @@ function print(text: string): Promise<void> {
 }
 
 const args = process.argv.slice(2);
+let endProcess: (code: number) => never = process.exit;
 
 // Whoever reads our output may stop reading: that ends the command, and is no failure of it.
 process.stdout.on("error", (error) => {
@@ -79,4 +82,4 @@ process.on("uncaughtException", (error) => void fail(error).then((code) => proce
 const code = await main(args).catch(fail);
 // What was written last may still be on its way to a pipe.
 await new Promise((flushed) => process.stdout.write("", flushed));
-process.exit(code);
+endProcess(code);

@@ -1,14 +1,14 @@
 /** `spillway run`: plan → export → receipt, with progress; stopped cleanly it goes on when called again. */
 import { Console } from "node:console";
 import { loadPipeline } from "../pipeline/load.ts";
-import type { Pipeline } from "../pipeline/define.ts";
 import { run as runPipeline } from "../pipeline/run.ts";
 import type { RunState, RunSummary } from "../pipeline/summary.ts";
 import { PipelineError } from "../errors.ts";
+import { untilAborted } from "../stages/until-aborted.ts";
 import { asFailure, failureDocument } from "./failure.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { tuneCompiler } from "./optimizer.ts";
-import { startProgress } from "./progress.ts";
+import { startProgress, type ProgressLine } from "./progress.ts";
 import { describeProgress } from "./run-progress.ts";
 import { runReportText } from "./run-report.ts";
 import type { Call, Report, Verb } from "./verb.ts";
@@ -30,40 +30,48 @@ export const run: Verb = {
   async run(call) {
     // A module of the user's may print; standard output is for our document alone.
     Object.assign(console, new Console(process.stderr, process.stderr));
-    const pipeline = await loadPipeline(call.argument);
+    const progress = startProgress(call);
+    const interrupt = listenForInterrupt(stopped, () =>
+      progress.info("stopping; once more ends it at once"),
+    );
+    let ended = false;
+    const work = exportFile(call, progress, interrupt.signal).finally(() => (ended = true));
     try {
-      const summary = await exportPipeline(pipeline, call);
-      const hasRejects = Object.keys(summary.rejected).length > 0;
-      return {
-        document: summary,
-        text: (paint) => runReportText(summary, paint),
-        ...(hasRejects && { exitCode: rejectedCode }),
-      };
+      return reportSummary(await Promise.race([work, interrupt.overdue]));
     } catch (error) {
-      return reportFailure(asFailure(error));
+      return { ...reportFailure(asFailure(error)), ...(!ended && { leavesWork: true }) };
+    } finally {
+      interrupt.dispose();
+      progress.end();
     }
   },
 };
 
-async function exportPipeline(pipeline: Pipeline, call: Call): Promise<RunSummary> {
-  const progress = startProgress(call);
+async function exportFile(
+  call: Call,
+  progress: ProgressLine,
+  signal: AbortSignal,
+): Promise<RunSummary> {
   const describe = describeProgress();
-  const interrupt = listenForInterrupt(stopped, () =>
-    progress.info("stopping; once more ends it at once"),
-  );
-  try {
-    return await runPipeline(pipeline, {
-      signal: interrupt.signal,
-      restart: call.flag("restart"),
-      log: progress,
-      onPlan: tuneCompiler,
-      onProgress: (now) => progress.show(describe(now)),
-      env: call.env,
-    });
-  } finally {
-    interrupt.dispose();
-    progress.end();
-  }
+  // A module of the user's may take its time, or never be loaded.
+  const pipeline = await untilAborted(loadPipeline(call.argument), signal);
+  return await runPipeline(pipeline, {
+    signal,
+    restart: call.flag("restart"),
+    log: progress,
+    onPlan: tuneCompiler,
+    onProgress: (now) => progress.show(describe(now)),
+    env: call.env,
+  });
+}
+
+function reportSummary(summary: RunSummary): Report {
+  const hasRejects = Object.keys(summary.rejected).length > 0;
+  return {
+    document: summary,
+    text: (paint) => runReportText(summary, paint),
+    ...(hasRejects && { exitCode: rejectedCode }),
+  };
 }
 
 const stopped = () =>

@@ -57,6 +57,8 @@ export interface Report {
   readonly failure?: PipelineError;
   /** Of a verb that did not fail; 0 when absent. */
   readonly exitCode?: number;
+  /** True when work was left where it hangs: the process ends without waiting for it. */
+  readonly leavesWork?: true;
 }
 
 /** Colours for one stream; they give the text back unchanged where colours are not wanted. */

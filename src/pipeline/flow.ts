@@ -36,6 +36,8 @@ export interface FlowInit {
 
 /** How long stages may take to close after a failure; longer than any of their own deadlines for closing. */
 const closeMillis = 8000;
+/** Who stops a run does not wait for a server or a stage that hangs: what is durable is so already. */
+const stopMillis = 1000;
 
 /**
  * Runs the stages until every page is acknowledged.
@@ -68,7 +70,8 @@ export async function flow(init: FlowInit): Promise<void> {
     await drain(items, signal);
   } catch (error) {
     failure.abort(error);
-    await settlesWithin(closeMillis, Promise.allSettled(owned));
+    const patience = init.signal?.aborted ? stopMillis : closeMillis;
+    await settlesWithin(patience, Promise.allSettled(owned));
     // What came first is the signal's reason: all other failures follow from it, and are noise.
     throw toPipelineError(signal.reason, init.signal);
   }

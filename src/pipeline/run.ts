@@ -9,6 +9,7 @@ import { bufferBytes } from "../stages/pages/spool-flush.ts";
 import { openSpool, type Spool } from "../stages/pages/spool-store.ts";
 import { destinationOptions } from "../stages/pages/upload.ts";
 import type { Log } from "../stages/stage.ts";
+import { untilAborted } from "../stages/until-aborted.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
 import { createPool, type Pool } from "../workers/pool.ts";
 import { commitRun } from "./commit.ts";
@@ -52,14 +53,17 @@ export async function run(pipeline: Pipeline, options: RunOptions = {}): Promise
 async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunSummary> {
   const started = performance.now();
   const env = options.env ?? process.env;
-  const plan = await planPipeline(pipeline, { resolve: "full", env });
+  const signal = options.signal ?? new AbortController().signal;
+  const plan = await untilAborted(planPipeline(pipeline, { resolve: "full", env }), signal);
   const { upload, spool: spoolConfig, report } = plan;
   options.onPlan?.(report);
+  signal.throwIfAborted();
   const key = await loadSigningKey(plan.sign);
   if (key.made)
     options.log?.info(`made a signing key; pin its public half when verifying: ${key.publicText}`);
   const destination = await openDestination(upload.to, destinationOptions(upload));
   try {
+    signal.throwIfAborted();
     const folder = await openRunFolder({
       dir: spoolConfig.dir,
       pipeline: report.name,
@@ -69,7 +73,7 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
       restart: options.restart ?? false,
     });
     try {
-      return await runInFolder({ plan, key, destination, folder, options, env, started });
+      return await runInFolder({ plan, key, destination, folder, options, signal, env, started });
     } finally {
       folder.release();
     }
@@ -84,6 +88,8 @@ interface Opened {
   readonly destination: Destination;
   readonly folder: RunFolder;
   readonly options: RunOptions;
+  /** The caller's, or one that never fires. */
+  readonly signal: AbortSignal;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly started: number;
 }
@@ -112,7 +118,7 @@ async function runInFolder(opened: Opened): Promise<RunSummary> {
 }
 
 async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promise<RunSummary> {
-  const { plan, folder, spool, pool, options, destination, started } = opened;
+  const { plan, folder, spool, pool, options, signal, destination, started } = opened;
   const log = options.log ?? silent;
   const lease = createLease(plan.report.leaseBytes, createPressure(plan.report.pressure));
   const { watch, ...watched } = await watchPlannedRun({ ...opened, lease, log });
@@ -121,10 +127,9 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
     const stop = watched.reportProgress(options.onProgress, started);
     try {
       const { lease, expect: onExpected } = watched;
-      const { signal } = options;
       await flow({ plan, folder, spool, lease, pool, destination, watch, signal, log, onExpected });
       watched.committing();
-      const last = await commitRun({ ...opened, signal: signal ?? new AbortController().signal });
+      const last = await commitRun(opened);
       watch.end();
       return summarize(opened, last, watch);
     } finally {
@@ -134,7 +139,7 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
     watch.end(error);
     throw error;
   } finally {
-    await watched.shutdown();
+    await watched.shutdown(signal);
   }
 }
 

@@ -5,7 +5,8 @@ import type { RowBatch } from "../stages/nouns.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import type { Log } from "../stages/stage.ts";
 import { registerGauges } from "../telemetry/gauges.ts";
-import { startTelemetry } from "../telemetry/sdk.ts";
+import { startTelemetry, type Telemetry } from "../telemetry/sdk.ts";
+import type { Losses } from "../telemetry/span-ledger.ts";
 import { watchRun, type RunWatch } from "../telemetry/watch.ts";
 import type { Pool } from "../workers/pool.ts";
 import type { Plan } from "./plan.ts";
@@ -37,13 +38,14 @@ export interface PlannedWatch {
   /** Tells the progress how many rows will come. */
   expect(rows: Expected): void;
   committing(): void;
-  /** Sends what telemetry is left, up to a deadline. */
-  shutdown(): Promise<void>;
+  /** Sends what telemetry is left, up to a deadline; a shorter one when the run is to stop. */
+  shutdown(signal: AbortSignal): Promise<void>;
 }
 
 const progressMillis = 250;
 /** A collector that is down must not keep a finished run from ending. */
 const flushMillis = 5000;
+const stopFlushMillis = 500;
 
 export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> {
   const { plan, folder, lease, pool, spool } = init;
@@ -92,9 +94,10 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
     committing() {
       phase = "committing";
     },
-    async shutdown() {
-      const { droppedSpans, exportErrors } = await telemetry.shutdown(flushMillis);
+    async shutdown(signal) {
+      const losses = await flush(telemetry, signal);
       removeGauges();
+      const { droppedSpans, exportErrors } = losses;
       if (droppedSpans > 0)
         init.log.warn(`telemetry: ${droppedSpans} spans could not be delivered to the collector`);
       if (exportErrors > 0)
@@ -103,4 +106,14 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
         );
     },
   };
+}
+
+/** A stop that comes while a collector is waited for ends that wait: the export does not depend on it. */
+async function flush(telemetry: Telemetry, signal: AbortSignal): Promise<Losses> {
+  if (signal.aborted) return await telemetry.shutdown(stopFlushMillis);
+  const flushed = telemetry.shutdown(flushMillis);
+  const stopped = new Promise<Losses>((resolve) => {
+    signal.addEventListener("abort", () => resolve({ droppedSpans: 0, exportErrors: 1 }));
+  });
+  return await Promise.race([flushed, stopped]);
 }

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { takeLock } from "../../src/stages/pages/spool-lock.ts";
 import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
 const summaryKeys = (
@@ -22,6 +25,23 @@ writeFileSync(new URL("stuck-now", import.meta.url), "");
 setInterval(() => {}, 1000);
 await new Promise(() => {});
 `;
+/** A stage that hears no signal and never ends. */
+const deafModule = `import { writeFileSync } from "node:fs";
+import { defineStage } from ${JSON.stringify(import.meta.resolve("../../src/stages/stage.ts"))};
+import * as v from ${JSON.stringify(import.meta.resolve("valibot"))};
+export default defineStage({
+  name: "deaf",
+  summary: "Hears nothing.",
+  config: v.strictObject({}),
+  takes: "rows",
+  gives: "rows",
+  holds: () => 0,
+  async *open() {
+    writeFileSync(new URL("deaf-now", import.meta.url), "");
+    await new Promise(() => {});
+  },
+});
+`;
 
 describe("run", () => {
   let desk: Desk;
@@ -34,6 +54,8 @@ describe("run", () => {
     for (const name of ["slow", "term", "locked"])
       await desk.write(`${name}.yaml`, pipelineText({ name, stages: ["map: ./slow.mjs"] }));
     await desk.write("stuck.yaml", pipelineText({ name: "stuck", stages: ["./stuck.mjs: {}"] }));
+    await desk.write("deaf.mjs", deafModule);
+    await desk.write("deaf.yaml", pipelineText({ name: "deaf", stages: ["./deaf.mjs: {}"] }));
   });
   after(() => desk.remove());
 
@@ -110,13 +132,28 @@ describe("run", () => {
     assert.equal(document.resumedFrom, null);
   });
 
-  it("takes an echoed signal as one, and a second one ends it at once with 130", async () => {
+  it("is stopped with 75 though a module of the user's is never loaded", async () => {
     const started = desk.start(["run", "stuck.yaml"]);
     await desk.until("stuck-now");
-    await sleep(300);
+    started.child.kill("SIGTERM");
+    assert.equal((await started.ended).code, 75);
+  });
+
+  it("is stopped with 75 though a stage hears nothing, and gives the lock back", async () => {
+    const started = desk.start(["run", "deaf.yaml"]);
+    await desk.until("deaf-now");
+    started.child.kill("SIGTERM");
+    assert.equal((await started.ended).code, 75);
+    takeLock(join(desk.folder, "spool", "deaf", "lock.db"), "deaf").release();
+  });
+
+  it("takes an echoed signal as one, and a second one ends it at once with 130", async () => {
+    await rm(join(desk.folder, "deaf-now"));
+    const started = desk.start(["run", "deaf.yaml"]);
+    await desk.until("deaf-now");
     started.child.kill("SIGINT");
     started.child.kill("SIGINT");
-    await sleep(700);
+    await sleep(400);
     assert.equal(started.child.exitCode, null);
     assert.match(started.stderr(), /stopping; once more ends it at once/);
     started.child.kill("SIGINT");
