@@ -91,8 +91,24 @@ export function isAbort(error: unknown): boolean {
   return error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError");
 }
 
-/** The `code` of a Node system error, such as `ENOSPC`. */
+/** The `code` of a Node system error, such as `ENOSPC`. Other texts called so may be data, and are not it. */
 export function systemCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null | undefined)?.code;
-  return typeof code === "string" ? code : undefined;
+  return typeof code === "string" && /^[A-Z][A-Z0-9_]{0,62}$/.test(code) ? code : undefined;
+}
+
+/** The class of what was thrown. Not its `name` or own `constructor`: these may be data. */
+export function kindOf(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  const { constructor } = Object.getPrototypeOf(error) as { constructor?: { name?: unknown } };
+  return typeof constructor?.name === "string" && constructor.name !== ""
+    ? constructor.name
+    : "Error";
+}
+
+/** The frames of an error's stack, without its message, which may quote rows and look like frames. */
+export function framesOf({ name, message, stack = "" }: Error): string[] {
+  const told = stack.indexOf(message);
+  const frames = told < 0 ? stack.replace(name, "") : stack.slice(told + message.length);
+  return frames.split("\n").filter((line) => /^\s+at /.test(line));
 }

@@ -3,7 +3,9 @@ import {
   PipelineError,
   assert as stand,
   errorCodes,
+  framesOf,
   isAbort,
+  kindOf,
   systemCode,
   type ErrorCode,
 } from "../src/errors.ts";
@@ -48,7 +50,18 @@ describe("errors", () => {
     assert.equal(isAbort(new Error("x")), false);
     assert.equal(isAbort(undefined), false);
     assert.equal(systemCode(Object.assign(new Error("x"), { code: "ENOSPC" })), "ENOSPC");
-    for (const other of [new Error("x"), { code: 5 }, null, undefined, "ENOSPC"])
+    for (const other of [new Error("x"), { code: 5 }, { code: "Ada Lovelace" }, null, "ENOSPC"])
       assert.equal(systemCode(other), undefined);
+  });
+
+  it("tells of a foreign error its class and its frames, whatever data it carries", () => {
+    class RowError extends Error {}
+    const row = { name: "Ada", code: "secret", constructor: { name: "Ada" } };
+    const error = Object.assign(new RowError("Ada\n    at Ada (x:1:1)"), row);
+    assert.equal(kindOf(error), "RowError");
+    assert.equal(kindOf(row), "object");
+    assert.equal(kindOf(Object.setPrototypeOf(new Error("x"), null)), "object");
+    assert.ok(framesOf(error).length > 1);
+    assert.doesNotMatch(framesOf(error).join("\n"), /Ada/);
   });
 });

@@ -1,5 +1,12 @@
 /** How an error is told: one sentence for people, one document for machines, frames without messages for `--debug`. */
-import { PipelineError, systemCode, type ErrorCode, type Remedy } from "../errors.ts";
+import {
+  framesOf,
+  kindOf,
+  PipelineError,
+  systemCode,
+  type ErrorCode,
+  type Remedy,
+} from "../errors.ts";
 import { harmless } from "./screen.ts";
 import type { Paint } from "./verb.ts";
 
@@ -17,11 +24,10 @@ export interface FailureDocument {
 /** Every failure as a PipelineError; what is none is a defect, and its message, which may hold row values, is dropped. */
 export function asFailure(error: unknown): PipelineError {
   if (error instanceof PipelineError) return error;
-  const kind = error instanceof Error ? error.constructor.name : typeof error;
   const code = systemCode(error);
   return new PipelineError(
     "internal",
-    `an unexpected ${kind}${code ? ` (${code})` : ""} ended the command; run with --debug for its stack`,
+    `an unexpected ${kindOf(error)}${code ? ` (${code})` : ""} ended the command; run with --debug for its stack`,
     { cause: error },
   );
 }
@@ -52,10 +58,9 @@ export function failureText(error: PipelineError, paint: Paint, debug: boolean):
 function stacksOf(error: unknown): string {
   const lines: string[] = [];
   for (let at = error; at instanceof Error && lines.length < 200; at = at.cause) {
-    const { name } = at.constructor;
     const code = systemCode(at);
-    lines.push(`${lines.length > 0 ? "caused by " : ""}${name}${code ? ` (${code})` : ""}`);
-    lines.push(...(at.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)));
+    lines.push(`${lines.length > 0 ? "caused by " : ""}${kindOf(at)}${code ? ` (${code})` : ""}`);
+    lines.push(...framesOf(at));
   }
   return lines.join("\n");
 }

@@ -77,6 +77,8 @@ process.stdout.on("error", (error) => {
 // An export goes on when nobody looks at its progress any more.
 process.stderr.on("error", () => {});
 // Node's own way to tell of it would print messages that may quote rows.
+// A report on a crash is asked for by flags; the secrets in the environment are no part of what it is for.
+Object.assign(process.report, { excludeEnv: true });
 process.on("uncaughtException", (error) => void fail(error).then((code) => process.exit(code)));
 
 const code = await main(args).catch(fail);

@@ -5,7 +5,7 @@
  * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
  * A stage that does not close is waited for a while and then left behind.
  */
-import { PipelineError, isAbort, systemCode } from "../errors.ts";
+import { PipelineError, isAbort, kindOf, systemCode } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, RecordBatch, RowBatch } from "../stages/nouns.ts";
@@ -168,10 +168,9 @@ function named(error: unknown): PipelineError {
       cause: error,
     });
   }
-  const kind = error instanceof Error ? error.constructor.name : typeof error;
   return new PipelineError(
     "internal",
-    `an unexpected ${kind} stopped the run; run with --debug for its stack`,
+    `an unexpected ${kindOf(error)} stopped the run; run with --debug for its stack`,
     {
       cause: error,
     },

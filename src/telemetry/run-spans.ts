@@ -1,6 +1,6 @@
 /** The spans of one run: `export <pipeline>`, a child for each stage, and the pages' journeys. */
 import type { Attributes, Context, Span, Tracer } from "@opentelemetry/api";
-import { PipelineError } from "../errors.ts";
+import { kindOf, PipelineError } from "../errors.ts";
 import { epochMillis } from "./epoch-millis.ts";
 import { attributes, clientStages, spans } from "./names.ts";
 import { SpanKind, SpanStatusCode, trace } from "./packages.ts";
@@ -95,7 +95,7 @@ function attributesOf(stats: StageStats): Attributes {
 /** Our own messages are safe by rule; anyone else's may quote rows, so only the class of the error is told. */
 function setError(span: Span, reason: unknown): void {
   const own = reason instanceof PipelineError;
-  const type = own ? reason.code : reason instanceof Error ? reason.name : "_OTHER";
+  const type = own ? reason.code : reason instanceof Error ? kindOf(reason) : "_OTHER";
   span.setAttribute(attributes.errorType.name, type);
   span.setStatus({ code: SpanStatusCode.ERROR, ...(own && { message: reason.message }) });
 }

@@ -17,6 +17,8 @@ describe("custom-stages", () => {
     await write("twice.mjs", "export default (row) => ({ ...row, id: row.id * 2 });");
     await write("nothing.mjs", "export default 7;");
     await write("broken.mjs", "export default (");
+    await write("throws.mjs", 'throw new Error("Ada");');
+    await write("parses.mjs", "JSON.parse('Ada');");
     await write(
       "three.mjs",
       `import { defineStage } from ${JSON.stringify(stageModule)};
@@ -56,6 +58,20 @@ describe("custom-stages", () => {
         return true;
       });
     }
+  });
+
+  it("says what Node says of a module, and nothing of what the module threw", async () => {
+    const told = (name: string) =>
+      load(name).then(
+        () => "",
+        (error: Error) => error.message,
+      );
+    assert.match(await told("./nowhere.mjs"), /Cannot find module/);
+    assert.match(await told("./broken.mjs"), /Unexpected end of input/);
+    assert.match(await told("./throws.mjs"), /it threw Error; its message is kept back/);
+    assert.match(await told("./parses.mjs"), /it threw SyntaxError; its message is kept back/);
+    for (const name of ["./throws.mjs", "./parses.mjs"])
+      assert.doesNotMatch(await told(name), /Ada/);
   });
 
   it("runs in a pipeline from YAML, with and without a config, fused with others or alone", async () => {

@@ -1,6 +1,6 @@
 /** Row work from a user's own module. */
 import { pathToFileURL } from "node:url";
-import { PipelineError } from "../../errors.ts";
+import { framesOf, kindOf, PipelineError } from "../../errors.ts";
 import { isRowWork, type RowWork } from "./row-work.ts";
 
 /**
@@ -22,14 +22,25 @@ export async function loadRowWork(module: string | RowWork, stage: string): Prom
   return work;
 }
 
-/** Imports a module of the user's; a failure names the file, not a stack. */
+/** Imports a module of the user's; a failure names the file, not a stack, and repeats nothing the module itself threw. */
 export async function importModule(path: string, stage: string): Promise<Record<string, unknown>> {
   try {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new PipelineError("config-invalid", `${stage}: cannot load ${path}: ${reason}`, {
+    throw new PipelineError("config-invalid", `${stage}: cannot load ${path}: ${reasonOf(error)}`, {
       cause: error,
     });
   }
 }
+
+/** What Node says of a module it cannot find, read or compile; of what the module threw itself, the class alone. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return `it threw ${kindOf(error)}`;
+  const { code } = error as { code?: unknown };
+  const isNodes = typeof code === "string" && code.startsWith("ERR_");
+  const isCompiling = error instanceof SyntaxError && framesOf(error).every(isInside);
+  if (isNodes || isCompiling) return error.message.split("\n")[0] ?? "";
+  return `it threw ${kindOf(error)}; its message is kept back because it may quote what it read`;
+}
+
+const isInside = (frame: string) => /[ (]node:/.test(frame);

@@ -8,7 +8,7 @@ import { pipeline } from "node:stream/promises";
 import { Duplex, Readable, isReadable, isWritable } from "node:stream";
 import { gen, getFunctionList, getManyValues, isFunctionList, many, none } from "stream-chain";
 import { fun } from "stream-chain/fun.js";
-import { PipelineError } from "../../errors.ts";
+import { framesOf, kindOf, PipelineError } from "../../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { documentMaker, inMemberOrder } from "./documents.ts";
@@ -178,14 +178,11 @@ const isThenable = <T>(value: T | Promise<T>): value is Promise<T> =>
  */
 function wrapUserError(error: unknown, stage: string): unknown {
   if (error instanceof PipelineError) return error;
-  const kind = error instanceof Error ? error.constructor.name : typeof error;
-  const place =
-    error instanceof Error
-      ? /\n\s+at .*?([^/\\(\s]+:\d+:\d+)\)?/.exec(error.stack ?? "")?.[1]
-      : undefined;
+  const [frame = ""] = error instanceof Error ? framesOf(error) : [];
+  const place = /([^/\\(\s]+:\d+:\d+)\)?$/.exec(frame)?.[1];
   return new PipelineError(
     "transform-failed",
-    `${stage}: the function threw ${kind}${place ? ` at ${place}` : ""}; its message is kept back because it may quote a row`,
+    `${stage}: the function threw ${kindOf(error)}${place ? ` at ${place}` : ""}; its message is kept back because it may quote a row`,
     { cause: error },
   );
 }
