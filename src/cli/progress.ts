@@ -1,5 +1,6 @@
 /** What a running command says of itself on standard error: one line drawn again, or a plain line now and then. */
 import type { Log } from "../stages/stage.ts";
+import { createNotes, type Notes } from "./notes.ts";
 import { isLive, paintFor, textWidth } from "./screen.ts";
 import type { Call, Paint } from "./verb.ts";
 
@@ -19,15 +20,16 @@ const eraseLine = "\r\u001b[K";
 /** The progress line of a call: nothing with `--quiet`, no control characters where nobody watches. */
 export function startProgress({ quiet, env }: Pick<Call, "quiet" | "env">): ProgressLine {
   const stream = process.stderr;
-  if (quiet) return quietLine();
-  return isLive(stream, env) ? liveLine(stream) : plainLines(stream);
+  const notes = createNotes((line) => stream.write(line), paintFor(stream));
+  if (quiet) return quietLine(notes);
+  return isLive(stream, env) ? liveLine(stream, notes) : plainLines(stream, notes);
 }
 
-function quietLine(): ProgressLine {
-  return { show() {}, end() {}, info() {}, warn: (message) => writeNote("warning", message) };
+function quietLine(notes: Notes): ProgressLine {
+  return { show() {}, end: notes.end, info() {}, warn: notes.warn };
 }
 
-function liveLine(stream: NodeJS.WriteStream): ProgressLine {
+function liveLine(stream: NodeJS.WriteStream, notes: Notes): ProgressLine {
   let isDrawn = false;
   const erase = () => {
     if (isDrawn) stream.write(eraseLine);
@@ -40,20 +42,23 @@ function liveLine(stream: NodeJS.WriteStream): ProgressLine {
       stream.write(eraseLine + fitParts(parts(paint), paint.width - 1));
       isDrawn = true;
     },
-    end: erase,
+    end() {
+      erase();
+      notes.end();
+    },
     info(message) {
       erase();
-      writeNote("note", message);
+      notes.info(message);
     },
     warn(message) {
       erase();
-      writeNote("warning", message);
+      notes.warn(message);
     },
   };
 }
 
 /** Lines come ever more rarely, so that the log of a run of days stays readable. */
-function plainLines(stream: NodeJS.WriteStream): ProgressLine {
+function plainLines(stream: NodeJS.WriteStream, notes: Notes): ProgressLine {
   const started = performance.now();
   let nextMillis = firstPlainMillis;
   return {
@@ -63,15 +68,8 @@ function plainLines(stream: NodeJS.WriteStream): ProgressLine {
       nextMillis = elapsed + Math.min(longestPlainMillis, Math.max(firstPlainMillis, elapsed / 5));
       stream.write(`${parts(paintFor(stream)).join("  ")}\n`);
     },
-    end() {},
-    info: (message) => writeNote("note", message),
-    warn: (message) => writeNote("warning", message),
+    ...notes,
   };
-}
-
-function writeNote(kind: "note" | "warning", message: string): void {
-  const { dim, yellow } = paintFor(process.stderr);
-  process.stderr.write(`${kind === "note" ? dim(`${kind}:`) : yellow(`${kind}:`)} ${message}\n`);
 }
 
 function fitParts(parts: readonly string[], width: number): string {
