@@ -1,5 +1,5 @@
 /** What the verbs that read an export share: keys, passphrase, signer and where S3 is. Secrets never come by argv. */
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import type { ReadOptions } from "../readback/find-run.ts";
 import { PipelineError, systemCode } from "../errors.ts";
 import type { Call, VerbOption } from "./verb.ts";
@@ -32,7 +32,7 @@ export const s3Note =
 /** Reads what the options name. */
 export async function readingOptions(call: Call, signal: AbortSignal): Promise<ReadOptions> {
   const identity = await Promise.all(
-    call.texts("identity").map((path) => readText(path, "an age identity file", "latin1")),
+    call.texts("identity").map((path) => readSecret(path, "an age identity file", "latin1")),
   );
   const passphrase = await readPassphrase(call);
   const signer = await readSigner(call.text("signer"));
@@ -64,7 +64,7 @@ function s3Of(call: Call): NonNullable<ReadOptions["s3"]> {
 async function readPassphrase(call: Call): Promise<string | undefined> {
   const path = call.text("passphrase-file");
   if (path === undefined) return call.env["SPILLWAY_PASSPHRASE"] || undefined;
-  const [line = ""] = (await readText(path, "a file with a passphrase")).split(/\r?\n/, 1);
+  const [line = ""] = (await readSecret(path, "a file with a passphrase")).split(/\r?\n/, 1);
   if (line !== "") return line;
   throw new PipelineError(
     "config-invalid",
@@ -77,17 +77,43 @@ async function readSigner(signer: string | undefined): Promise<string | undefine
   return readText(signer, "ed25519:… or a file with a public key");
 }
 
+const mostBytes = 2 ** 20;
+const byteOrderMark = Buffer.from("\uFEFF");
+
+/** As ssh does with its keys: what others can read is no secret. An identity that is itself sealed may lie open. */
+async function readSecret(path: string, expected: string, encoding: Encoding = "utf8") {
+  const { text, mode } = await readOpened(path, expected, encoding);
+  const isSealed = /^(?:age-encryption\.org\/|\s*-----BEGIN AGE ENCRYPTED FILE-----)/.test(text);
+  if ((mode & 0o077) === 0 || isSealed || process.platform === "win32") return text;
+  throw new PipelineError(
+    "config-invalid",
+    `${path} holds a secret others can read; run: chmod 600 ${path}`,
+  );
+}
+
+const readText = async (path: string, expected: string): Promise<string> =>
+  (await readOpened(path, expected, "utf8")).text;
+
 /** `latin1` is one letter a byte: an identity file that is itself sealed stays what it is. */
-async function readText(
-  path: string,
-  expected: string,
-  encoding: "utf8" | "latin1" = "utf8",
-): Promise<string> {
+type Encoding = "utf8" | "latin1";
+
+async function readOpened(path: string, expected: string, encoding: Encoding) {
   try {
-    return await readFile(path, encoding);
+    await using file = await open(path);
+    const { mode } = await file.stat();
+    const parts = await Array.fromAsync<Buffer>(file.createReadStream({ end: mostBytes }));
+    const bytes = Buffer.concat(parts);
+    if (bytes.length > mostBytes)
+      throw new PipelineError("config-invalid", tooLong(path, expected));
+    const isMarked = bytes.subarray(0, byteOrderMark.length).equals(byteOrderMark);
+    return { mode, text: bytes.toString(encoding, isMarked ? byteOrderMark.length : 0) };
   } catch (error) {
+    if (error instanceof PipelineError) throw error;
     const reason = systemCode(error) ?? "unknown error";
     const what = reason === "ENOENT" ? "no such file" : `cannot be read (${reason})`;
     throw new PipelineError("input-missing", `${path}: ${what}; expected ${expected}`);
   }
 }
+
+const tooLong = (path: string, expected: string) =>
+  `${path} is larger than 1 MiB; expected ${expected}`;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { sealAge } from "../../src/workers/age.ts";
 import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
 describe("verify, restore, cat and ls", () => {
@@ -69,6 +70,41 @@ describe("verify, restore, cat and ls", () => {
     assert.equal(stderr, "spillway: gone.txt: no such file; expected an age identity file\n");
   });
 
+  it("a key file that others can read is exit 2, with what to run; one that is itself sealed is not", async () => {
+    const keys = await readFile(join(desk.folder, "key.txt"), "utf8");
+    const passphrase = "correct horse";
+    const { sealed } = await sealAge(Buffer.from(keys), { passphrase });
+    await writeFile(join(desk.folder, "open.txt"), keys, { mode: 0o644 });
+    await writeFile(join(desk.folder, "sealed.age"), sealed, { mode: 0o644 });
+    const { code, stderr } = await desk.cli(["cat", "out", "-i", "open.txt"]);
+    assert.equal(code, 2);
+    assert.equal(
+      stderr,
+      "spillway: open.txt holds a secret others can read; run: chmod 600 open.txt\n",
+    );
+    const opened = await desk.cli(["cat", "out", "-i", "sealed.age"], {
+      SPILLWAY_PASSPHRASE: passphrase,
+    });
+    assert.equal(opened.code, 0, opened.stderr);
+  });
+
+  it("key files that are empty, marked, endless or no files are told apart", async () => {
+    const keys = await readFile(join(desk.folder, "key.txt"), "utf8");
+    const put = (name: string, text: string) =>
+      writeFile(join(desk.folder, name), text, { mode: 0o600 });
+    await put("empty.txt", "");
+    await put("marked.txt", `\uFEFF${keys.trimEnd()}`);
+    await put("huge.txt", "#".repeat(2 ** 20 + 1));
+    const verify = async (name: string) => {
+      const { code, stderr } = await desk.cli(["verify", "out", "-q", "-i", name]);
+      return `${code} ${stderr.trim()}`;
+    };
+    assert.equal(await verify("marked.txt"), "0 ");
+    assert.match(await verify("empty.txt"), /^2 .*expected one AGE-SECRET-KEY-1… a line/);
+    assert.match(await verify("huge.txt"), /^2 .*huge\.txt is larger than 1 MiB/);
+    assert.match(await verify("out"), /^2 .*out: cannot be read \(EISDIR\)/);
+  });
+
   it("cat prints the records as they were, all or those of one page", async () => {
     const all = await desk.cli(["cat", "out", "-i", "key.txt"]);
     assert.equal(all.stdout, rowsText(1000));
@@ -120,7 +156,7 @@ describe("verify, restore, cat and ls", () => {
 
   it("takes a passphrase from a file or from the environment", async () => {
     const passphrase = "correct horse — größer";
-    await desk.write("passphrase", `${passphrase}\n`);
+    await writeFile(join(desk.folder, "passphrase"), `\uFEFF${passphrase}\n`, { mode: 0o600 });
     await desk.write(
       "phrase.yaml",
       pipelineText({
