@@ -16,7 +16,8 @@ export const plan: Verb = {
   ],
   async run(call) {
     const pipeline = await loadPipeline(call.argument);
-    const { report } = await planPipeline(pipeline, { resolve: "none", env: call.env });
+    const planned = await planPipeline(pipeline, { resolve: "none", env: call.env });
+    const report = withoutValues(planned.report);
     return { document: report, text: (paint) => planText(report, paint), isData: true };
   },
 };
@@ -49,6 +50,23 @@ function stageTable({ stages }: PlanReport, { dim, cyan, width }: Paint): string
   ]);
   const head = ["Stage", "Takes → gives", "Holds", "Made of"].map(dim);
   return alignColumns([head, ...rows], { right: [2], width });
+}
+
+// Texts, numbers and comments of SQL; what stands in double quotes or is a parameter is matched to be left alone.
+const sqlToken =
+  /"(?:[^"]|"")*"|\$\d+|[A-Za-z_][\w$]*(?!')|[eE]'(?:\\.|''|[^'\\])*'|'(?:''|[^'])*'|\$(\w*)\$.*?\$\1\$|\d[\w.]*|--[^\n]*|\/\*.*?\*\//gs;
+
+/** A query without its values: a plan is pasted into tickets and kept by logs, and a literal may be a patient's number. */
+export const withoutLiterals = (sql: string): string =>
+  sql.replace(sqlToken, (token) => (/^(?:"|\$\d|[A-Za-z_][\w$]*$)/.test(token) ? token : "…"));
+
+function withoutValues({ pushed, ...report }: PlanReport): PlanReport {
+  if (!pushed) return { ...report, pushed };
+  const { before, after } = pushed;
+  return {
+    ...report,
+    pushed: { ...pushed, before: withoutLiterals(before), after: withoutLiterals(after) },
+  };
 }
 
 /** What was pushed, as `explain` would say it: the query before and after. */

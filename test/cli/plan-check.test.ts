@@ -56,6 +56,24 @@ describe("plan, check and schema", () => {
     assert.match(stderr, /40 MiB is too little.*raise `memory`/);
   });
 
+  it("plan shows a pushed query without its values", async () => {
+    const query =
+      "select id, 'Ada''s' as \"n'1\", E'a\\'b', $t$12$t$ from t2 where nr = 4711 and x = $1 -- Ada\n/* Ada */ order by id";
+    await desk.write(
+      "pushed.yaml",
+      withSecret.replace(
+        "query: select 1 }",
+        `query: ${JSON.stringify(query)}, params: [1] }\n  - select: [id]`,
+      ),
+    );
+    const shown = `select id, … as "n'1", …, … from t2 where nr = … and x = $1 …\n… order by id`;
+    const { document, stdout } = await desk.json(["plan", "pushed.yaml"]);
+    assert.ok(document.pushed.before.startsWith(shown));
+    assert.ok(document.pushed.after.includes(shown));
+    const text = await desk.cli(["plan", "pushed.yaml"]);
+    assert.doesNotMatch(stdout + text.stdout, /Ada|4711/);
+  });
+
   it("check says ok", async () => {
     const { code, stdout } = await desk.cli(["check", "good.yaml"]);
     assert.equal(code, 0);
