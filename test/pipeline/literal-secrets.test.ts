@@ -48,7 +48,7 @@ describe("a secret that stands in a file", () => {
     );
     assert.equal(
       await refusal({ upload: `to: "s3://bucket", secretAccessKey: ${secret}` }),
-      "x.yaml:10:46: stages[6].upload.secretAccessKey: a secret stands in the file; expected a reference such as " +
+      "x.yaml:10:51: stages[6].upload.secretAccessKey: a secret stands in the file; expected a reference such as " +
         "${env:SECRET_ACCESS_KEY} or ${file:./secrets/secretAccessKey}",
     );
   });
@@ -82,9 +82,9 @@ describe("a secret that stands in a file", () => {
     for (const parts of [
       {},
       { url: "postgres://db:5432/x?sslmode=disable&application_name=a" },
-      { url: "\${env:DATABASE_URL:-postgres://me@db/x}" },
-      { url: "postgres://me:\${env:PGPASSWORD}@db/x" },
-      { url: "postgres://me:\${file:./password}@db/x" },
+      { url: "${env:DATABASE_URL:-postgres://me@db/x}" },
+      { url: "postgres://me:${env:PGPASSWORD}@db/x" },
+      { url: "postgres://me:${file:./password}@db/x" },
       { encrypt: 'passphrase: "${env:PASS}"' },
       {
         upload:
