@@ -1,39 +1,68 @@
-/** A TCP proxy with faults: passes bytes, swallows them, resets, ends, or cuts after so many bytes to the client. */
+/** A TCP proxy with faults: passes bytes, swallows them, resets, ends, dribbles, or cuts after so many bytes to the client. */
 import { type Socket, connect, createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
-export type ProxyMode = "pass" | "black-hole";
+/** What is swallowed of what either side sends; connections stay open. */
+export type ProxyMode = "pass" | "black-hole" | "to-client lost" | "to-server lost";
 
 export interface TcpProxy {
   readonly port: number;
   /** Bytes that went to clients so far. */
   readonly bytesToClient: number;
-  /** `black-hole` swallows what either side sends, and keeps connections open. */
+  /** Of all connections, those to come included. */
   mode: ProxyMode;
+  /** As `mode`, of the connections there are now alone. */
+  loseExisting(mode: ProxyMode): void;
   /** Resets (RST) every connection. */
   reset(): void;
   /** Ends (FIN) every connection towards both sides. */
   end(): void;
+  /** Drops the servers' side of every connection, and says nothing to the clients. */
+  forgetClients(): void;
+  /** From now on clients get one byte at a time, so many milliseconds apart; 0 lets all pass again. */
+  dribble(millis: number): void;
   /** Resets the connection on which this many more bytes have gone to the client. */
   cutAfter(bytes: number): void;
   close(): Promise<void>;
 }
 
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+  mode: ProxyMode;
+  forgotten: boolean;
+}
+
 /** Starts a proxy on a free port of 127.0.0.1 before `host:port`. */
 export async function startTcpProxy(port: number, host = "127.0.0.1"): Promise<TcpProxy> {
-  const pairs = new Set<{ client: Socket; server: Socket }>();
-  const state = { mode: "pass" as ProxyMode, toClient: 0, cutAt: Number.POSITIVE_INFINITY };
+  const pairs = new Set<Pair>();
+  const state = {
+    mode: "pass" as ProxyMode,
+    toClient: 0,
+    cutAt: Number.POSITIVE_INFINITY,
+    dribbleMillis: 0,
+  };
+  const loses = (pair: Pair, to: Socket) => {
+    const lost = to === pair.client ? "to-client lost" : "to-server lost";
+    return [pair.mode, state.mode].some((mode) => mode === "black-hole" || mode === lost);
+  };
 
   const listener = createServer((client) => {
     const server = connect(port, host);
-    const pair = { client, server };
+    const pair: Pair = { client, server, mode: "pass", forgotten: false };
     pairs.add(pair);
     const drop = () => {
+      if (pair.forgotten && !client.destroyed) return;
       pairs.delete(pair);
       client.destroy();
       server.destroy();
     };
     const forward = (from: Socket, to: Socket) => (bytes: Buffer) => {
-      if (state.mode === "black-hole") return;
+      if (loses(pair, to) || pair.forgotten) return;
+      if (to === client && state.dribbleMillis > 0) {
+        void dribble(from, to, bytes);
+        return;
+      }
       if (to === client) state.toClient += bytes.length;
       if (!to.write(bytes)) {
         from.pause();
@@ -47,6 +76,16 @@ export async function startTcpProxy(port: number, host = "127.0.0.1"): Promise<T
     server.on("data", forward(server, client));
     for (const socket of [client, server]) socket.on("error", drop).on("close", drop);
   });
+  const dribble = async (from: Socket, to: Socket, bytes: Buffer) => {
+    from.pause();
+    for (let at = 0; at < bytes.length && !to.destroyed;) {
+      const most = state.dribbleMillis > 0 ? 1 : bytes.length;
+      to.write(bytes.subarray(at, at + most));
+      at += most;
+      if (state.dribbleMillis > 0) await sleep(state.dribbleMillis);
+    }
+    from.resume();
+  };
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
   const address = listener.address();
 
@@ -61,11 +100,23 @@ export async function startTcpProxy(port: number, host = "127.0.0.1"): Promise<T
     set mode(mode) {
       state.mode = mode;
     },
+    loseExisting(mode) {
+      for (const pair of pairs) pair.mode = mode;
+    },
     reset() {
       for (const { client } of pairs) client.resetAndDestroy();
     },
     end() {
       for (const { client } of pairs) client.end();
+    },
+    forgetClients() {
+      for (const pair of pairs) {
+        pair.forgotten = true;
+        pair.server.destroy();
+      }
+    },
+    dribble(millis) {
+      state.dribbleMillis = millis;
     },
     cutAfter(bytes) {
       state.cutAt = state.toClient + bytes;

@@ -18,7 +18,8 @@ import type { Column, Tuple } from "../nouns.ts";
 import type { Pressure } from "../pressure.ts";
 import { explain } from "./postgres-errors.ts";
 import { findWideField, readFrames } from "./postgres-frames.ts";
-import { type Session, rawTexts, silence } from "./postgres-session.ts";
+import type { Listening } from "./postgres-silence.ts";
+import { type Session, rawTexts } from "./postgres-session.ts";
 
 /** What one read gives. */
 export interface RowsOfBatch {
@@ -66,7 +67,7 @@ export class RowCursor extends QueryStream {
   readonly #columns: readonly Column[];
   #socket: Socket | undefined;
   #settle = () => {};
-  #silence: NodeJS.Timeout | undefined;
+  #listening: Listening | undefined;
   #rows: Tuple[] = [];
   #bytes = 0;
   #wanted = false;
@@ -115,7 +116,7 @@ export class RowCursor extends QueryStream {
     this.#socket = running.socket;
     this.#settle = () => running.settle();
     readFrames(running.socket, {
-      heard: () => this.#silence?.refresh(),
+      heard: () => this.#listening?.heard(),
       fits: (bytes) => bytes <= this.#widestBytes,
       refuse: (bytes, head) => this.#session.fail(this.#tooWide(bytes, head)),
       fail: (error) => this.#session.fail(explain(error, "query", this.received)),
@@ -148,15 +149,14 @@ export class RowCursor extends QueryStream {
   }
 
   #listen(): void {
-    const millis = this.#session.options.answerMillis;
     this.#rest();
-    this.#silence = setTimeout(() => this.#session.fail(silence(millis, this.received)), millis);
+    this.#listening = this.#session.listen(() => this.received);
     this.#socket?.resume();
   }
 
   #rest(): void {
-    clearTimeout(this.#silence);
-    this.#silence = undefined;
+    this.#listening?.stop();
+    this.#listening = undefined;
   }
 
   #take({ length, fields }: DataRow): void {

@@ -7,10 +7,9 @@
  */
 import type { Client, Connection, Submittable } from "pg";
 import type { Socket } from "node:net";
-import { formatDuration } from "../atoms.ts";
-import { PipelineError } from "../../errors.ts";
 import { cancelBackend, type ClientParts, createClient } from "./postgres-client.ts";
 import { explain } from "./postgres-errors.ts";
+import { type Backend, type Listening, listen } from "./postgres-silence.ts";
 import type { DirectSocket } from "./postgres-socket.ts";
 
 export interface SessionOptions {
@@ -43,8 +42,12 @@ export interface Session {
   readonly options: SessionOptions;
   /** Fires once, with the first failure as its reason. */
   readonly life: AbortSignal;
+  /** What the server calls this session, once it was asked: then its silence can be understood. */
+  backend: Backend | undefined;
   /** Latches the first failure and ends the connection. */
   fail(reason: unknown): void;
+  /** Watches a wait for the server, and fails when its silence lasts too long. */
+  listen(rows?: () => number): Listening;
   /** Runs a statement whose answer is small; every value is the server's text. */
   ask(sql: string, values?: readonly (string | null)[]): Promise<Answer>;
   /** Asks for the result columns of a statement without running it; none for one that gives no rows. */
@@ -87,7 +90,7 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
 
   const answer = async <T>(question: () => Promise<T>): Promise<T> => {
     life.signal.throwIfAborted();
-    const timer = setTimeout(() => fail(silence(options.answerMillis)), options.answerMillis);
+    const listening = listen(session);
     work.open += 1;
     try {
       return await until(question(), life.signal);
@@ -96,13 +99,15 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
       throw life.signal.aborted ? life.signal.reason : explain(error, "query");
     } finally {
       work.open -= 1;
-      clearTimeout(timer);
+      listening.stop();
     }
   };
-  return {
+  const session: Session = {
     options,
+    backend: undefined,
     life: life.signal,
     fail,
+    listen: (rows) => listen(session, rows),
     close,
     ask: (text, values = []) =>
       answer(() => client.query({ text, values: [...values], rowMode: "array", types: rawTexts })),
@@ -115,6 +120,7 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
       return { socket: parts.connection.stream, ...(direct && { direct }), settle };
     },
   };
+  return session;
 }
 
 function connect(client: Client, fail: (reason: unknown) => void): Promise<void> {
@@ -171,15 +177,4 @@ async function leave(
   const timer = setTimeout(() => stream.destroy(), goodbyeMillis);
   await client.end().catch(() => {});
   clearTimeout(timer);
-}
-
-/** The error of a deadline: the server said nothing for too long. */
-export function silence(millis: number, rows?: number): PipelineError {
-  const when = rows === undefined ? "" : ` after ${rows} rows`;
-  return new PipelineError(
-    "source-failed",
-    `the server was silent for ${formatDuration(millis)}${when}; expected an answer within \`timeout\`` +
-      " (raise it for queries that compute long before their first row)",
-    { details: { waitedMillis: millis, ...(rows === undefined ? {} : { rows }) } },
-  );
 }

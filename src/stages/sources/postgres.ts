@@ -196,10 +196,14 @@ async function beginSnapshot(
 async function readConsistency(session: Session): Promise<Consistency> {
   const { rows } = await session.ask(
     "select pg_current_snapshot(), case when pg_is_in_recovery() then pg_last_wal_replay_lsn() " +
-      "else pg_current_wal_lsn() end, current_setting('server_version'), current_database(), now()",
+      "else pg_current_wal_lsn() end, current_setting('server_version'), current_database(), now(), " +
+      "pg_backend_pid(), pg_postmaster_start_time(), " +
+      "(select backend_start from pg_stat_activity where pid = pg_backend_pid())",
   );
   const [snapshot = null, lsn = null, serverVersion = null, database = null, time = null] =
     rows[0] ?? [];
+  const [pid, serverStarted, started] = rows[0]?.slice(5) ?? [];
+  if (pid && started && serverStarted) session.backend = { pid, started, serverStarted };
   return {
     class: "snapshot",
     proof: { snapshot, lsn, serverVersion, database, transactionTime: time },

@@ -10,7 +10,8 @@ import { assert, PipelineError } from "../../../errors.ts";
 import { freeBuffer } from "../../free-buffer.ts";
 import { countOf } from "../postgres-cursor.ts";
 import { explain } from "../postgres-errors.ts";
-import { type Session, silence, type StartedQuery } from "../postgres-session.ts";
+import type { Session, StartedQuery } from "../postgres-session.ts";
+import type { Listening } from "../postgres-silence.ts";
 import { bindMessage } from "./messages.ts";
 
 interface Query {
@@ -64,7 +65,7 @@ export class WireQuery<Walks extends Walker> {
   /** What the command tag states, once the query has ended. */
   #end: { readonly stated: number | undefined } | undefined;
   #waiting: PromiseWithResolvers<boolean> | undefined;
-  #silence: NodeJS.Timeout | undefined;
+  #listening: Listening | undefined;
 
   /**
    * Sends the query; its answer stays unread until `next` is called.
@@ -96,11 +97,7 @@ export class WireQuery<Walks extends Walker> {
     this.#session.life.throwIfAborted();
     const waiting = Promise.withResolvers<boolean>();
     this.#waiting = waiting;
-    const { answerMillis } = this.#session.options;
-    this.#silence = setTimeout(
-      () => this.#session.fail(silence(answerMillis, this.walker.output.records)),
-      answerMillis,
-    );
+    this.#listening = this.#session.listen(() => this.walker.output.records);
     this.#tryWalk();
     if (this.#waiting) this.#socket.resume();
     return waiting.promise;
@@ -108,7 +105,7 @@ export class WireQuery<Walks extends Walker> {
 
   /** Gives the socket back to `pg` when the query has ended; otherwise leaves it unread, to be closed. */
   release(): void {
-    clearTimeout(this.#silence);
+    this.#listening?.stop();
     this.#session.life.removeEventListener("abort", this.#onFail);
     this.#direct?.(undefined);
     this.#socket.off("data", this.#onRead);
@@ -129,7 +126,7 @@ export class WireQuery<Walks extends Walker> {
     else this.#unread.push(this.#direct ? Buffer.from(bytes) : bytes);
     // The output is only written to while somebody waits for it.
     if (!this.#waiting) return void this.#socket.pause();
-    this.#silence?.refresh();
+    this.#listening?.heard();
     this.#tryWalk();
     if (!this.#waiting || !isInInlet) return;
     if (bytes.length < fullRead * this.walker.inlet.length) this.#rest();
@@ -142,7 +139,7 @@ export class WireQuery<Walks extends Walker> {
   }
 
   readonly #onFail = (): void => {
-    clearTimeout(this.#silence);
+    this.#listening?.stop();
     this.#socket.pause();
     this.#waiting?.reject(this.#session.life.reason as Error);
     this.#waiting = undefined;
@@ -187,7 +184,7 @@ export class WireQuery<Walks extends Walker> {
 
   #give(more: boolean): void {
     this.#socket.pause();
-    clearTimeout(this.#silence);
+    this.#listening?.stop();
     this.#waiting?.resolve(more);
     this.#waiting = undefined;
   }

@@ -1,0 +1,183 @@
+/**
+ * The wait for a server that says nothing, and what its silence means.
+ *
+ * A server that sorts says nothing for minutes, and so does a network that swallows everything. After a moment of silence a
+ * second connection asks: does anybody answer there, does the backend still live, and does it work or wait for us? Waiting
+ * for us while we wait for it means that what one side sent never arrives. A server that cannot be asked is believed
+ * until `timeout`.
+ */
+import type { Client } from "pg";
+import { formatDuration } from "../atoms.ts";
+import { PipelineError } from "../../errors.ts";
+import { type ClientParts, createClient } from "./postgres-client.ts";
+import type { SessionOptions } from "./postgres-session.ts";
+
+/** Silence after which the server is asked, and again after each answer. */
+const quietMillis = 1500;
+/** Longest wait for the first byte of an answer; with the silence before it less than five seconds. */
+const askMillis = 2500;
+
+/** What tells a backend from every other one of every server. */
+export interface Backend {
+  readonly pid: string;
+  readonly started: string;
+  readonly serverStarted: string;
+}
+
+/** Who waits for whom. */
+export interface Peer {
+  readonly options: SessionOptions;
+  /** Unknown before the first answer. */
+  readonly backend: Backend | undefined;
+  fail(reason: unknown): void;
+}
+
+export interface Listening {
+  /** Something came; the silence begins anew. */
+  heard(): void;
+  stop(): void;
+}
+
+/** `gone` ends the session; `waiting for us` does so when it is the answer twice in one silence. */
+type Verdict = "at work" | "waiting for us" | "unknown there" | "no answer";
+
+/**
+ * Waits until `stop`, and fails the session when silence lasts as long as `timeout` or proves to be the connection's end.
+ * @param rows how many rows came so far, where rows are flowing
+ */
+export function listen(peer: Peer, rows?: () => number): Listening {
+  const { answerMillis } = peer.options;
+  const asker = createAsker(peer);
+  let silence = 0;
+  let waited = false;
+  let stopped = false;
+  const fail = (error: PipelineError) => {
+    if (!stopped) peer.fail(error);
+  };
+  const conclude = (verdict: Verdict, asked: number) => {
+    if (stopped) return;
+    quiet?.refresh();
+    if (asked !== silence) return;
+    if (verdict === "no answer" || verdict === "unknown there") fail(lost(verdict, rows?.()));
+    else if (verdict === "waiting for us" && waited) fail(lost(verdict, rows?.()));
+    waited = verdict === "waiting for us";
+  };
+  const ask = () => {
+    const asked = silence;
+    void asker.ask().then((verdict) => conclude(verdict, asked));
+  };
+  const deadline = setTimeout(() => fail(tooSilent(answerMillis, rows?.())), answerMillis);
+  const quiet = quietMillis < answerMillis ? setTimeout(ask, quietMillis) : undefined;
+  return {
+    heard() {
+      silence += 1;
+      waited = false;
+      deadline.refresh();
+      quiet?.refresh();
+    },
+    stop() {
+      stopped = true;
+      clearTimeout(deadline);
+      clearTimeout(quiet);
+      asker.close();
+    },
+  };
+}
+
+/** A second connection, made when it is first needed; one question at a time. */
+function createAsker({ options, backend }: Peer) {
+  let client: Client | undefined;
+  let asking: Promise<Verdict> | undefined;
+  const close = () => {
+    if (client) (client as unknown as ClientParts).connection.stream.destroy();
+    client = undefined;
+  };
+  const question = async (): Promise<Verdict> => {
+    let isFirst = false;
+    if (!client) {
+      isFirst = true;
+      client = createClient({ ...options, connectMillis: 0 }).client;
+      client.on("error", close);
+    }
+    const asked = client;
+    const answered = firstByte(asked);
+    const answer = (isFirst ? asked.connect() : Promise.resolve())
+      .then(() => look(asked, backend))
+      // Whoever refuses, answers.
+      .catch((): Verdict => {
+        close();
+        return "at work";
+      });
+    const first = await within(askMillis, Promise.race([answered, answer]));
+    if (!first) close();
+    return first ? ((await within(askMillis, answer)) ?? "at work") : "no answer";
+  };
+  return {
+    close,
+    ask: () => (asking ??= question().finally(() => (asking = undefined))),
+  };
+}
+
+function firstByte(client: Client): Promise<true> {
+  const { stream } = (client as unknown as ClientParts).connection;
+  return new Promise((resolve) => stream.once("data", () => resolve(true)));
+}
+
+async function within<T>(millis: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), millis).unref();
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** None where another server answers, such as another replica behind the same name. */
+const question = `
+select (select coalesce(a.wait_event_type = 'Client', false)::text
+        from pg_catalog.pg_stat_activity a where a.pid = $1::int4 and a.backend_start = $2::timestamptz)
+where pg_catalog.pg_postmaster_start_time() = $3::timestamptz`;
+
+async function look(client: Client, backend: Backend | undefined): Promise<Verdict> {
+  if (!backend) return "at work";
+  const { pid, started, serverStarted } = backend;
+  const { rows } = await client.query<[string | null]>({
+    text: question,
+    values: [pid, started, serverStarted],
+    rowMode: "array",
+  });
+  if (!rows[0]) return "at work";
+  const [waits] = rows[0];
+  if (waits === null) return "unknown there";
+  return waits === "true" ? "waiting for us" : "at work";
+}
+
+const meanings: Readonly<Record<Exclude<Verdict, "at work">, string>> = {
+  "no answer": `nobody answered a second connection within ${formatDuration(askMillis)}`,
+  "unknown there": "the server no longer knows of it",
+  "waiting for us": "what one side sends does not arrive at the other",
+};
+
+function lost(verdict: Exclude<Verdict, "at work">, rows?: number): PipelineError {
+  return new PipelineError(
+    "source-failed",
+    `the connection to the server fell silent${afterRows(rows)}, and ${meanings[verdict]}; expected it to last to the end of the query`,
+    { details: rows === undefined ? {} : { rows } },
+  );
+}
+
+/** The error of a deadline: the server said nothing for too long. */
+function tooSilent(millis: number, rows?: number): PipelineError {
+  return new PipelineError(
+    "source-failed",
+    `the server was silent for ${formatDuration(millis)}${afterRows(rows)}; expected an answer within \`timeout\`` +
+      " (raise it for queries that compute long before their first row)",
+    { details: { waitedMillis: millis, ...(rows === undefined ? {} : { rows }) } },
+  );
+}
+
+const afterRows = (rows: number | undefined): string =>
+  rows === undefined ? "" : ` after ${rows} rows`;

@@ -1,0 +1,85 @@
+/** A network that swallows everything is told from a server that computes, long before `timeout`. */
+import assert from "node:assert/strict";
+import { PipelineError } from "../../../src/errors.ts";
+import { openSource, sharedPostgres } from "../../servers/postgres.ts";
+import { manyRows } from "../../servers/postgres-faults.ts";
+import { startTcpProxy, type TcpProxy } from "../../servers/tcp-proxy.ts";
+import { openRecords } from "./postgres-wire/wire-records.ts";
+
+type Harm = (proxy: TcpProxy) => void;
+type Path = "rows" | "wire";
+
+/** Reads through a proxy of its own, does harm, and gives the error that the read ends with. */
+async function harmed(path: Path, harm: Harm, query = manyRows("silent")): Promise<PipelineError> {
+  const { url } = await sharedPostgres();
+  const { port } = new URL(url);
+  const proxy = await startTcpProxy(Number(port));
+  const config = { url: url.replace(`:${port}`, `:${proxy.port}`), query };
+  try {
+    const source = path === "rows" ? openSource(config) : openRecords(config, "ndjson");
+    await source.next();
+    if (path === "wire") await source.next();
+    harm(proxy);
+    for await (const batch of source) assert.equal(batch.end, undefined, "no end is announced");
+  } catch (error) {
+    assert.ok(error instanceof PipelineError, String(error));
+    return error;
+  } finally {
+    await proxy.close();
+  }
+  return assert.fail("the read came to an end");
+}
+
+const harms = {
+  swallowed: (proxy: TcpProxy) => (proxy.mode = "black-hole"),
+  stuck: (proxy: TcpProxy) => proxy.loseExisting("to-client lost"),
+  forgotten: (proxy: TcpProxy) => proxy.forgetClients(),
+};
+
+async function rowsOf(batches: AsyncIterable<{ readonly end?: { readonly rows: number } }>) {
+  let rows: number | undefined;
+  for await (const { end } of batches) rows = end?.rows;
+  return rows;
+}
+
+describe("a silent PostgreSQL", () => {
+  let errors: Record<keyof typeof harms, Promise<readonly PipelineError[]>>;
+  let computed: Promise<unknown>;
+  // All at once, since each of them waits.
+  before(async () => {
+    const { url } = await sharedPostgres();
+    const query = "select 'computing', pg_sleep(3.5)";
+    computed = Promise.all([
+      rowsOf(openSource({ url, query })),
+      rowsOf(openRecords({ url, query }, "ndjson")),
+    ]);
+    const read = (harm: Harm) => Promise.all([harmed("rows", harm), harmed("wire", harm)]);
+    errors = {
+      swallowed: read(harms.swallowed),
+      stuck: read(harms.stuck),
+      forgotten: read(harms.forgotten),
+    };
+    for (const promise of [computed, ...Object.values(errors)]) promise.catch(() => {});
+  });
+
+  const given = async (harm: keyof typeof harms, said: RegExp) => {
+    for (const { code, message, details } of await errors[harm]) {
+      assert.equal(code, "source-failed");
+      assert.match(message, said);
+      assert.ok(Number(details["rows"]) > 0);
+    }
+  };
+
+  it("is given up when nobody answers a second connection either", () =>
+    given("swallowed", /nobody answered a second connection/));
+
+  it("is given up when what it sends does not arrive", () =>
+    given("stuck", /what one side sends does not arrive at the other/));
+
+  it("is given up when it no longer knows of the connection", () =>
+    given("forgotten", /the server no longer knows of it/));
+
+  it("is believed while it computes", async () => {
+    assert.deepEqual(await computed, [1, 1]);
+  });
+});
