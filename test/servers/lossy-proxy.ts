@@ -6,16 +6,26 @@ export interface ForwardingProxy {
   close(): Promise<void>;
 }
 
-/** A proxy that hands what the server sends to `forward`. */
+/**
+ * A proxy that hands what the server sends to `forward`.
+ * @param before what the client sends waits for it
+ */
 export async function startForwardingProxy(
   port: number,
   forward: (bytes: Buffer, client: Socket) => void,
+  before: (bytes: Buffer) => Promise<void> | void = () => {},
 ): Promise<ForwardingProxy> {
   const listener = createServer((client) => {
     const server = connect(port, "127.0.0.1");
     const drop = () => [client, server].map((socket) => socket.destroy());
     for (const socket of [client, server]) socket.on("error", drop).on("close", drop);
-    client.on("data", (bytes) => server.write(bytes));
+    let sent = Promise.resolve();
+    client.on("data", (bytes) => {
+      sent = sent.then(async () => {
+        await before(bytes);
+        server.write(bytes);
+      });
+    });
     server.on("data", (bytes) => forward(bytes, client));
   });
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));

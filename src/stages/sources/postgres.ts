@@ -16,12 +16,12 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { duration, secret, size, text } from "../atoms.ts";
-import { PipelineError } from "../../errors.ts";
-import type { Column, Consistency, RowBatch, SourceEnd } from "../nouns.ts";
+import type { Column, RowBatch, SourceEnd } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { RowCursor, type RowRoom, type RowsOfBatch } from "./postgres-cursor.ts";
 import { pushSteps, type RowStep } from "./postgres-pushdown.ts";
 import { type Session, openSession } from "./postgres-session.ts";
+import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postgres-snapshot.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
 
 const param = v.union(
@@ -128,6 +128,7 @@ export async function openQuery(
     const asked = await pushSteps(session, { sql: config.query, values }, steps);
     // Row functions have all composites as JSON, so those pushed do too.
     const described = await describeQuery(session, asked.sql, steps[0] ? "json" : composites);
+    await refuseRewritten(session);
     const rows = await estimateRows(session, asked.sql, asked.values);
     return {
       ...described,
@@ -135,6 +136,7 @@ export async function openQuery(
       values: asked.values,
       ...(rows !== undefined && { expects: { rows, exact: false } }),
       async finish(rows) {
+        await refuseRewritten(session);
         await commit(session);
         await session.close();
         const queryDigest = createHash("sha256").update(config.query).digest("hex");
@@ -165,51 +167,6 @@ const emptyBatch = (columns: readonly Column[]): RowBatch => ({
   bytes: 0,
 });
 
-/** Settings that decide how values are printed and how long the server waits; only for this transaction. */
-async function beginSnapshot(
-  session: Session,
-  config: Pick<Config, "statementTimeout" | "timeout">,
-): Promise<void> {
-  const settings: Record<string, string> = {
-    timezone: "UTC",
-    datestyle: "ISO, YMD",
-    intervalstyle: "postgres",
-    extra_float_digits: "1",
-    client_encoding: "UTF8",
-    bytea_output: "hex",
-    statement_timeout: String(config.statementTimeout ?? 0),
-    idle_in_transaction_session_timeout: "0",
-    transaction_timeout: "0",
-    // A little before our own deadline, so that the reason we hear is the lock.
-    lock_timeout: String(Math.ceil(config.timeout * 0.8)),
-  };
-  await session.ask("begin transaction isolation level repeatable read read only");
-  // Through pg_settings: servers before 17 have no transaction_timeout.
-  await session.ask(
-    "select pg_catalog.set_config(name, $1::json ->> lower(name), true) from pg_catalog.pg_settings " +
-      "where lower(name) in (select json_object_keys($1::json))",
-    [JSON.stringify(settings)],
-  );
-}
-
-/** The transaction's first look at data: from here on its snapshot stands. */
-async function readConsistency(session: Session): Promise<Consistency> {
-  const { rows } = await session.ask(
-    "select pg_current_snapshot(), case when pg_is_in_recovery() then pg_last_wal_replay_lsn() " +
-      "else pg_current_wal_lsn() end, current_setting('server_version'), current_database(), now(), " +
-      "pg_backend_pid(), pg_postmaster_start_time(), " +
-      "(select backend_start from pg_stat_activity where pid = pg_backend_pid())",
-  );
-  const [snapshot = null, lsn = null, serverVersion = null, database = null, time = null] =
-    rows[0] ?? [];
-  const [pid, serverStarted, started] = rows[0]?.slice(5) ?? [];
-  if (pid && started && serverStarted) session.backend = { pid, started, serverStarted };
-  return {
-    class: "snapshot",
-    proof: { snapshot, lsn, serverVersion, database, transactionTime: time },
-  };
-}
-
 /** The planner's guess, for progress alone: any refusal or slowness means none. */
 async function estimateRows(
   session: Session,
@@ -228,14 +185,4 @@ async function estimateRows(
   } finally {
     await session.ask("rollback to savepoint estimate");
   }
-}
-
-/** A failed transaction answers COMMIT with ROLLBACK and no error. */
-async function commit(session: Session): Promise<void> {
-  const { command } = await session.ask("commit");
-  if (command === "COMMIT") return;
-  throw new PipelineError(
-    "source-failed",
-    `the server ended the transaction with ${command}; expected COMMIT`,
-  );
 }
