@@ -38,18 +38,21 @@ export const cutAnswer =
     call.serve();
   };
 
-/** All is done; the answer comes byte by byte, one in so many milliseconds. */
+/** All is done; the answer comes byte by byte, one in so many milliseconds, behind the first that come at once. */
 export const dribble =
-  (everyMillis: number): Play =>
+  (everyMillis: number, atOnce = 0): Play =>
   (call) => {
-    const waiting: number[] = [];
+    let free = atOnce;
+    let waiting = Buffer.alloc(0);
     let timer: NodeJS.Timeout | undefined;
     replaceWrites(call, (piece, write, socket) => {
-      waiting.push(...piece);
+      if (free > 0) write(piece.subarray(0, free));
+      waiting = Buffer.concat([waiting, piece.subarray(free)]);
+      free = Math.max(0, free - piece.length);
       timer ??= setInterval(() => {
-        const next = waiting.shift();
-        if (next === undefined || socket.destroyed) clearInterval(timer);
-        else write(Buffer.of(next));
+        if (waiting.length === 0 || socket.destroyed) clearInterval(timer);
+        else write(waiting.subarray(0, 1));
+        waiting = waiting.subarray(1);
       }, everyMillis);
     });
     call.serve();
@@ -61,11 +64,11 @@ export const rewrite =
   (call) => {
     const socket = socketOf(call);
     const pieces: Buffer[] = [];
-    replaceWrites(call, (piece) => pieces.push(piece));
+    replaceWrites(call, (piece) => void pieces.push(piece));
     call.serve();
     setImmediate(() => {
       Reflect.deleteProperty(socket, "write");
-      socket.end(change(Buffer.concat(pieces).toString("latin1")), "latin1");
+      socket.write(change(Buffer.concat(pieces).toString("latin1")), "latin1");
     });
   };
 
@@ -114,12 +117,12 @@ function replaceWrites(
 ): void {
   const socket = socketOf(call);
   const write = socket.write.bind(socket);
-  socket.write = ((piece: string | Uint8Array, ...rest: unknown[]) => {
+  socket.write = (piece: string | Uint8Array, ...rest: unknown[]) => {
     const encoding = rest.find((value) => typeof value === "string") as BufferEncoding | undefined;
     const bytes = typeof piece === "string" ? Buffer.from(piece, encoding) : Buffer.from(piece);
     instead(bytes, (part) => void (socket.destroyed || write(part)), socket);
     const done = rest.find((value) => typeof value === "function") as (() => void) | undefined;
     if (done) setImmediate(done);
     return true;
-  }) as Socket["write"];
+  };
 }

@@ -72,11 +72,10 @@ async function readHeader(
   at: number,
   bytes: number,
 ): Promise<TarEntry | undefined> {
-  const blocks = Buffer.alloc(bytes);
-  const { bytesRead } = await file.read(blocks, 0, bytes, at);
+  const blocks = await readBlocks(file, at, bytes);
   const first = blocks.subarray(0, blockBytes);
-  if (bytesRead < blockBytes || first.every((byte) => byte === 0)) return undefined;
-  const found = await decodeHeader(blocks.subarray(0, bytesRead));
+  if (first.length < blockBytes || first.every((byte) => byte === 0)) return undefined;
+  const found = await decodeHeader(blocks);
   if (found === undefined) return undefined;
   const { header, offset } = found;
   const start = at + offset + blockBytes;
@@ -89,6 +88,22 @@ async function readHeader(
     next: start + Math.ceil(header.size / blockBytes) * blockBytes,
     sha256,
   };
+}
+
+/** Any read may be short; taken for the end of the archive it would cost the entries behind it. */
+async function readBlocks(file: FileHandle, at: number, bytes: number): Promise<Uint8Array> {
+  const blocks = Buffer.alloc(bytes);
+  for (let done = 0; done < bytes;) {
+    const { bytesRead } = await file.read(blocks, done, bytes - done, at + done);
+    if (bytesRead === 0) {
+      throw new PipelineError(
+        "destination-failed",
+        `the bundle ends after ${at + done} bytes; expected ${at + bytes}, as its size says`,
+      );
+    }
+    done += bytesRead;
+  }
+  return blocks;
 }
 
 function decodeHeader(blocks: Uint8Array) {
