@@ -4,6 +4,7 @@
  * What was understood is written again and compared with the bytes read, so spaces, other orders, further keys,
  * repeated keys and other number formats are all refused by the same comparison.
  */
+import { isUtf8 } from "node:buffer";
 import * as v from "valibot";
 import { pageName } from "../stages/pages/checkpoint.ts";
 import { PipelineError } from "../errors.ts";
@@ -97,6 +98,8 @@ const pagesClose = "\n],\n";
 export function readManifest(bytes: Uint8Array): Manifest {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   checkVersion(all);
+  // Otherwise bytes that are no UTF-8 would be read as one and the same character.
+  if (!isUtf8(all)) throw notCanonical("its text, which is not valid UTF-8,");
   // No string of JSON holds a raw newline, so these marks are where they seem to be.
   const opens = all.indexOf(pagesOpen);
   const closes = all.lastIndexOf(pagesClose);

@@ -1,5 +1,6 @@
 /** The small files of a pipeline's folder in the spool: written durably as a whole, read as a whole, removed together. */
 import { join } from "node:path";
+import * as v from "valibot";
 import { PipelineError, systemCode } from "../errors.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
 import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
@@ -12,10 +13,18 @@ export interface Place {
   readonly path: string;
 }
 
-/** Undefined where there is none. */
-export async function readJson<T>({ disk, path }: Place, name: string): Promise<T | undefined> {
+/**
+ * Undefined where there is none.
+ * @throws PipelineError `integrity-failed` for what is not as `schema` says
+ */
+export async function readJson<T>(
+  { disk, path }: Place,
+  name: string,
+  schema: v.GenericSchema,
+): Promise<T | undefined> {
   try {
-    return JSON.parse((await disk.readFile(join(path, name))).toString()) as T;
+    const read: unknown = JSON.parse((await disk.readFile(join(path, name))).toString());
+    return v.parse(schema, read) as T;
   } catch (cause) {
     if (systemCode(cause) === "ENOENT") return undefined;
     throw new PipelineError(

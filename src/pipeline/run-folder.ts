@@ -12,38 +12,14 @@ import { takeLock } from "../stages/pages/spool-lock.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
 import { realWorld, type World } from "../stages/world.ts";
 import { hasFile, makePrivate, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
+import {
+  lastCommitSchema,
+  runRecordSchema,
+  type LastCommit,
+  type RunRecord,
+} from "./run-record.ts";
 
-/** The run under way; holds no secret but the key of its own checkpoints. */
-export interface RunRecord {
-  readonly version: 2;
-  readonly runId: string;
-  readonly pipeline: string;
-  readonly configDigest: string;
-  /** HMAC (hex, under `key`) of what the run means: resolved stages, modules, destination. */
-  readonly meaning: string;
-  /** Hex; opens nothing but this run's checkpoints. */
-  readonly key: string;
-  readonly started: string;
-  readonly attempts: number;
-  /** Trace of the latest attempt, for the next one to link to. */
-  readonly traceparent?: string;
-}
-
-/** The last committed run of this pipeline. */
-export interface LastCommit {
-  readonly runId: string;
-  readonly generation: number;
-  /** SHA-256 (hex) of its manifest. */
-  readonly manifestDigest: string;
-  readonly signer: string;
-  readonly rows: number;
-  readonly pages: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  readonly consistency: string;
-  /** Format of the records, as in page names. */
-  readonly extension: string;
-}
+export type { LastCommit, RunRecord };
 
 export interface RunFolder {
   readonly path: string;
@@ -100,7 +76,7 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
   const lock = (init.takeLock ?? takeLock)(join(path, "lock.db"), init.pipeline);
   try {
     const lastPath = lastName(init.destination);
-    const last = await readJson<LastCommit>(place, lastPath);
+    const last = await readJson<LastCommit>(place, lastPath, lastCommitSchema);
     let found = await readRecord(place, init.restart);
     if (found && (init.restart || (!isSame(found, init) && !(await hasPages(place))))) {
       await discard(place, found);
@@ -158,7 +134,7 @@ const lastName = (destination: string): string =>
 /** A record that cannot be read stops a run, but not one that discards it. */
 export async function readRecord(place: Place, restart: boolean): Promise<RunRecord | undefined> {
   try {
-    return await readJson<RunRecord>(place, "run.json");
+    return await readJson<RunRecord>(place, "run.json", runRecordSchema);
   } catch (error) {
     if (!restart) throw error;
     return undefined;

@@ -196,6 +196,18 @@ async function identityText(file: string | Uint8Array, passphrase?: string): Pro
       "the identity file is encrypted; give its passphrase",
     );
   }
-  const sealed = armored ? (await loadLibrary()).decodeArmor(text) : Buffer.from(text, "latin1");
+  const sealed = armored ? await removeArmor(text) : Buffer.from(text, "latin1");
   return Buffer.from(await openWith(sealed, { passphrase }, maxIdentityFileLogN)).toString();
+}
+
+async function removeArmor(text: string): Promise<Uint8Array> {
+  const { decodeArmor } = await loadLibrary();
+  try {
+    return decodeArmor(text);
+  } catch {
+    throw new PipelineError(
+      "config-invalid",
+      "the armor of the identity file is damaged; expected what `age -p -a` made, whole",
+    );
+  }
 }

@@ -81,6 +81,15 @@ describe("manifest", () => {
     assert.equal(({} as Record<string, unknown>)["polluted"], undefined);
   });
 
+  it("is refused with bytes that are no UTF-8, in a name or beyond it", async () => {
+    const bytes = await manifestBytes();
+    for (const text of ['"version":"', '"name":"odd', '"lsn":"']) {
+      const changed = Buffer.from(bytes);
+      changed[bytes.indexOf(text) + text.length] = 0xb8;
+      assert.throws(() => readAll(changed), failsWith("integrity-failed"));
+    }
+  });
+
   it("is refused with a field that format 1 does not allow", async () => {
     const bad: Partial<Record<keyof ManifestHead, unknown>>[] = [
       { run: "../../etc" },

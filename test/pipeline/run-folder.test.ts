@@ -181,6 +181,28 @@ describe("run-folder", () => {
     await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
   });
 
+  it("tells a record or a last commit that is JSON and not ours, and keeps the pages", async () => {
+    const dir = folder.next();
+    const { path, record } = await visit(dir);
+    const page = join(path, "pages", "00000000.ndjson");
+    await mkdir(join(path, "pages"));
+    await writeFile(page, "sealed");
+    const damaged = [null, [], 7, {}, { version: 2 }, { ...record, key: 7 }, { version: 3 }];
+    for (const found of [...damaged, { ...record, runId: "../up" }]) {
+      await writeFile(join(path, "run.json"), JSON.stringify(found));
+      await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+    }
+    await writeFile(join(path, "run.json"), JSON.stringify(record));
+    const opened = await openRunFolder(initOf(dir));
+    await opened.commit(last(record.runId));
+    opened.release();
+    const name = (await readdir(path)).find((one) => one.startsWith("last-"))!;
+    for (const found of [null, {}, { ...last(record.runId), generation: "1" }]) {
+      await writeFile(join(path, name), JSON.stringify(found));
+      await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+    }
+  });
+
   it("lets nobody but the owner in, whatever the umask", async () => {
     const umask = process.umask(0);
     try {

@@ -307,6 +307,16 @@ describe("age", () => {
       }
     });
 
+    it("whose armor is damaged are refused, without a word of what they hold", async () => {
+      const armored = armor.encode(Buffer.alloc(100, 7));
+      const [begin, ...lines] = armored.trimEnd().split("\n");
+      const damaged = [lines.slice(0, -1), ["AAAA", ...lines], ["ß", ...lines]];
+      for (const rest of damaged) {
+        const file = [begin, ...rest].join("\n");
+        await assert.rejects(parseIdentityFile(file, "x"), failsWith("config-invalid"), file);
+      }
+    });
+
     it("made by stock age-keygen are read", async function () {
       needTools(this, "age-keygen");
       const file = runTool("age-keygen", []).toString();

@@ -70,9 +70,12 @@ export async function* readCsv(
   const parser = await createParser(shape, records);
   const batches = createBatches(shape.header);
   const checkUtf8 = createUtf8Check();
+  const checkNul = createNulCheck();
   try {
     for await (const chunk of bytes) {
       if (!checkUtf8(chunk)) throw badData(where, `not valid UTF-8 near line ${parser.info.lines}`);
+      if (!checkNul(chunk))
+        throw badData(where, `a NUL behind a quote near line ${parser.info.lines}`);
       await settle(where, (done) => parser.write(chunk, done));
       yield* batches.of(records.splice(0));
     }
@@ -177,6 +180,22 @@ function tupleBytes(record: Tuple): number {
   let bytes = 32;
   for (const cell of record) bytes += cell === null ? 8 : 32 + (cell as string).length;
   return bytes;
+}
+
+/**
+ * The parser takes a NUL behind a closing quote for the end of what it was given, and goes on with that quote's field.
+ * Whether a quote closes only the parser knows, so a NUL behind any quote is refused.
+ */
+function createNulCheck() {
+  const quote = 0x22;
+  let last: number | undefined;
+  return (chunk: Uint8Array): boolean => {
+    let isFine = !(last === quote && chunk[0] === 0);
+    for (let at = chunk.indexOf(0, 1); at > 0 && isFine; at = chunk.indexOf(0, at + 1))
+      isFine = chunk[at - 1] !== quote;
+    last = chunk.at(-1) ?? last;
+    return isFine;
+  };
 }
 
 /** Checks bytes as they come; a character may be split between two chunks. `undefined` asks whether all was whole. */

@@ -105,6 +105,14 @@ describe("csv", () => {
     await refuses(parse('a\n1\n"secret\n'), /quoted field that does not end/);
   });
 
+  it("refuses a NUL behind a quote, where it cannot be told what it belongs to, and no other", async () => {
+    for (const pieces of [1, 3, 8]) {
+      await refuses(parse('a,b\n"secret"\0x,2\n', pieces), /a NUL behind a quote/);
+      const [row] = await parse('a,b\n\0x\0,"y\0z"\n', pieces);
+      assert.deepEqual(row, ["\0x\0", "y\0z"]);
+    }
+  });
+
   it("refuses bytes that are not UTF-8, and half a character at the end", async () => {
     for (const pieces of [1, 5]) {
       await refuses(parse(Buffer.from("a\nx\xffy\nz\n", "latin1"), pieces), /not valid UTF-8/);

@@ -1,0 +1,273 @@
+/** Fuzzed: the bytes of a PostgreSQL server, walked into records, taken from a COPY, or split into messages. */
+import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { PipelineError } from "../src/errors.ts";
+import { CopyWalker } from "../src/stages/sources/postgres-copy/copy-walker.ts";
+import { findWideField, readFrames } from "../src/stages/sources/postgres-frames.ts";
+import { RowWalker } from "../src/stages/sources/postgres-wire/data-rows.ts";
+import {
+  recordLayouts,
+  type TypedColumn,
+} from "../src/stages/sources/postgres-wire/record-layouts.ts";
+import type { Walker } from "../src/stages/sources/postgres-wire/wire-query.ts";
+import { type Chance, cut, mutate, wordsOf } from "./fuzz-chance.ts";
+import type { FuzzClass } from "./fuzz-classes.ts";
+
+const int16 = (value: number) => Buffer.from([value >> 8, value & 255]);
+const int32 = (value: number) =>
+  Buffer.concat([int16((value >> 16) & 0xffff), int16(value & 0xffff)]);
+const message = (type: string, ...body: readonly Buffer[]) => {
+  const content = Buffer.concat(body);
+  return Buffer.concat([Buffer.from(type), int32(4 + content.length), content]);
+};
+const row = (...values: readonly (Buffer | null)[]) =>
+  message(
+    "D",
+    int16(values.length),
+    ...values.flatMap((value) => (value ? [int32(value.length), value] : [int32(-1)])),
+  );
+const text = (value: string) => Buffer.from(value);
+
+const others = [
+  message("N", text("SNOTICE\0C00000\0Mhello\0\0")),
+  message("E", text("SERROR\0C22P02\0Minvalid\0\0")),
+  message("C", text("SELECT 5\0")),
+  message("Z", text("T")),
+  message("S", text("TimeZone\0UTC\0")),
+  message("1"),
+  message("2"),
+];
+
+/** Types whose binary form we print, and some that come as text. */
+const types = [25, 701, 114, 3802, 16, 21, 23, 20, 1700, 2950, 1082, 1114, 1184, 17];
+const fixedBytes: Readonly<Record<number, number>> = {
+  16: 1,
+  21: 2,
+  23: 4,
+  20: 8,
+  2950: 16,
+  1082: 4,
+  1114: 8,
+  1184: 8,
+};
+
+function valueOf(oid: number, chance: Chance): Buffer | null {
+  if (chance.once(6)) return null;
+  const fixed = fixedBytes[oid];
+  if (fixed !== undefined)
+    return chance.once(4) ? Buffer.alloc(fixed, chance.pick([0, 255, 127])) : chance.bytes(fixed);
+  if (oid === 1700) return numericOf(chance);
+  if (oid === 701) return text(chance.pick(["NaN", "-Infinity", "0.1", "1e+300", "-0"]));
+  if (oid === 114 || oid === 3802) return text(chance.pick(['{"a":\n1}', "null", "[1,\r\n2]"]));
+  const unit = chance.pick(["x", '"', "\n", "é,", "\x01", "\\"]);
+  return text(unit.repeat(chance.below(chance.pick([4, 40, 400, chance.once(10) ? 40_000 : 4]))));
+}
+
+function numericOf(chance: Chance): Buffer {
+  const digits = chance.below(6);
+  const weight = chance.pick([
+    0,
+    1,
+    -1,
+    5,
+    -5,
+    100,
+    chance.once(20) ? 32_767 : 2,
+    chance.once(20) ? -32_768 : 0,
+  ]);
+  const sign = chance.pick([0, 0x4000, 0xc000, 0xd000, 0xf000]);
+  const scale = chance.pick([0, 1, 4, 20, chance.once(20) ? 16_383 : 3]);
+  const head = [digits, weight & 0xffff, sign, scale].map(int16);
+  return Buffer.concat([
+    ...head,
+    ...Array.from({ length: digits }, () => int16(chance.below(10_000))),
+  ]);
+}
+
+const wireWords = [
+  ...wordsOf("D·C·Z·d·c·H·E").map((type) => Buffer.concat([text(type), int32(4)])),
+  int32(-1),
+  int32(-2),
+  int32(0),
+  int32(5),
+  int32(2 ** 31 - 1),
+  int16(0),
+  int16(-1),
+  Buffer.alloc(8, 0xff),
+  ...others,
+];
+
+interface Walked {
+  readonly text: string;
+  readonly messages: readonly string[];
+}
+
+/** Feeds as a socket would, takes as a query does. */
+function walk(
+  walker: Walker,
+  pieces: readonly Buffer[],
+  messages: readonly string[],
+): Walked | PipelineError {
+  const taken: Buffer[] = [];
+  const { output } = walker;
+  let records = 0;
+  let length = 0;
+  let whole = 0;
+  const take = () => {
+    records += output.ends.length;
+    whole = output.ends.length > 0 ? length + output.ends.at(-1)! : whole;
+    length += output.takeable.length;
+    let before = 0;
+    for (const end of output.ends) {
+      assert.ok(end >= before && end <= output.length, "records end in the output, in order");
+      before = end;
+    }
+    taken.push(Buffer.from(output.takeable));
+    output.take();
+  };
+  try {
+    for (const piece of pieces) {
+      for (let at = 0; at < piece.length;) {
+        const bytes = piece.copy(walker.inlet, 0, at);
+        at += bytes;
+        walker.read(bytes);
+        for (let stuck = 0; !walker.isEmpty; stuck += 1) {
+          assert.ok(stuck < 10_000, "it goes on");
+          take();
+          walker.walk();
+        }
+      }
+    }
+  } catch (error) {
+    if (error instanceof PipelineError) return error;
+    throw error;
+  }
+  take();
+  assert.equal(output.records, records);
+  // What comes of a record that is not whole depends on when it is asked for.
+  return { text: Buffer.concat(taken).toString("latin1", 0, whole), messages };
+}
+
+/** Bytes are understood alike however they are cut. */
+function walkTwice(
+  make: (onMessage: (bytes: Buffer) => void) => Walker,
+  bytes: Buffer,
+  chance: Chance,
+): void {
+  const walkOnce = (pieces: readonly Buffer[]) => {
+    const messages: string[] = [];
+    return walk(
+      make((one) => messages.push(one.toString("latin1"))),
+      pieces,
+      messages,
+    );
+  };
+  const whole = walkOnce([bytes]);
+  if (chance.once(2)) {
+    const pieces = walkOnce(cut(bytes, chance));
+    const verdicts = [whole, pieces].map((one) =>
+      one instanceof PipelineError ? one.code : "whole",
+    );
+    assert.equal(verdicts[1], verdicts[0], "cut and whole are understood alike");
+    if (!(whole instanceof PipelineError)) assert.deepEqual(pieces, whole);
+  }
+  if (whole instanceof PipelineError) throw whole;
+}
+
+function rowsOf(columns: readonly TypedColumn[], chance: Chance): Buffer {
+  const messages = Array.from({ length: 1 + chance.below(5) }, () =>
+    chance.once(5) ? chance.pick(others) : row(...columns.map(({ oid }) => valueOf(oid, chance))),
+  );
+  return Buffer.concat(messages);
+}
+
+const columnsOf = (chance: Chance): readonly TypedColumn[] =>
+  Array.from({ length: chance.below(5) }, (_, index) => {
+    const oid = chance.pick(types);
+    const json = oid === 701 ? "number" : oid === 114 || oid === 3802 ? "json" : "string";
+    return { name: `c"${index}`, type: "t", oid, json };
+  });
+
+export function wire(): FuzzClass {
+  return {
+    seeds: { whole: [Buffer.concat(others)], words: wireWords },
+    run(_bytes, chance) {
+      const columns = columnsOf(chance);
+      const whole = [rowsOf(columns, chance), Buffer.concat(others)];
+      // One in eight is left as it is: it must be understood.
+      const isLeft = chance.once(8);
+      const bytes = isLeft ? whole[0]! : mutate(chance, { whole, words: wireWords });
+      const layout = recordLayouts[chance.pick(["ndjson", "json", "csv"])]!(columns);
+      const capacity = chance.pick([1, 1000, 70_000]);
+      try {
+        walkTwice((onMessage) => new RowWalker(layout, capacity, onMessage), bytes, chance);
+      } catch (error) {
+        assert.ok(!isLeft, String(error));
+        throw error;
+      }
+    },
+  };
+}
+
+const signature = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+const copies = [
+  [text("a,b\n"), text('1,"x"\n'), text("\xff\xff"), text("")],
+  [Buffer.concat([signature, int16(1), int32(2), text("hi")]), int16(0), int16(-1)],
+  [text("1\tx\n"), text("2\t\\N\n".repeat(2000))],
+].map((rows) =>
+  Buffer.concat([
+    message("H", Buffer.alloc(3)),
+    ...rows.map((one) => message("d", one)),
+    message("c"),
+    ...others,
+  ]),
+);
+
+export function copied(): FuzzClass {
+  return {
+    seeds: { whole: copies, words: [...wireWords, signature, int16(-1), message("d", int16(-1))] },
+    run(bytes, chance) {
+      const header = chance.pick(["none", "line", "binary"] as const);
+      const capacity = chance.pick([1, 1000, 70_000]);
+      walkTwice((onMessage) => new CopyWalker(header, capacity, onMessage), bytes, chance);
+    },
+  };
+}
+
+/** Messages before `pg` parses them: each comes out whole, in order, however it came in. */
+export function framed(): FuzzClass {
+  return {
+    seeds: {
+      whole: [Buffer.concat([row(text("a"), null), ...others]), ...copies],
+      words: wireWords,
+    },
+    run(bytes, chance) {
+      const widest = chance.pick([20, 5000, 2 ** 26]);
+      const split = (pieces: readonly Buffer[]) => {
+        const socket = new EventEmitter();
+        const parsed: Buffer[] = [];
+        let ended: unknown;
+        socket.on("data", (chunk: Buffer) => parsed.push(Buffer.from(chunk)));
+        readFrames(socket as Socket, {
+          heard() {},
+          fits: (length) => length <= widest,
+          refuse: (length, head) =>
+            (ended = `wide ${length} ${findWideField(head, widest / 2) >= -1}`),
+          fail: (error) => (ended = error),
+        });
+        for (const piece of pieces) socket.emit("data", piece);
+        if (ended instanceof Error && !(ended instanceof PipelineError)) throw ended;
+        return { all: Buffer.concat(parsed).toString("latin1"), ended };
+      };
+      const whole = split([bytes]);
+      const pieces = split(cut(bytes, chance));
+      const told = (ended: unknown) => (ended instanceof PipelineError ? ended.message : ended);
+      // A wide row that one read brought whole is there already, and passes.
+      if (typeof pieces.ended === "string") return;
+      assert.equal(told(pieces.ended), told(whole.ended));
+      if (whole.ended === undefined) assert.equal(pieces.all, whole.all);
+      if (whole.ended instanceof PipelineError) throw whole.ended;
+    },
+  };
+}

@@ -1,0 +1,67 @@
+/** What a pipeline's folder remembers of its runs. It is checked when it is read: a disk may give back anything. */
+import * as v from "valibot";
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+// Becomes part of paths.
+const runId = v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/));
+
+/** The run under way; holds no secret but the key of its own checkpoints. */
+export interface RunRecord {
+  readonly version: 2;
+  readonly runId: string;
+  readonly pipeline: string;
+  readonly configDigest: string;
+  /** HMAC (hex, under `key`) of what the run means: resolved stages, modules, destination. */
+  readonly meaning: string;
+  /** Hex; opens nothing but this run's checkpoints. */
+  readonly key: string;
+  readonly started: string;
+  readonly attempts: number;
+  /** Trace of the latest attempt, for the next one to link to. */
+  readonly traceparent?: string;
+}
+
+const ours = v.looseObject({
+  version: v.literal(2),
+  runId,
+  pipeline: v.string(),
+  configDigest: v.string(),
+  meaning: v.string(),
+  key: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  started: v.string(),
+  attempts: count,
+  traceparent: v.optional(v.string()),
+});
+/** Of another version nothing is known but which run it is. */
+const others = v.looseObject({ version: v.pipe(v.number(), v.notValue(2)), runId });
+
+export const runRecordSchema = v.union([ours, others]);
+
+/** The last committed run of this pipeline. */
+export interface LastCommit {
+  readonly runId: string;
+  readonly generation: number;
+  /** SHA-256 (hex) of its manifest. */
+  readonly manifestDigest: string;
+  readonly signer: string;
+  readonly rows: number;
+  readonly pages: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly consistency: string;
+  /** Format of the records, as in page names. */
+  readonly extension: string;
+}
+
+export const lastCommitSchema = v.looseObject({
+  runId,
+  generation: v.pipe(count, v.minValue(1)),
+  manifestDigest: v.string(),
+  signer: v.string(),
+  rows: count,
+  pages: count,
+  bytesIn: count,
+  bytesOut: count,
+  consistency: v.string(),
+  extension: v.string(),
+});
