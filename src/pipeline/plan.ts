@@ -13,6 +13,7 @@ import { telemetryEnv } from "../telemetry/otel-env.ts";
 import { describeMeaning, digestStages } from "./binding.ts";
 import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
+import { explainLookups, explainPath } from "./explain-rows.ts";
 import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import { refuseLiteralSecrets } from "./literal-secrets.ts";
@@ -107,7 +108,12 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
       })),
       pushed,
       ledger: ledger.lines,
-      notes: [...pushdown.notes, ...notes, ...explainPath(pushdown.stages)],
+      notes: [
+        ...pushdown.notes,
+        ...notes,
+        ...explainPath(pushdown.stages),
+        ...explainLookups(pushdown.stages),
+      ],
       configDigest: digestStages(pipeline.spec),
     },
     stages: physical,
@@ -211,16 +217,4 @@ function weighTelemetry(
   env: Readonly<Record<string, string | undefined>>,
 ): TelemetryWeight {
   return telemetryEnv(telemetry, env) ? (telemetry?.sdk ?? "light") : "off";
-}
-
-function explainPath(stages: readonly ConfiguredStage[]): string[] {
-  const source = stages[0]?.name;
-  const rowStages = stages.filter(
-    ({ definition }) => definition.takes === "rows" && definition.gives === "rows",
-  );
-  if (rowStages.length === 0)
-    return [`rows of ${source} go to records as they are, no JavaScript object is made`];
-  return [
-    `rows of ${source} become JavaScript objects for ${rowStages.map(({ name }) => name).join(", ")}`,
-  ];
 }

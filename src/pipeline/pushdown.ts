@@ -12,6 +12,7 @@ import {
 } from "../stages/sources/postgres-pushdown.ts";
 import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
 import { type Condition, conditionOf, filter } from "../stages/transforms/filter.ts";
+import { lookup } from "../stages/transforms/lookup.ts";
 import { select } from "../stages/transforms/select.ts";
 import type { InferOutput } from "valibot";
 import type { ConfiguredStage } from "./fuse.ts";
@@ -73,6 +74,7 @@ function countRowStages(stages: readonly ConfiguredStage[]): number {
 /** What keeps a stage from being pushed; undefined when nothing does. */
 function whyNot({ definition, config }: ConfiguredStage, source: PostgresConfig) {
   if (definition === select) return undefined;
+  if (definition === lookup) return "it asks a second query";
   if (definition !== filter || "module" in (config as object)) return "it is your own function";
   if (!asksForTexts(conditionOf(config as WrittenCondition))) return undefined;
   const { query, params } = source;

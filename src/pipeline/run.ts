@@ -8,7 +8,7 @@ import { sealedMost } from "../stages/pages/chunk.ts";
 import { bufferBytes } from "../stages/pages/spool-flush.ts";
 import { openSpool, type Spool } from "../stages/pages/spool-store.ts";
 import { destinationOptions } from "../stages/pages/upload.ts";
-import type { Log } from "../stages/stage.ts";
+import type { Log, StageContext } from "../stages/stage.ts";
 import { untilAborted } from "../stages/until-aborted.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
 import { createPool, type Pool } from "../workers/pool.ts";
@@ -121,13 +121,15 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
   const { plan, folder, spool, pool, options, signal, destination, started } = opened;
   const log = options.log ?? silent;
   const lease = createLease(plan.report.leaseBytes, createPressure(plan.report.pressure));
-  const { watch, ...watched } = await watchPlannedRun({ ...opened, lease, log });
+  const caches: StageContext["caches"] = [];
+  const { watch, ...watched } = await watchPlannedRun({ ...opened, lease, log, caches });
   try {
     if (watch.traceparent) await folder.save({ ...folder.record, traceparent: watch.traceparent });
     const stop = watched.reportProgress(options.onProgress, started);
     try {
       const { lease, expect: onExpected } = watched;
-      await flow({ plan, folder, spool, lease, pool, destination, watch, signal, log, onExpected });
+      const parts = { plan, folder, spool, lease, pool, destination, watch, signal, log, caches };
+      await flow({ ...parts, onExpected });
       watched.committing();
       const last = await commitRun(opened);
       watch.end();

@@ -4,7 +4,7 @@ import type { Lease } from "../stages/lease.ts";
 import type { RowBatch } from "../stages/nouns.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import type { Log } from "../stages/stage.ts";
-import { registerGauges } from "../telemetry/gauges.ts";
+import { registerGauges, type GaugeSources } from "../telemetry/gauges.ts";
 import { startTelemetry, type Telemetry } from "../telemetry/sdk.ts";
 import type { Losses } from "../telemetry/span-ledger.ts";
 import { watchRun, type RunWatch } from "../telemetry/watch.ts";
@@ -23,6 +23,7 @@ export interface WatchedInit {
   readonly spool: Spool;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  readonly caches: GaugeSources["caches"];
 }
 
 export type Expected = NonNullable<RowBatch["expects"]>;
@@ -48,7 +49,7 @@ const flushMillis = 5000;
 const stopFlushMillis = 500;
 
 export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> {
-  const { plan, folder, lease, pool, spool } = init;
+  const { plan, folder, lease, pool, spool, caches } = init;
   const telemetry = await startTelemetry(plan.telemetry, init.env, {
     service: { version: toolVersion },
     log: init.log,
@@ -59,7 +60,7 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
     runId: folder.record.runId,
     ...(folder.resumed && { resumedFrom: { traceparent: folder.record.traceparent } }),
   });
-  const sources = { lease, spool, pool, memoryBudgetBytes: plan.report.memoryBytes };
+  const sources = { lease, spool, pool, caches, memoryBudgetBytes: plan.report.memoryBytes };
   const removeGauges = telemetry.enabled
     ? registerGauges(telemetry.meter, { ...sources, stats: watch.stats, counters: watch.counters })
     : () => {};

@@ -14,6 +14,7 @@ import { sqlite } from "./sources/sqlite.ts";
 import { tar } from "./sources/tar.ts";
 import type { AnyStage } from "./stage.ts";
 import { filter } from "./transforms/filter.ts";
+import { lookup } from "./transforms/lookup.ts";
 import { map } from "./transforms/map.ts";
 import { select } from "./transforms/select.ts";
 
@@ -28,6 +29,7 @@ const stages: readonly AnyStage[] = [
   select,
   filter,
   map,
+  lookup,
   serialize,
   chunk,
   compress,

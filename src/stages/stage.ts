@@ -7,6 +7,7 @@ import type { GenericSchema, InferInput, InferOutput } from "valibot";
 import type { Kind, Kinds } from "./nouns.ts";
 import type { Destination } from "./destinations/destination.ts";
 import type { Lease } from "./lease.ts";
+import type { CacheCounters } from "./transforms/lookup-cache.ts";
 import type { Spool } from "./pages/spool-store.ts";
 import type { Pool } from "../workers/pool.ts";
 
@@ -30,6 +31,8 @@ export interface StageContext {
   readonly destination: Destination;
   readonly run: { readonly id: string; readonly pipeline: string };
   readonly log: Log;
+  /** A stage that keeps a cache adds it here, where metrics look. */
+  readonly caches: CacheCounters[];
 }
 
 /** The context a stage gets while rows are still rows: no lease, pool or spool is needed there. */

@@ -12,6 +12,7 @@ import type {
 import type { Lease } from "../stages/lease.ts";
 import type { Pressure } from "../stages/pressure.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
+import type { CacheCounters } from "../stages/transforms/lookup-cache.ts";
 import type { Pool } from "../workers/pool.ts";
 import { attributes, metrics, type MetricEntry } from "./names.ts";
 import type { StageStats } from "./stage-watch.ts";
@@ -31,15 +32,7 @@ export interface GaugeSources {
   readonly memoryBudgetBytes: number;
   readonly stats: () => readonly StageStats[];
   readonly counters: () => RunCounters;
-  /** Caches of lookups, where a pipeline has some. */
-  readonly caches?: () => Iterable<CacheCounters>;
-}
-
-export interface CacheCounters {
-  readonly name: string;
-  readonly hits: number;
-  readonly loads: number;
-  readonly evictions: number;
+  readonly caches: readonly CacheCounters[];
 }
 
 type Observe = (entry: MetricEntry, value: number, attributes?: Attributes) => void;
@@ -55,7 +48,7 @@ export function registerGauges(meter: Meter, sources: GaugeSources): () => void 
     observeMemory(observe, sources.memoryBudgetBytes);
     observePressure(observe, sources.lease.pressure);
     observeLoop(observe, delay);
-    for (const cache of sources.caches?.() ?? []) observeCache(observe, cache);
+    for (const cache of sources.caches) observeCache(observe, cache);
   });
   return () => {
     remove();
@@ -171,9 +164,12 @@ function observeLoop(observe: Observe, delay: ReturnType<typeof monitorEventLoop
   delay.reset();
 }
 
-function observeCache(observe: Observe, { name, hits, loads, evictions }: CacheCounters): void {
-  const named = { [attributes.cache.name]: name };
-  observe(metrics.cacheHits, hits, named);
-  observe(metrics.cacheLoads, loads, named);
-  observe(metrics.cacheEvictions, evictions, named);
+function observeCache(observe: Observe, cache: CacheCounters): void {
+  const named = { [attributes.cache.name]: cache.name };
+  observe(metrics.cacheHits, cache.hits, named);
+  observe(metrics.cacheLoads, cache.loads, named);
+  observe(metrics.cacheFailures, cache.loadFailures, named);
+  observe(metrics.cacheTime, cache.loadMillis / 1000, named);
+  observe(metrics.cacheEvictions, cache.evictions, named);
+  observe(metrics.cacheBytes, cache.bytes, named);
 }

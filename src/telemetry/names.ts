@@ -115,8 +115,11 @@ export const metrics = {
   loopDelayP99: gauge("nodejs.eventloop.delay.p99", "s", "99th percentile of it."),
   loopDelayMax: gauge("nodejs.eventloop.delay.max", "s", "Longest event-loop delay."),
   cacheHits: counter("spillway.cache.hits", "{lookup}", "Lookups answered from the cache."),
-  cacheLoads: counter("spillway.cache.loads", "{lookup}", "Lookups that had to load."),
+  cacheLoads: counter("spillway.cache.loads", "{lookup}", "Keys and rows that were loaded."),
+  cacheFailures: counter("spillway.cache.load.failures", "{load}", "Loads that failed."),
+  cacheTime: counter("spillway.cache.load.time", "s", "Time spent loading."),
   cacheEvictions: counter("spillway.cache.evictions", "{entry}", "Entries that made room."),
+  cacheBytes: upDownCounter("spillway.cache.bytes", "By", "Memory of the entries, about."),
   spansDropped: counter("spillway.telemetry.spans.dropped", "{span}", "Spans that were lost."),
   exportsFailed: counter("spillway.telemetry.exports.failed", "{request}", "Failed exports."),
 } as const;

@@ -45,6 +45,37 @@ describe("examples", () => {
     assert.equal((await desk.cli(["check", file], env)).code, 0);
   });
 
+  it("lookup names codes from a second query", async () => {
+    const { url } = await sharedPostgres();
+    await runSql(
+      url,
+      "drop schema if exists examples_lookup cascade",
+      "create schema examples_lookup",
+      "create table examples_lookup.observation as select g as id, 'k' || g % 7 as code, g / 7.0 as value from generate_series(1, 3000) g",
+      "create table examples_lookup.term as select 'k' || g as code, 'Term ' || g as display, 'mg' as unit from generate_series(0, 5) g",
+    );
+    const name = "lookup.yaml";
+    const text = await readFile(join(desk.folder, name), "utf8");
+    await desk.write(name, text.replace(/encrypt: .*/, "encrypt: none"));
+    const database = `${url}?options=-csearch_path%3Dexamples_lookup`;
+    const env = { DATABASE_URL: database, TERMS_URL: database };
+    const planned = await desk.cli(["plan", name], env);
+    assert.match(planned.stdout, /lookup reads its query once, whole, where the rows fit 4 MiB/);
+    const { code, stderr } = await desk.cli(["run", name], env);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /lookup: all 6 rows of its query are in memory/);
+    assert.equal(
+      (await desk.cli(["restore", "exports/observations-named", "--to", "named"])).code,
+      0,
+    );
+    const rows = await readFile(join(desk.folder, "named/observations-named.ndjson"), "utf8");
+    const expected = await runSql(
+      database,
+      "select row_to_json(r) from (select id, code, value, display, unit from observation left join term using (code) order by id) r",
+    );
+    assert.equal(rows, expected.map(([row]) => `${row}\n`).join(""));
+  });
+
   it("postgres-copy gives a file that COPY … FROM takes back", async () => {
     const { url } = await sharedPostgres();
     await runSql(

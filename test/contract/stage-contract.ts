@@ -80,6 +80,7 @@ export function testContext(parts: Partial<StageContext> = {}): TestContext {
     lease: createLease(leaseBytes),
     run: { id: "20260101T000000Z-test", pipeline: "test" },
     log,
+    caches: [],
   };
   for (const name of ["pool", "spool", "destination"]) {
     Object.defineProperty(context, name, missing(name));

@@ -63,6 +63,7 @@ export async function flowThrough(pipeline: Pipeline, options: FlowOptions): Pro
     watch: watchRun({ telemetry, pipeline: plan.report.name, runId: "r1" }),
     signal,
     log,
+    caches: [],
     onExpected: () => {},
   }).then(
     () => undefined,

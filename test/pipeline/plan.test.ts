@@ -160,6 +160,24 @@ describe("plan", () => {
     assert.equal((await planYaml(selected)).keepsRows, false);
   });
 
+  it("says of a lookup how it asks, and where a join would do", async () => {
+    const notesFor = async (url: string) => {
+      const query = "select code, display from term";
+      const all = stages.toSpliced(
+        0,
+        1,
+        "  - postgres: { url: postgres://localhost/clinic, query: select 1 }",
+        `  - lookup: { url: "${url}", query: "${query}", on: code, cache: 2MiB }`,
+      );
+      return (await planYaml(all)).report.notes.join("\n");
+    };
+    const same = await notesFor("postgres://localhost/clinic");
+    assert.match(same, /lookup stays in JavaScript: it asks a second query/);
+    assert.match(same, /lookup reads its query once, whole, where the rows fit 2 MiB/);
+    assert.match(same, /lookup asks the database that postgres reads; a join in `query`/);
+    assert.doesNotMatch(await notesFor("postgres://localhost/terms"), /a join/);
+  });
+
   it("takes every layer from the stages", async () => {
     const layers = async (codec: "zstd" | "gzip" | "none", seal: Record<string, unknown>) => {
       const all = [

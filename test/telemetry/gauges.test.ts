@@ -11,7 +11,9 @@ import { freePort } from "./free-port.ts";
 import { idleSources } from "./idle-sources.ts";
 import { runSynthetic } from "./synthetic-run.ts";
 
-const caches = () => [{ name: "lookup", hits: 7, loads: 2, evictions: 1 }];
+const caches = [
+  { name: "lookup", hits: 7, loads: 2, loadFailures: 3, loadMillis: 500, evictions: 1, bytes: 99 },
+];
 
 interface Ask {
   readonly otlp?: string;
@@ -121,11 +123,14 @@ for (const sdk of ["light", "node"] as const) {
       assert.deepEqual(reached, [3, 2, 0, 0]);
     });
 
-    it("count cache hits, loads and evictions by stage", () => {
+    it("show what caches do, by stage", () => {
       const named = { "spillway.cache.name": "lookup" };
       assert.equal(value("spillway.cache.hits", named), 7);
       assert.equal(value("spillway.cache.loads", named), 2);
+      assert.equal(value("spillway.cache.load.failures", named), 3);
+      assert.equal(value("spillway.cache.load.time", named), 0.5);
       assert.equal(value("spillway.cache.evictions", named), 1);
+      assert.equal(value("spillway.cache.bytes", named), 99);
     });
   });
 

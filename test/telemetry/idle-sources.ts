@@ -23,5 +23,6 @@ export const idleSources: Omit<GaugeSources, "stats" | "counters"> = {
     flushMillis: 1500,
   },
   pool: { threads: 2, inFlight: 1 },
+  caches: [],
   memoryBudgetBytes: 96 * 1024 * 1024,
 };

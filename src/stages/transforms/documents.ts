@@ -1,5 +1,6 @@
 /** Tuples as the objects that JavaScript functions see. */
 import { PipelineError } from "../../errors.ts";
+import { valueToJson } from "../formats/json-text.ts";
 import type { Column, Row, RowBatch, Tuple } from "../nouns.ts";
 
 type ToDocument = (tuple: Tuple) => Row;
@@ -76,6 +77,12 @@ export function setMember(row: Row, name: string, value: unknown): void {
       configurable: true,
       writable: true,
     });
+}
+
+/** A member as the text it is compared by. Numbers that JavaScript would change are held as raw JSON, as they were read. */
+export function textOf(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  return typeof value === "string" ? value : valueToJson(value);
 }
 
 /** Columns as an object has members: each name once, those that read as array indexes first, by number. */

@@ -9,9 +9,9 @@
 import * as v from "valibot";
 import { text } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
-import { valueToJson } from "../formats/json-text.ts";
 import type { Row } from "../nouns.ts";
 import { defineTransform } from "./define-transform.ts";
+import { textOf } from "./documents.ts";
 import { loadRowWork } from "./load-module.ts";
 import { rowModule } from "./map.ts";
 import type { RowFunction, RowWork } from "./row-work.ts";
@@ -91,12 +91,6 @@ export function conditionOf(config: WrittenCondition): Condition {
   const operands = "in" in config ? config.in : [negated ? config.not : config.equals];
   const wanted = operands.map((operand) => (operand === null ? null : String(operand)));
   return { column, wanted, negated };
-}
-
-/** Numbers that JavaScript would change are held as raw JSON; their text is what was read. */
-function textOf(value: unknown): string | null {
-  if (value === null || value === undefined) return null;
-  return typeof value === "string" ? value : valueToJson(value);
 }
 
 /** A predicate becomes row work; a Transform or chain already is. */

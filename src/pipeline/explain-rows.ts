@@ -1,0 +1,32 @@
+/** What a plan says of rows: which stages need them as objects, and how lookups will ask. */
+import { formatBytes } from "../stages/atoms.ts";
+import { lookup } from "../stages/transforms/lookup.ts";
+import type { ConfiguredStage } from "./fuse.ts";
+
+export function explainPath(stages: readonly ConfiguredStage[]): string[] {
+  const source = stages[0]?.name;
+  const rowStages = stages.filter(
+    ({ definition }) => definition.takes === "rows" && definition.gives === "rows",
+  );
+  if (rowStages.length === 0)
+    return [`rows of ${source} go to records as they are, no JavaScript object is made`];
+  return [
+    `rows of ${source} become JavaScript objects for ${rowStages.map(({ name }) => name).join(", ")}`,
+  ];
+}
+
+/** How a lookup asks depends on what the query gives, so the plan says which way is taken when. */
+export function explainLookups([source, ...stages]: readonly ConfiguredStage[]): string[] {
+  const urlOf = ({ config }: ConfiguredStage) => (config as { readonly url?: unknown }).url;
+  return stages
+    .filter(({ definition }) => definition === lookup)
+    .flatMap((stage) => {
+      const { cache } = stage.config as { readonly cache: number };
+      const way = `lookup reads its query once, whole, where the rows fit ${formatBytes(cache)} (\`cache\`); otherwise each batch asks for the keys it needs`;
+      if (urlOf(stage) !== urlOf(source!)) return [way];
+      return [
+        way,
+        `lookup asks the database that ${source!.name} reads; a join in \`query\` would spare both the asking and the objects`,
+      ];
+    });
+}

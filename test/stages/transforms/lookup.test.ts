@@ -1,0 +1,223 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import * as v from "valibot";
+import { PipelineError } from "../../../src/errors.ts";
+import type { Row } from "../../../src/stages/nouns.ts";
+import { lookup } from "../../../src/stages/transforms/lookup.ts";
+import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
+import {
+  column,
+  documentBatches,
+  sourceEnd,
+  stream,
+  tupleBatches,
+} from "../../fixtures/pipelines.ts";
+import { runSql, sharedPostgres } from "../../servers/postgres.ts";
+
+let url: string;
+
+/** What comes out, and what the cache did. */
+async function looksUp(given: Record<string, unknown>, rows: readonly Row[], pieces = 3) {
+  const config = v.parse(lookup.config, { url, ...given });
+  const ctx = testContext();
+  const batches = await collect(lookup.open(config, ctx, stream(documentBatches(rows, pieces))));
+  assert.deepEqual(batches.at(-1)?.end, sourceEnd(rows.length));
+  return { rows: batches.flatMap((batch) => batch.rows as Row[]), cache: ctx.caches[0]!, batches };
+}
+
+const refuses = (given: Record<string, unknown>, rows: readonly Row[], message: RegExp) =>
+  assert.rejects(looksUp(given, rows), (error: unknown) => {
+    assert(error instanceof PipelineError);
+    assert.equal(error.code, "transform-failed");
+    assert.match(error.message, message);
+    return true;
+  });
+
+const codes = "select code, display, weight from lookup_codes";
+/** Too little for the table, so that each batch asks for its keys. */
+const batched = { cache: "2KiB" };
+
+describe("lookup", () => {
+  before(async () => {
+    ({ url } = await sharedPostgres());
+    await runSql(
+      url,
+      "create table lookup_codes (code text primary key, display text, weight numeric(10, 2))",
+      "insert into lookup_codes select 'c' || i, 'Größe \"' || i || '\"', i / 7.0 from generate_series(1, 500) i",
+      "create table lookup_pairs (a int, b text, at timestamptz, primary key (a, b))",
+      "insert into lookup_pairs select i % 10, 'x{\"\\,' || i, timestamptz '2024-01-01 00:00:00.000001+00' + i * interval '1 h' from generate_series(1, 300) i",
+      "create table lookup_doubles (code text, n int)",
+      "insert into lookup_doubles values ('c1', 1), ('c1', 2), (null, 3), (null, 4)",
+    );
+  });
+
+  checkStageContract({
+    stage: lookup,
+    config: () => ({ url, query: codes, on: "code" }),
+    required: ["url", "query", "on"],
+    wrong: { url: "http://x", query: "", on: [], missing: "ignore", cache: "big", timeout: 0 },
+    makeInput: (pieces) =>
+      documentBatches(
+        Array.from({ length: 60 }, (_, i) => ({ id: i, code: `c${i * 20}` })),
+        pieces,
+      ),
+    contentOf: (items) => items.flatMap((item) => item.rows.map((row) => JSON.stringify(row))),
+    empty: {
+      input: () => documentBatches([]),
+      check: (items) => assert.deepEqual(items.at(-1)?.end, sourceEnd(0)),
+    },
+  });
+
+  it("adds the columns of the row with the same key, digit for digit", async () => {
+    const rows = [
+      { id: 1, code: "c7" },
+      { id: 2, code: "c8" },
+    ];
+    const found = await looksUp({ query: codes, on: "code" }, rows);
+    assert.deepEqual(found.rows, [
+      { id: 1, code: "c7", display: 'Größe "7"', weight: "1.00" },
+      { id: 2, code: "c8", display: 'Größe "8"', weight: "1.14" },
+    ]);
+    assert.deepEqual(
+      found.batches[0]?.columns.map(({ name, type }) => [name, type]),
+      [
+        ["display", "text"],
+        ["weight", "numeric"],
+      ],
+    );
+    assert.deepEqual(
+      rows,
+      [
+        { id: 1, code: "c7" },
+        { id: 2, code: "c8" },
+      ],
+      "rows are not changed",
+    );
+  });
+
+  it("reads a small table once, whatever the number of rows", async () => {
+    const rows = Array.from({ length: 3000 }, (_, i) => ({ code: `c${1 + (i % 500)}` }));
+    const { cache } = await looksUp({ query: codes, on: "code" }, rows, 30);
+    assert.equal(cache.loads, 500);
+    assert.equal(cache.hits, 3000);
+    assert.equal(cache.evictions, 0);
+  });
+
+  it("asks once a batch for a table that does not fit, and keeps within its memory", async () => {
+    const rows = Array.from({ length: 600 }, (_, i) => ({ code: `c${1 + (i % 200)}` }));
+    const { cache, rows: found } = await looksUp({ query: codes, on: "code", ...batched }, rows, 6);
+    assert.equal(found.length, 600);
+    assert(found.every((row) => typeof row["display"] === "string"));
+    assert.equal(cache.loads, 600, "each batch of 100 knows none of its keys any more");
+    assert(cache.evictions > 500 && cache.bytes <= 2048);
+    const again = await looksUp(
+      { query: codes, on: "code", ...batched },
+      rows.map(() => ({ code: "c3" })),
+      6,
+    );
+    assert.equal(again.cache.loads, 1);
+    assert.equal(again.cache.hits, 500, "the first batch asks, the other five know");
+  });
+
+  it("gives the same rows whole and by batches, with several columns as key", async () => {
+    const query = "select a as x, b as y, at from lookup_pairs";
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.record({
+            a: fc.oneof(fc.constant(null), fc.integer({ min: 0, max: 11 })),
+            b: fc.integer({ min: 0, max: 320 }).map((i) => `x{"\\,${i}`),
+          }),
+          { maxLength: 60 },
+        ),
+        async (rows) => {
+          const whole = await looksUp({ query, on: { a: "x", b: "y" } }, rows);
+          const parts = await looksUp({ query, on: { a: "x", b: "y" }, ...batched }, rows);
+          assert.deepEqual(parts.rows, whole.rows);
+          const expected = rows.map(({ a, b }) => {
+            const i = Number(b.slice(5));
+            const isThere = i >= 1 && i <= 300 && i % 10 === a;
+            return isThere ? new Date(Date.UTC(2024, 0, 1, i)).toISOString().slice(0, 13) : null;
+          });
+          assert.deepEqual(
+            whole.rows.map(({ at }) =>
+              at === null ? null : String(at).slice(0, 13).replace(" ", "T"),
+            ),
+            expected,
+          );
+        },
+      ),
+      { numRuns: 15 },
+    );
+  });
+
+  it("keeps, drops or refuses rows without a counterpart", async () => {
+    const rows = [{ code: "c1" }, { code: "nobody" }, { code: null }, { code: "c2" }];
+    for (const memory of [{}, batched]) {
+      const given = { query: "select code, display from lookup_codes", on: "code", ...memory };
+      const kept = await looksUp(given, rows);
+      assert.deepEqual(
+        kept.rows.map(({ display }) => display),
+        ['Größe "1"', null, null, 'Größe "2"'],
+      );
+      const dropped = await looksUp({ ...given, missing: "drop" }, rows);
+      assert.deepEqual(
+        dropped.rows.map(({ code }) => code),
+        ["c1", "c2"],
+      );
+      await refuses({ ...given, missing: "fail" }, rows, /a row has no counterpart.*`missing`/);
+    }
+  });
+
+  it("takes tuples as they come from a database", async () => {
+    const config = v.parse(lookup.config, { url, query: codes, on: "code" });
+    const columns = [column("id", "number", "int8"), column("code")];
+    const input = stream(tupleBatches(columns, [["9007199254740993", "c1"]]));
+    const [batch] = await collect(lookup.open(config, testContext(), input));
+    assert.deepEqual(batch?.rows, [
+      { id: "9007199254740993", code: "c1", display: 'Größe "1"', weight: "0.14" },
+    ]);
+    assert.deepEqual(
+      batch.columns.map(({ name }) => name),
+      ["id", "code", "display", "weight"],
+    );
+  });
+
+  it("refuses a key that is not unique, not there, or a name that is taken", async () => {
+    const rows = [{ code: "c1", display: "mine" }];
+    for (const memory of [{}, { cache: "200B" }]) {
+      const query = "select code, n from lookup_doubles";
+      await refuses(
+        { query, on: "code", ...memory },
+        rows,
+        /two rows of its query have the same key/,
+      );
+    }
+    await refuses({ query: codes, on: { code: "kode" } }, rows, /the query gives no column "kode"/);
+    await refuses(
+      { query: "select code, code from lookup_codes", on: "code" },
+      rows,
+      /more than one column "code"/,
+    );
+    await refuses({ query: codes, on: { kode: "code" } }, rows, /there is no column "kode"/);
+    await refuses({ query: codes, on: "code" }, rows, /rows have a column "display" already/);
+  });
+
+  it("counts a load that fails, and tells neither key nor statement", async () => {
+    const config = v.parse(lookup.config, {
+      url,
+      query: "select a, at from lookup_pairs where b like '%1'",
+      on: "a",
+      cache: "200B",
+    });
+    const ctx = testContext();
+    const input = stream(documentBatches([{ a: "canary" }]));
+    await assert.rejects(collect(lookup.open(config, ctx, input)), (error: unknown) => {
+      assert(error instanceof PipelineError);
+      assert.match(error.message, /22P02/);
+      assert.doesNotMatch(error.message, /canary|select/);
+      return true;
+    });
+    assert.equal(ctx.caches[0]?.loadFailures, 1);
+  });
+});
