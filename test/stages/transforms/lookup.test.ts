@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import * as v from "valibot";
 import { PipelineError } from "../../../src/errors.ts";
 import type { Row } from "../../../src/stages/nouns.ts";
@@ -140,9 +140,10 @@ describe("lookup", () => {
             return isThere ? new Date(Date.UTC(2024, 0, 1, i)).toISOString().slice(0, 13) : null;
           });
           assert.deepEqual(
-            whole.rows.map(({ at }) =>
-              at === null ? null : String(at).slice(0, 13).replace(" ", "T"),
-            ),
+            whole.rows.map((row) => {
+              const at = row["at"] as string | null;
+              return at === null ? null : at.slice(0, 13).replace(" ", "T");
+            }),
             expected,
           );
         },
