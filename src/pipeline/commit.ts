@@ -96,11 +96,14 @@ async function provePagesStored(
 ): Promise<void> {
   const listed = destination.list(prefix.slice(0, -1), signal)[Symbol.asyncIterator]();
   try {
-    for await (const { name, sealedBytes } of spool.checkpoints()) {
-      let next = await listed.next();
+    let next = await listed.next();
+    for await (const { name, sealedBytes, sealedDigest } of spool.checkpoints()) {
       while (!next.done && next.value.name < prefix + name) next = await listed.next();
       if (!next.done && next.value.name === prefix + name && next.value.bytes === sealedBytes)
         continue;
+      // A listing may lag behind, or lack what is there: then the object itself is read.
+      const found = await digestStored(destination, prefix + name, signal);
+      if (found?.toString("hex") === sealedDigest) continue;
       throw new PipelineError(
         "integrity-failed",
         `commit: the destination no longer has ${name} as it acknowledged it; nothing was committed, begin again with --restart`,
@@ -202,11 +205,25 @@ async function proveStored(
   sha256: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
-  const stored = createHash("sha256");
-  for await (const piece of destination.get(name, signal)) stored.update(piece);
-  if (stored.digest().equals(sha256)) return;
+  if ((await digestStored(destination, name, signal))?.equals(sha256)) return;
   throw new PipelineError(
     "integrity-failed",
     "commit: the destination gives back another manifest than was stored; do not trust it",
   );
+}
+
+/** What is really there; undefined when nothing is. */
+async function digestStored(
+  destination: Destination,
+  name: string,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const stored = createHash("sha256");
+  try {
+    for await (const piece of destination.get(name, signal)) stored.update(piece);
+    return stored.digest();
+  } catch (error) {
+    if (error instanceof PipelineError && error.code === "not-found") return undefined;
+    throw error;
+  }
 }

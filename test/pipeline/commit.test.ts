@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { mkdir, readFile, rm, truncate } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { commitRun, type CommitInit } from "../../src/pipeline/commit.ts";
 import { publicText, verifyManifestSignature } from "../../src/pipeline/manifest-signature.ts";
@@ -67,6 +67,27 @@ describe("commit", () => {
     };
     return { init, puts, at, dir, close };
   }
+
+  it("reads what a listing does not show yet, and takes no other bytes for it", async () => {
+    const out = folder.next();
+    const real = await openDestination(out, { timeoutMillis: 5000 });
+    for (const hidden of [/x^/, /00000000/, /00000001/, /00000002/, /./]) {
+      const lagging = async function* (name: string, signal: AbortSignal) {
+        for await (const one of real.list(name, signal)) if (!hidden.test(one.name)) yield one;
+      };
+      const { init, close } = await ready(3, { list: lagging }, folder.next(), out);
+      assert.equal((await commitRun(init)).pages, 3);
+      await close();
+    }
+    const list = async function* () {};
+    const { init, at, close } = await ready(3, { list }, folder.next(), out);
+    const [page = ""] = (await readdir(at)).toSorted();
+    await writeFile(join(at, page), "others");
+    await assert.rejects(commitRun(init), { code: "integrity-failed" });
+    await rm(join(at, page));
+    await assert.rejects(commitRun(init), { code: "integrity-failed" });
+    await close();
+  });
 
   it("stores the manifest last, behind its sums and its signature", async () => {
     const { init, puts, at, close } = await ready();

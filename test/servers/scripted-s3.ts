@@ -26,8 +26,6 @@ export interface Fault {
   readonly on: "GET" | "HEAD" | "PUT" | "DELETE";
   /** Before the request's body is read: the body of the call is empty then. */
   readonly early?: boolean;
-  /** Only requests that this holds for; all when absent. */
-  readonly where?: (call: Call) => boolean;
   readonly play: (call: Call) => void;
 }
 
@@ -39,8 +37,8 @@ export interface ScriptedS3 {
   readonly headers: Record<string, unknown>[];
   /** Faults to play, each once, in order. */
   readonly faults: Fault[];
-  /** A fault that is played for every request it is meant for, behind those. */
-  illness: Fault | undefined;
+  /** Says what happens to a request that no fault was meant for; asked before its body is read, and again behind it. */
+  script: ((call: Call, early: boolean) => Fault["play"] | undefined) | undefined;
   /** Whether names that differ in case alone are one. */
   foldsCase: boolean;
   /** Whether an answer to a PUT repeats the checksum that was sent with it. */
@@ -66,7 +64,7 @@ export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
     requests: [],
     headers: [],
     faults: [],
-    illness: undefined,
+    script: undefined,
     foldsCase: false,
     repeatsChecksums: false,
     conditions: "honour",
@@ -79,19 +77,17 @@ export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
     },
   };
 
-  const playing = (call: Call, early: boolean): Fault | undefined => {
-    const fits = (fault: Fault) =>
-      fault.on === call.method && (fault.early ?? false) === early && (fault.where?.(call) ?? true);
+  const playing = (call: Call, early: boolean): Fault["play"] | undefined => {
+    const fits = (fault: Fault) => fault.on === call.method && (fault.early ?? false) === early;
     const index = state.faults.findIndex(fits);
-    if (index !== -1) return state.faults.splice(index, 1)[0];
-    return state.illness && fits(state.illness) ? state.illness : undefined;
+    return index === -1 ? state.script?.(call, early) : state.faults.splice(index, 1)[0]!.play;
   };
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const asked = callOf(state, request, response);
     const early = playing(asked, true);
     if (early) {
       state.requests.push(`${asked.method} ${asked.key}`);
-      return early.play(asked);
+      return early(asked);
     }
     const body = await receive(request);
     if (body === undefined) return;
@@ -101,7 +97,7 @@ export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
     state.requests.push(`${call.method} ${call.key}`);
     state.headers.push(request.headers);
     const fault = playing(call, false);
-    if (fault) fault.play(call);
+    if (fault) fault(call);
     else call.serve();
   };
   return state;

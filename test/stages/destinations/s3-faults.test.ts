@@ -51,11 +51,11 @@ describe("destination s3 before a failing store", () => {
   const always =
     (on: Fault["on"], play: Fault["play"], isEarly = false) =>
     () => {
-      const played: Fault["play"] = (call) => {
+      store.script = (call, isBefore) => {
+        if (call.method !== on || isBefore !== isEarly) return undefined;
         ill = true;
-        play(call);
+        return play;
       };
-      store.illness = { on, play: played, early: isEarly };
     };
   const says = (status: number, code: string) => (call: Call) =>
     refuse(call.response, status, code);
@@ -110,12 +110,12 @@ describe("destination s3 before a failing store", () => {
     stored: async (name) => store.objects.get(prefix + name)?.bytes,
     plant: async (name, bytes) =>
       void store.objects.set(prefix + name, { bytes: Buffer.from(bytes), meta: {} }),
-    came: () => store.faults.length === 0 && (store.illness === undefined || ill),
+    came: () => store.faults.length === 0 && (store.script === undefined || ill),
     asked: () => store.requests.length,
     strayed: () => strayed,
     heal() {
       store.faults.length = 0;
-      store.illness = undefined;
+      store.script = undefined;
       ill = false;
       undo();
       undo = () => {};
