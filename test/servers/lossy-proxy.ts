@@ -37,22 +37,32 @@ export async function startForwardingProxy(
 }
 
 /**
+ * A proxy that hands each message of the server to `change`, and what comes of it to the client.
+ */
+export function startMessageProxy(port: number, change: (message: Buffer) => Buffer | undefined) {
+  const waiting = new WeakMap<Socket, Buffer>();
+  return startForwardingProxy(port, (bytes, client) => {
+    let left = Buffer.concat([waiting.get(client) ?? Buffer.alloc(0), bytes]);
+    while (left.length >= 5 && left.length > left.readInt32BE(1)) {
+      const end = 1 + left.readInt32BE(1);
+      const message = change(left.subarray(0, end));
+      left = left.subarray(end);
+      if (message) client.write(message);
+    }
+    waiting.set(client, left);
+  });
+}
+
+/**
  * A proxy that loses, of the messages of a type that hold the word "lossy", those it is told to.
  * @param type the message's first byte: 0x44 a DataRow, 0x64 CopyData
  */
 export function startLossyProxy(port: number, type: number, loses: (row: number) => boolean) {
-  let waiting = Buffer.alloc(0);
   let row = 0;
-  return startForwardingProxy(port, (bytes, client) => {
-    waiting = Buffer.concat([waiting, bytes]);
-    while (waiting.length >= 5 && waiting.length > waiting.readInt32BE(1)) {
-      const end = 1 + waiting.readInt32BE(1);
-      const message = waiting.subarray(0, end);
-      waiting = waiting.subarray(end);
-      // Only the query's own rows hold this word.
-      const isRow = message[0] === type && message.includes("lossy");
-      if (isRow) row += 1;
-      if (!isRow || !loses(row)) client.write(message);
-    }
+  return startMessageProxy(port, (message) => {
+    // Only the query's own rows hold this word.
+    if (message[0] !== type || !message.includes("lossy")) return message;
+    row += 1;
+    return loses(row) ? undefined : message;
   });
 }
