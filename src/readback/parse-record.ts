@@ -32,11 +32,18 @@ function canonical(text: string): string {
   if (!match) return text;
   const [, sign, whole = "", fraction = "", exponent = "0"] = match;
   const digits = (whole + fraction).replace(/^0+/, "");
-  const significant = digits.replace(/0+$/, "");
+  const significant = digits.slice(0, endOfDigits(digits));
   if (significant === "") return "0";
   const power =
     BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length);
   return `${sign}${significant}e${power}`;
+}
+
+/** Where the zeros at the end begin. By hand: a pattern would follow every run of zeros to its end, again and again. */
+function endOfDigits(digits: string): number {
+  let end = digits.length;
+  while (digits[end - 1] === "0") end -= 1;
+  return end;
 }
 
 /**

@@ -88,7 +88,7 @@ export function listingOf(xml: string): Listing {
     throw unreadable();
   }
   const escaped = element(xml, "EncodingType") === "url";
-  const objects = [...xml.matchAll(/<Contents>(.*?)<\/Contents>/gs)].map(([, content = ""]) => {
+  const objects = contentsOf(xml).map((content) => {
     const key = required(element(content, "Key"));
     const size = required(element(content, "Size"));
     if (!/^\d{1,15}$/.test(size)) throw unreadable();
@@ -98,6 +98,19 @@ export function listingOf(xml: string): Listing {
   if (truncated === "false") return { objects, next: undefined };
   if (truncated !== "true") throw unreadable();
   return { objects, next: required(element(xml, "NextContinuationToken")) };
+}
+
+/** By hand: a pattern would look for the end of each one that has none, through all the rest. */
+function contentsOf(xml: string): string[] {
+  const [open, close] = ["<Contents>", "</Contents>"];
+  const contents: string[] = [];
+  for (let at = xml.indexOf(open); at >= 0;) {
+    const end = xml.indexOf(close, at);
+    if (end < 0) throw unreadable();
+    contents.push(xml.slice(at + open.length, end));
+    at = xml.indexOf(open, end);
+  }
+  return contents;
 }
 
 function element(xml: string, name: string): string | undefined {

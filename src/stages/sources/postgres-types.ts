@@ -123,8 +123,8 @@ const tokens = new RegExp(
   "g",
 );
 
-/** Blanks, comments and semicolons up to the end. */
-const onlyBlanks = /^(?:\s|;|--[^\r\n]*|\/\*[^]*?\*\/)*$/;
+/** Blanks, comments and semicolons up to the end; each can be read in one way alone, so that a look takes no time. */
+const onlyBlanks = /^(?:\s|;|--[^\r\n]*(?:[\r\n]|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*$/;
 
 /**
  * The server took the query as one statement, so semicolons outside of texts can only stand at its end. Others are left

@@ -47,6 +47,14 @@ describe("s3 answers", () => {
     for (const xml of bad) assert.throws(() => listingOf(xml), { code: "destination-failed" }, xml);
   });
 
+  it("are read in one pass, however often an entry begins that never ends", () => {
+    const started = process.cpuUsage();
+    const begun = "<Contents>".repeat(400_000);
+    assert.throws(() => listingOf(listing(begun)), { code: "destination-failed" });
+    // A pattern took minutes.
+    assert.ok(process.cpuUsage(started).user < 2_000_000);
+  });
+
   it("give only plain codes out of error bodies", () => {
     assert.equal(errorCodeOf("<Error><Code>SlowDown</Code></Error>"), "SlowDown");
     assert.equal(errorCodeOf("<Error><Code>see secret key x</Code></Error>"), "");

@@ -215,6 +215,14 @@ describe("select and filter in PostgreSQL's query", () => {
     assert.equal(dropSemicolons("select 'x;';").trimEnd(), "select 'x;'");
   });
 
+  it("looks for the end of a query in no time, whatever its comments are like", () => {
+    for (const odd of ["-".repeat(100), "/**/".repeat(100), "-- x\n".repeat(100)]) {
+      const query = `/* /* /* x */ */ ; ${odd}\n*/ select 1`;
+      assert.equal(dropSemicolons(query), query);
+      assert.equal(dropSemicolons(`select 1; ${odd}`), `select 1  ${odd}`);
+    }
+  });
+
   it("keeps the query's order, also where the server works in parallel", async () => {
     await runSql(
       url,
