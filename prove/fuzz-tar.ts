@@ -43,6 +43,7 @@ const tarWords = [
   ),
   Buffer.from([0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]),
   Buffer.alloc(12, 0xff),
+  Buffer.from("fffffffffffffffffffff800", "hex"),
   Buffer.alloc(512),
 ];
 

@@ -78,6 +78,7 @@ async function readHeader(
   const found = await decodeHeader(blocks);
   if (found === undefined) return undefined;
   const { header, offset } = found;
+  if (!Number.isSafeInteger(header.size)) throw damaged();
   const start = at + offset + blockBytes;
   const sha256 = /^[0-9a-f]{64}$/.exec(header.linkname)?.[0];
   return {
@@ -124,7 +125,7 @@ function decodeHeader(blocks: Uint8Array) {
   });
 }
 
-function damaged(cause: Error): PipelineError {
+function damaged(cause?: Error): PipelineError {
   return new PipelineError(
     "integrity-failed",
     "the bundle holds a damaged header or is no tar file; expected a tar made by this destination",
