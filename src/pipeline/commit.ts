@@ -8,7 +8,7 @@ import { PipelineError, assert } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { syncFolder, writeDurably, type Parts } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
-import type { Checkpoint } from "../stages/pages/checkpoint.ts";
+import { spoolDamaged, type Checkpoint } from "../stages/pages/checkpoint.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import { realWorld, type World } from "../stages/world.ts";
@@ -23,6 +23,7 @@ import {
   type PageEntry,
 } from "./manifest.ts";
 import type { Plan } from "./plan.ts";
+import { readManifest } from "./read-manifest.ts";
 import { hasFile, type Place } from "./run-files.ts";
 import type { LastCommit, RunFolder } from "./run-folder.ts";
 import type { SigningKey } from "./signing-key.ts";
@@ -48,8 +49,11 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const totals = await countPages(init);
   const { disk } = init.world ?? realWorld;
   const place = { disk, path: folder.path };
+  // They follow from the journal, so that none from an earlier attempt need be believed.
+  const sums = writeSums(entries(init.spool.checkpoints()));
+  await onDisk(() => write(place, sumsName, sums));
   if (!(await hasFile(place, manifestName))) await onDisk(() => writeOnce(init, place, totals));
-  const { signer } = await checkOwnManifest(place);
+  const { signer } = await checkOwnManifest(place, folder.record.runId);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
   await provePagesStored(init, prefix);
   const put = async (name: string) => {
@@ -79,12 +83,17 @@ const readOwn = ({ disk, path }: Place, name: string): Promise<Buffer> =>
   onDisk(() => disk.readFile(join(path, name)));
 
 /** The manifest may be of an earlier attempt, under an earlier key: its own signature says whose it is, and that it is whole. */
-async function checkOwnManifest(place: Place): Promise<{ readonly signer: string }> {
+async function checkOwnManifest(place: Place, runId: string): Promise<{ readonly signer: string }> {
   const [bytes, signature] = await Promise.all(
     [manifestName, signatureName].map((name) => readOwn(place, name)),
   );
-  return verifyManifestSignature(bytes!, signature!);
+  const verified = verifyManifestSignature(bytes!, signature!);
+  if (readManifest(bytes!).head.run !== runId) throw spoolDamaged("the manifest is another run's");
+  return verified;
 }
+
+const write = ({ disk, path }: Place, name: string, parts: Parts): Promise<void> =>
+  writeDurably(join(path, "incoming", name), join(path, name), parts, disk);
 
 /**
  * The destination still has every page under its name and size: a store may lose objects, or be another than the one
@@ -148,21 +157,16 @@ async function writeOnce(init: CommitInit, place: Place, totals: Totals): Promis
   const { folder, spool, key } = init;
   const { disk, path } = place;
   const { record } = folder;
-  const write = (name: string, parts: Parts) =>
-    writeDurably(join(path, "incoming", name), join(path, name), parts, disk);
   const tail = () => ({
     rejected: {},
     resumedFrom: folder.resumed ? record.runId : null,
     plainBytes: totals.bytesIn,
   });
   const draft = `${manifestName}.draft`;
-  await write(sumsName, writeSums(entries(spool.checkpoints())));
-  await write(
-    draft,
-    writeManifest(headOf(init, totals.extension), entries(spool.checkpoints()), tail),
-  );
+  const pages = entries(spool.checkpoints());
+  await write(place, draft, writeManifest(headOf(init, totals.extension), pages, tail));
   const manifest = await disk.readFile(join(path, draft));
-  await write(signatureName, [signManifest(manifest, key.privateKey)]);
+  await write(place, signatureName, [signManifest(manifest, key.privateKey)]);
   await disk.rename(join(path, draft), join(path, manifestName));
   await syncFolder(path, disk);
 }

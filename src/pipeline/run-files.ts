@@ -1,4 +1,5 @@
 /** The small files of a pipeline's folder in the spool: written durably as a whole, read as a whole, removed together. */
+import { hash } from "node:crypto";
 import { join } from "node:path";
 import * as v from "valibot";
 import { PipelineError, systemCode } from "../errors.ts";
@@ -15,7 +16,7 @@ export interface Place {
 
 /**
  * Undefined where there is none.
- * @throws PipelineError `integrity-failed` for what is not as `schema` says
+ * @throws PipelineError `integrity-failed` for what is not as `schema` says, or not as it was written
  */
 export async function readJson<T>(
   { disk, path }: Place,
@@ -24,7 +25,9 @@ export async function readJson<T>(
 ): Promise<T | undefined> {
   try {
     const read: unknown = JSON.parse((await disk.readFile(join(path, name))).toString());
-    return v.parse(schema, read) as T;
+    const { digest, ...value } = v.parse(sealed, read);
+    if (digest !== undefined && digest !== digestOf(value)) throw new Error("another digest");
+    return v.parse(schema, value) as T;
   } catch (cause) {
     if (systemCode(cause) === "ENOENT") return undefined;
     throw new PipelineError(
@@ -35,9 +38,14 @@ export async function readJson<T>(
   }
 }
 
-export async function writeJson({ disk, path }: Place, name: string, value: unknown) {
+/** Each file holds the digest of what else it holds: nobody should go on with a run, or count from a commit, that was not. */
+const sealed = v.looseObject({ digest: v.optional(v.string()) });
+const textOf = (value: object) => `${JSON.stringify(value, null, 1)}\n`;
+const digestOf = (value: object) => hash("sha256", textOf(value), "hex");
+
+export async function writeJson({ disk, path }: Place, name: string, value: object) {
   const incoming = join(path, `${name}.incoming`);
-  const bytes = Buffer.from(`${JSON.stringify(value, null, 1)}\n`);
+  const bytes = Buffer.from(textOf({ ...value, digest: digestOf(value) }));
   await onDisk(async () => {
     await disk.unlink(incoming).catch(() => {});
     await writeDurably(incoming, join(path, name), [bytes], disk);

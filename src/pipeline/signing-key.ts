@@ -3,13 +3,14 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { mkdir, open, unlink } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { KeyObject } from "node:crypto";
 import envPaths from "env-paths";
 import { PipelineError, systemCode } from "../errors.ts";
-import { linkOnce } from "../stages/destinations/file-work.ts";
-import { syncFolder, writeAll } from "../stages/durable-file.ts";
+import { linkOnce, statOf } from "../stages/destinations/file-work.ts";
+import { incomingPrefix } from "../stages/destinations/object-names.ts";
+import { syncFolder, writeSynced } from "../stages/durable-file.ts";
 import { publicText } from "./manifest-signature.ts";
 
 export interface SigningKey {
@@ -41,14 +42,33 @@ export async function loadSigningKey(
   folder: string = stateFolder(),
 ): Promise<SigningKey> {
   if (pem !== undefined) return toSigningKey(pem, "the signing key given", false);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, signingKeyName);
-  const found = await readKey(path);
-  if (found !== undefined) return toSigningKey(found, path, false);
-  const made = await makeKey(folder, path);
-  const key = toSigningKey(made ?? (await readKey(path)) ?? "", path, made !== undefined);
-  if (key.made) await writeOnce(folder, join(folder, signerName), key.publicPem, 0o644);
-  return key;
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const found = await readKey(path);
+    const made = found === undefined ? await makeKey(folder, path) : undefined;
+    const text = found ?? made ?? (await readKey(path)) ?? "";
+    const key = toSigningKey(text, path, made !== undefined);
+    await tellSigner(folder, key);
+    return key;
+  } catch (error) {
+    throw refusal(path, error);
+  }
+}
+
+/**
+ * Puts the public half beside the key, even of one that was made before a crash. Once both are there nobody
+ * needs what a crash left unfinished; a folder that takes no files has nothing to tidy up.
+ */
+async function tellSigner(folder: string, { made, publicPem }: SigningKey): Promise<void> {
+  const path = join(folder, signerName);
+  const told = (await statOf(path)) !== undefined || writeOnce(folder, path, publicPem, 0o644);
+  const [outcome] = await Promise.allSettled([told]);
+  if (outcome.status === "rejected" && made) throw outcome.reason;
+  if (outcome.status === "rejected") return;
+  for (const name of await readdir(folder)) {
+    if (name.startsWith(incomingPrefix)) await unlink(join(folder, name)).catch(() => {});
+  }
 }
 
 async function readKey(path: string): Promise<string | undefined> {
@@ -57,7 +77,7 @@ async function readKey(path: string): Promise<string | undefined> {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
-    throw unreadable(path, error);
+    throw error;
   }
   try {
     const { mode } = await file.stat();
@@ -82,19 +102,19 @@ async function makeKey(folder: string, path: string): Promise<string | undefined
 
 /** False when the name is taken; what has it stays as it is. */
 async function writeOnce(folder: string, path: string, text: string, mode: number) {
-  const incoming = join(folder, `.incoming-${randomUUID()}`);
-  const file = await open(incoming, "wx", mode);
+  const incoming = join(folder, `${incomingPrefix}${randomUUID()}`);
+  await writeSynced(incoming, [Buffer.from(text)]);
   try {
-    await writeAll(file, Buffer.from(text), 0);
-    await file.sync();
+    await chmod(incoming, mode);
+    return await linkOnce(incoming, path);
+  } catch (error) {
+    // Somebody was quicker, and tidied up.
+    if (systemCode(error) === "ENOENT") return false;
+    throw error;
   } finally {
-    await file.close();
+    await unlink(incoming).catch(() => {});
+    await syncFolder(folder);
   }
-  const linked = linkOnce(incoming, path);
-  await Promise.allSettled([linked]);
-  await unlink(incoming);
-  await syncFolder(folder);
-  return linked;
 }
 
 function toSigningKey(pem: string, where: string, made: boolean): SigningKey {
@@ -119,6 +139,20 @@ function unreadable(path: string, cause: unknown): PipelineError {
   return new PipelineError(
     "config-invalid",
     `sign: ${path} cannot be used (${systemCode(cause) ?? "unknown error"}); expected a plain file in a folder of your own`,
+    { cause },
+  );
+}
+
+const passing = new Set(["EIO", "ENOSPC", "EDQUOT"]);
+
+/** A disk that fails or is full may take the key later; any other refusal is of the folder itself. */
+function refusal(path: string, cause: unknown): unknown {
+  const code = systemCode(cause);
+  if (cause instanceof PipelineError || code === undefined) return cause;
+  if (!passing.has(code)) return unreadable(path, cause);
+  return new PipelineError(
+    code === "EIO" ? "spool-failed" : "disk-full",
+    `sign: ${path} cannot be made or read (${code}); see to its disk and run again`,
     { cause },
   );
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { mkdir, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { commitRun, type CommitInit } from "../../src/pipeline/commit.ts";
 import { publicText, verifyManifestSignature } from "../../src/pipeline/manifest-signature.ts";
@@ -138,6 +138,33 @@ describe("commit", () => {
       await close();
       assert.deepEqual(await readFile(join(at, "manifest.json")), draft);
     }
+  });
+
+  it("makes the sums again, whatever became of those in the spool", async () => {
+    const { init, at, close } = await ready();
+    const cut = { ...init.destination, put: () => Promise.reject(new Error("cut off")) };
+    await assert.rejects(commitRun({ ...init, destination: cut }), /cut off/);
+    const own = join(init.folder.path, "SHA256SUMS");
+    const sums = await readFile(own, "utf8");
+    await writeFile(own, sums.replace(/\d/, "x"));
+    await commitRun(init);
+    await close();
+    assert.equal(await readFile(join(at, "SHA256SUMS"), "utf8"), sums);
+  });
+
+  it("does not store another run's manifest, however whole that is", async () => {
+    const runs = [await ready(), await ready()];
+    for (const { init } of runs) {
+      const cut = { ...init.destination, put: () => Promise.reject(new Error("cut off")) };
+      await assert.rejects(commitRun({ ...init, destination: cut }), /cut off/);
+    }
+    const [from, to] = runs.map(({ init }) => init.folder.path) as [string, string];
+    for (const name of ["manifest.json", "manifest.json.sig"])
+      await copyFile(join(from, name), join(to, name));
+    const [, { init, puts }] = runs as [unknown, (typeof runs)[0]];
+    await assert.rejects(commitRun(init), { code: "integrity-failed", message: /another run/ });
+    assert.deepEqual(puts, []);
+    for (const { close } of runs) await close();
   });
 
   it("commits nothing where the destination has lost a page, or part of one", async () => {
