@@ -21,6 +21,7 @@ export { tar } from "./stages/sources/tar.ts";
 // Rows on the way.
 export { filter } from "./stages/transforms/filter.ts";
 export { map } from "./stages/transforms/map.ts";
+export { lookup } from "./stages/transforms/lookup.ts";
 export { select } from "./stages/transforms/select.ts";
 
 // Records, pages, receipts.
@@ -33,7 +34,7 @@ export { upload } from "./stages/pages/upload.ts";
 
 // Stages of one's own.
 export { defineStage, type Stage, type StageContext, type StageUse } from "./stages/stage.ts";
-export type { AnyStage, Log, StageDefinition } from "./stages/stage.ts";
+export type { AnyStage, Log, StageDefinition, WorkContext } from "./stages/stage.ts";
 export { defineTransform, type TransformDefinition } from "./stages/transforms/define-transform.ts";
 export type { RowFunction, RowWork } from "./stages/transforms/row-work.ts";
 export type { Column, Consistency, Kind, Kinds, Page, Receipt, Row } from "./stages/nouns.ts";

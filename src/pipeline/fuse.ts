@@ -151,7 +151,7 @@ function openRows(group: readonly ConfiguredStage[], from: readonly string[]) {
   return async function* (ctx: StageContext, input: AsyncIterable<unknown>) {
     const work = [];
     for (const { definition, config } of group)
-      work.push(await (definition as RowStage).work(config));
+      work.push(await (definition as RowStage).work(config, ctx));
     yield* applyRowWork(work, from.join("+"), input as AsyncIterable<RowBatch>, ctx.signal);
   };
 }

@@ -8,6 +8,7 @@ import { sealedMost } from "../stages/pages/chunk.ts";
 import { bufferBytes } from "../stages/pages/spool-flush.ts";
 import { openSpool, type Spool } from "../stages/pages/spool-store.ts";
 import { destinationOptions } from "../stages/pages/upload.ts";
+import { createQueries, type Queries } from "../stages/queries/queries.ts";
 import type { Log, StageContext } from "../stages/stage.ts";
 import { untilAborted } from "../stages/until-aborted.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
@@ -122,20 +123,23 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
   const log = options.log ?? silent;
   const lease = createLease(plan.report.leaseBytes, createPressure(plan.report.pressure));
   const caches: StageContext["caches"] = [];
+  const queries = createQueries(signal, log.warn);
   const { watch, ...watched } = await watchPlannedRun({ ...opened, lease, log, caches });
   try {
     if (watch.traceparent) await folder.save({ ...folder.record, traceparent: watch.traceparent });
     const stop = watched.reportProgress(options.onProgress, started);
     try {
       const { lease, expect: onExpected } = watched;
-      const parts = { plan, folder, spool, lease, pool, destination, watch, signal, log, caches };
-      await flow({ ...parts, onExpected });
+      const { query } = queries;
+      const world = { lease, pool, spool, destination, log, query, caches };
+      await flow({ ...world, plan, folder, watch, signal, onExpected });
       watched.committing();
       const last = await commitRun(opened);
       watch.end();
-      return summarize(opened, last, watch);
+      return { ...summarize(opened, last, watch), ...tellQueries(queries) };
     } finally {
       stop();
+      await queries.close();
     }
   } catch (error) {
     watch.end(error);
@@ -143,6 +147,12 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
   } finally {
     await watched.shutdown(signal);
   }
+}
+
+/** What stages of one's own asked, where they asked anything. */
+function tellQueries(queries: Queries): Pick<RunSummary, "queries"> {
+  const asked = queries.stats();
+  return asked.length > 0 ? { queries: asked } : {};
 }
 
 function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined): RunSummary {

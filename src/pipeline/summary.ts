@@ -1,4 +1,5 @@
 /** What a run says of itself: while it goes on, and at its end (`run --json` prints exactly this). */
+import type { QueryStats } from "../stages/queries/query-watch.ts";
 
 export interface StageSummary {
   readonly name: string;
@@ -45,6 +46,8 @@ export interface RunSummary {
   readonly resumedFrom: string | null;
   readonly stages: readonly StageSummary[];
   readonly bottleneck: string | null;
+  /** Statements that stages of one's own asked through `ctx.query`, where they asked any. */
+  readonly queries?: readonly QueryStats[];
   /** The trace, when the run is traced. */
   readonly traceId: string | null;
 }

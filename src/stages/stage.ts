@@ -9,6 +9,7 @@ import type { Destination } from "./destinations/destination.ts";
 import type { Lease } from "./lease.ts";
 import type { CacheCounters } from "./transforms/lookup-cache.ts";
 import type { Spool } from "./pages/spool-store.ts";
+import type { Query } from "./queries/queries.ts";
 import type { Pool } from "../workers/pool.ts";
 
 /** Facts and warnings for the operator; never row values, never secrets. */
@@ -31,12 +32,17 @@ export interface StageContext {
   readonly destination: Destination;
   readonly run: { readonly id: string; readonly pipeline: string };
   readonly log: Log;
+  /** Asks a PostgreSQL for a few rows; statements asked in a loop are noticed. */
+  readonly query: Query;
   /** A stage that keeps a cache adds it here, where metrics look. */
   readonly caches: CacheCounters[];
 }
 
 /** The context a stage gets while rows are still rows: no lease, pool or spool is needed there. */
 export type RowContext = Pick<StageContext, "signal" | "log">;
+
+/** The context of row work, which may ask questions of its own. */
+export type WorkContext = RowContext & Pick<StageContext, "query">;
 
 /** A stage that holds this many bytes at most, whatever the data is like. */
 export type HeldBytes = number;

@@ -82,7 +82,7 @@ export function testContext(parts: Partial<StageContext> = {}): TestContext {
     log,
     caches: [],
   };
-  for (const name of ["pool", "spool", "destination"]) {
+  for (const name of ["pool", "spool", "destination", "query"]) {
     Object.defineProperty(context, name, missing(name));
   }
   Object.defineProperties(context, Object.getOwnPropertyDescriptors(parts));

@@ -63,6 +63,7 @@ export async function flowThrough(pipeline: Pipeline, options: FlowOptions): Pro
     watch: watchRun({ telemetry, pipeline: plan.report.name, runId: "r1" }),
     signal,
     log,
+    query: () => Promise.reject(new Error("no stage asks")),
     caches: [],
     onExpected: () => {},
   }).then(

@@ -1,6 +1,6 @@
 /** Row stages: a stage that says its work as a row function, so that the plan can fuse it with its neighbours. */
 import type { GenericSchema, InferOutput } from "valibot";
-import { defineStage, type Stage, type StageDefinition } from "../stage.ts";
+import { defineStage, type Stage, type StageDefinition, type WorkContext } from "../stage.ts";
 import { applyRowWork, type RowWork } from "./row-work.ts";
 
 export interface TransformDefinition<Name extends string, Schema extends GenericSchema> {
@@ -9,7 +9,7 @@ export interface TransformDefinition<Name extends string, Schema extends Generic
   readonly config: Schema;
   readonly shorthand?: string;
   /** The row work for this config; called once a run. */
-  work(config: InferOutput<Schema>): RowWork | Promise<RowWork>;
+  work(config: InferOutput<Schema>, ctx: WorkContext): RowWork | Promise<RowWork>;
 }
 
 /** A stage whose `work` may be fused with its neighbours'. */
@@ -29,7 +29,7 @@ export function defineTransform<const Name extends string, Schema extends Generi
     gives: "rows",
     holds: () => heldBytes,
     async *open(config, ctx, input) {
-      yield* applyRowWork([await definition.work(config)], definition.name, input, ctx.signal);
+      yield* applyRowWork([await definition.work(config, ctx)], definition.name, input, ctx.signal);
     },
   });
   return Object.assign(stage, { work: definition.work });
