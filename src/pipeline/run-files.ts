@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { PipelineError, systemCode } from "../errors.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
-import { makeFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
+import { makeTopFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Disk } from "../stages/world.ts";
 
@@ -67,7 +67,7 @@ export async function removeAll({ disk, path }: Place, names: readonly string[])
 /** Makes a folder that only its owner can open. */
 export async function makePrivate({ disk, path }: Place): Promise<void> {
   try {
-    await makeFolder(path, disk);
+    await makeTopFolder(path, disk);
     const found = await disk.lstat(path);
     if (found.isDirectory() && (found.mode & 0o077) === 0) return;
   } catch (error) {

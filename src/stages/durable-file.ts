@@ -28,6 +28,21 @@ export async function writeAll(
   }
 }
 
+/** Reads from `position` until `into` is full or the file ends, however little each call gives; returns what was read. */
+export async function readAll<Bytes extends Uint8Array>(
+  file: Pick<DiskFile, "read">,
+  into: Bytes,
+  position: number,
+): Promise<Bytes> {
+  let at = 0;
+  while (at < into.length) {
+    const { bytesRead } = await file.read(into, at, into.length - at, position + at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return into.subarray(0, at) as Bytes;
+}
+
 /** Writes the parts to a new file and syncs them; after any error the file is gone. */
 export async function writeSynced(
   path: string,
@@ -82,19 +97,42 @@ export async function syncFolder(path: string, disk: Disk = realDisk): Promise<v
 export const shareFolderSync = (path: string, disk: Disk = realDisk) =>
   shareNext(() => syncFolder(path, disk));
 
-/** Makes a folder (0700) and its missing parents, each durable in its own parent. */
+/**
+ * Makes a folder (0700) and its missing parents, each durable in its own parent; so it does with one that was there, for
+ * a process may have died between making it and syncing.
+ */
 export async function makeFolder(path: string, disk: Disk = realDisk): Promise<void> {
   try {
     await disk.mkdir(path, { mode: 0o700 });
   } catch (error) {
-    if (systemCode(error) === "EEXIST") return;
-    if (systemCode(error) !== "ENOENT") throw error;
-    await makeFolder(dirname(path), disk);
-    await disk.mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
+    if (systemCode(error) === "ENOENT") {
+      await makeFolder(dirname(path), disk);
+      await disk.mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
+    } else ignoreExisting(error);
   }
   await syncFolder(dirname(path), disk);
 }
 
 function ignoreExisting(error: unknown): void {
   if (systemCode(error) !== "EEXIST") throw error;
+}
+
+/** Of folders that belong to others. */
+const notOurs = new Set(["EACCES", "EPERM", "EROFS", "EINVAL", "ENOTSUP"]);
+
+/** The same, and makes all names above it durable too, as far as we may: once for the top of a tree of ours. */
+export async function makeTopFolder(path: string, disk: Disk = realDisk): Promise<void> {
+  const existed = await disk.lstat(path).then(
+    () => true,
+    () => false,
+  );
+  if (!existed) await makeFolder(path, disk);
+  for (let at = dirname(path); ; at = dirname(at)) {
+    await syncFolder(at, disk).catch(ignoreForeign);
+    if (at === dirname(at)) return;
+  }
+}
+
+function ignoreForeign(error: unknown): void {
+  if (!notOurs.has(systemCode(error) ?? "")) throw error;
 }

@@ -75,10 +75,8 @@ export interface World {
   randomBytes(bytes: number): Buffer;
 }
 
-const { link, lstat, mkdir, open, opendir, readFile, rename, rm, unlink } = files;
-
 export const realWorld: World = {
-  disk: { link, lstat, mkdir, open, opendir, readFile, rename, rm, unlink },
+  disk: files,
   clock: {
     now: () => performance.now(),
     date: () => new Date(),

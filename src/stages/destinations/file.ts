@@ -11,11 +11,11 @@
  * of `.incoming-…` is removed when its folder is next written to (one run owns a folder) and never listed.
  */
 import { constants } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
-import { makeFolder, shareFolderSync, syncFolder, writeSynced } from "../durable-file.ts";
+import { makeFolder, makeTopFolder, shareFolderSync, writeSynced } from "../durable-file.ts";
 import { realWorld, type Disk, type World } from "../world.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
@@ -106,12 +106,10 @@ function ready(folders: Folders, segments: readonly string[]): Promise<SyncNames
 
 async function prepareFolder(disk: Disk, root: string, segments: readonly string[]): Promise<void> {
   let folder = root;
-  await makeFolder(root, disk);
+  await makeTopFolder(root, disk);
   for (const segment of segments) {
     folder = join(folder, segment);
     await makeFolder(folder, disk);
-    // Even one that was there: a process may have died between making it and syncing.
-    await syncFolder(dirname(folder), disk);
   }
   for await (const entry of await disk.opendir(folder)) {
     if (entry.isFile() && entry.name.startsWith(incomingPrefix)) {

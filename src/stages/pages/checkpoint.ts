@@ -91,6 +91,8 @@ export async function decodeTrailer(
 ): Promise<Checkpoint | undefined> {
   if (fileBytes < footBytes) return undefined;
   const foot = await read(fileBytes - footBytes, footBytes);
+  // It may have been cut since its size was asked for.
+  if (foot.length < footBytes) return undefined;
   const jsonBytes = foot.readUInt32LE(macBytes);
   const start = fileBytes - footBytes - jsonBytes;
   if (!foot.subarray(macBytes + 4).equals(magic) || jsonBytes > jsonBytesMost || start < 0)

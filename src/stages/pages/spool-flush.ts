@@ -56,6 +56,8 @@ export interface FlushCounts {
   readonly flushMillis: number;
 }
 
+type Counting = { -readonly [Key in keyof FlushCounts]: number };
+
 export interface Flusher {
   /** Flushes so far, the bytes they made durable and the time they took. */
   readonly counts: FlushCounts;
@@ -79,14 +81,8 @@ interface Gathered extends Omit<PageFile, "parts"> {
   readonly bytes: Uint8Array;
 }
 
-export function createFlusher({
-  folder,
-  world,
-  room,
-  policy,
-  check,
-  ...init
-}: FlusherInit): Flusher {
+export function createFlusher(init: FlusherInit): Flusher {
+  const { folder, world, room, policy, check } = init;
   const buffer = createSpoolBuffer(init.bufferBytes);
   const dueBytes = policy.threshold * init.bufferBytes;
   const counts = { flushes: 0, flushedBytes: 0, flushMillis: 0 };
@@ -109,9 +105,7 @@ export function createFlusher({
     check();
     const started = performance.now();
     const durable = files.slice(0, await writeGroup({ disk: world.disk, folder, check }, files));
-    counts.flushes += 1;
-    counts.flushMillis += performance.now() - started;
-    for (const { bytes } of durable) counts.flushedBytes += bytes.length;
+    count(counts, durable, performance.now() - started);
     leave(durable);
     return files.slice(durable.length);
   };
@@ -163,6 +157,12 @@ export function createFlusher({
     },
     flush,
   };
+}
+
+function count(counts: Counting, files: readonly Gathered[], millis: number): void {
+  counts.flushes += 1;
+  counts.flushMillis += millis;
+  for (const { bytes } of files) counts.flushedBytes += bytes.length;
 }
 
 function copy(parts: readonly Uint8Array[], into: Uint8Array): void {

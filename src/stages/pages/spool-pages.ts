@@ -2,6 +2,7 @@
 import { hash } from "node:crypto";
 import { join } from "node:path";
 import { assert } from "../../errors.ts";
+import { readAll } from "../durable-file.ts";
 import type { DurablePage } from "../nouns.ts";
 import type { Disk, DiskFile } from "../world.ts";
 import { spoolDamaged, type Checkpoint, type HmacKey } from "./checkpoint.ts";
@@ -62,11 +63,7 @@ async function readSealed(file: DiskFile, page: DurablePage, memory: Uint8Array)
   assert(memory.length >= page.sealedBytes, "a page is read into memory that is large enough");
   const bytes = memory.subarray(0, page.sealedBytes);
   try {
-    for (let at = 0; at < bytes.length;) {
-      const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);
-      if (bytesRead === 0) torn(page.name);
-      at += bytesRead;
-    }
+    if ((await readAll(file, bytes, 0)).length < bytes.length) torn(page.name);
   } finally {
     await file.close();
   }

@@ -11,7 +11,7 @@ import {
   type Checkpoint,
   type HmacKey,
 } from "./checkpoint.ts";
-import { makeFolder, syncFolder } from "../durable-file.ts";
+import { makeFolder, readAll, syncFolder } from "../durable-file.ts";
 import { realDisk, type Disk, type DiskFile } from "../world.ts";
 import { diskBytes, onDisk } from "./spool-room.ts";
 
@@ -65,7 +65,7 @@ export async function recoverPages(
       facts = page.checkpoint.facts ?? facts;
     } else if (!page && left === 1) {
       await putAside(at, name);
-    } else if (await putAsideUnsynced(at, durable)) {
+    } else if (await removeUnsynced(at, durable)) {
       break;
     } else {
       throw spoolDamaged(`page ${durable} is missing or changed`);
@@ -78,10 +78,10 @@ export async function recoverPages(
 
 /**
  * Pages are named one by one and the folder is synced once for all of a flush: a file system that keeps no order between
- * names may lose some of them and keep later ones. None of these was durable yet, so they are put aside.
+ * names may lose some of them and keep later ones. None of these was durable yet, so they are removed: they will be made again.
  * @returns false where a page is missing that was durable
  */
-async function putAsideUnsynced(at: At, missing: number) {
+async function removeUnsynced(at: At, missing: number) {
   const { disk, folder, key } = at;
   const pages = join(folder, "pages");
   const numberOf = (name: string) => Number(pageFile.exec(name)?.[1]);
@@ -92,7 +92,7 @@ async function putAsideUnsynced(at: At, missing: number) {
     if (!page || page.checkpoint.since > missing) return false;
   }
   for await (const { name } of await disk.opendir(pages)) {
-    if (numberOf(name) > missing) await putAside(at, name);
+    if (numberOf(name) > missing) await disk.unlink(join(pages, name));
   }
   return true;
 }
@@ -223,11 +223,9 @@ export async function readPageFile(
   if (!file) return undefined;
   try {
     const { size } = await file.stat();
-    const checkpoint = await decodeTrailer(key, size, async (position, length) => {
-      const bytes = Buffer.alloc(length);
-      const { bytesRead } = await file.read(bytes, 0, length, position);
-      return bytes.subarray(0, bytesRead);
-    });
+    const checkpoint = await decodeTrailer(key, size, (position, length) =>
+      readAll(file, Buffer.alloc(length), position),
+    );
     return checkpoint && { checkpoint, fileBytes: size };
   } finally {
     await file.close();
