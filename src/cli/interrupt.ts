@@ -12,7 +12,7 @@ export interface Interrupt {
 /** npm and a starting shell pass on the signal that the terminal has sent already: two this close are one key press. */
 const echoMillis = 300;
 /** What is on its way reaches the disk in this time, or is made again: nobody waits for a disk or a server that hangs. */
-const graceMillis = 1500;
+const graceMillis = 1200;
 
 /**
  * Listens for SIGINT and SIGTERM.
@@ -38,9 +38,11 @@ export function listenForInterrupt(reason: () => PipelineError, onFirst: () => v
     }
   };
   for (const name of signals) {
-    // The one that stood in while the command was loaded (bin/spillway.js).
-    process.removeAllListeners(name);
+    // Those that stood in while the command was loaded (bin/spillway.js). They go last: without any listener, a signal
+    // that has come but is not yet told would be told to nobody.
+    const early = process.listeners(name);
     process.on(name, hear);
+    for (const listener of early) process.off(name, listener);
   }
   return {
     signal: controller.signal,

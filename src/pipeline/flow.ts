@@ -30,8 +30,6 @@ export interface FlowInit {
   readonly watch: RunWatch;
   readonly signal: AbortSignal | undefined;
   readonly log: Log;
-  readonly query: StageContext["query"];
-  readonly caches: StageContext["caches"];
   /** Hears how many rows the source expects to give. */
   readonly onExpected: (expected: Expected) => void;
 }
@@ -39,18 +37,18 @@ export interface FlowInit {
 /** How long stages may take to close after a failure; longer than any of their own deadlines for closing. */
 const closeMillis = 8000;
 /** Who stops a run does not wait for a server or a stage that hangs: what is durable is so already. */
-const stopMillis = 1000;
+const stopMillis = 700;
 
 /**
  * Runs the stages until every page is acknowledged.
  * @throws PipelineError the first failure, or `stopped` when the caller's signal fired
  */
 export async function flow(init: FlowInit): Promise<void> {
-  const { plan, folder, spool, lease, pool, destination, watch, log, query, caches } = init;
+  const { plan, folder, spool, lease, pool, destination, watch, log } = init;
   const failure = new AbortController();
   const signal = init.signal ? AbortSignal.any([init.signal, failure.signal]) : failure.signal;
   const run = { id: folder.record.runId, pipeline: folder.record.pipeline };
-  const ctx: StageContext = { signal, lease, pool, spool, destination, run, log, query, caches };
+  const ctx: StageContext = { signal, lease, pool, spool, destination, run, log };
   const owned = new Set<Promise<void>>();
   // Once the last page is durable the source is needed no more.
   const stages = spool.facts
