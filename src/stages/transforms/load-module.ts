@@ -38,7 +38,7 @@ function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return `it threw ${kindOf(error)}`;
   const { code } = error as { code?: unknown };
   const isNodes = typeof code === "string" && code.startsWith("ERR_");
-  const isCompiling = error instanceof SyntaxError && framesOf(error).every(isInside);
+  const isCompiling = error instanceof SyntaxError && isInside(framesOf(error)[0] ?? "");
   if (isNodes || isCompiling) return error.message.split("\n")[0] ?? "";
   return `it threw ${kindOf(error)}; its message is kept back because it may quote what it read`;
 }
