@@ -47,6 +47,8 @@ export interface OtlpReceiver {
   /** All readings, oldest first. */
   readonly metrics: ReceivedMetric[];
   readonly requests: ReceivedRequest[];
+  /** What each of them carried, unpacked and undecoded. */
+  readonly bodies: Buffer[];
   /** The newest reading of a metric. */
   metric(name: string): ReceivedMetric | undefined;
   close(): Promise<void>;
@@ -67,11 +69,13 @@ export async function startOtlpReceiver(behaviour: ReceiverBehaviour = {}): Prom
   const spans: ReceivedSpan[] = [];
   const metrics: ReceivedMetric[] = [];
   const requests: ReceivedRequest[] = [];
+  const bodies: Buffer[] = [];
 
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const number = requests.length;
     requests.push({ path: request.url ?? "", headers: request.headers });
     const body = await readBody(request);
+    bodies.push(body);
     if (behaviour.mute) return;
     if (behaviour.delayMillis) await sleep(behaviour.delayMillis);
     const status = behaviour.status?.(number) ?? 200;
@@ -96,6 +100,7 @@ export async function startOtlpReceiver(behaviour: ReceiverBehaviour = {}): Prom
     spans,
     metrics,
     requests,
+    bodies,
     metric: (name) => metrics.findLast((metric) => metric.name === name),
     async close() {
       server.closeAllConnections();
