@@ -77,7 +77,7 @@ process.stdout.on("error", (error) => {
 // An export goes on when nobody looks at its progress any more.
 process.stderr.on("error", () => {});
 // Node's own way to tell of it would print messages that may quote rows.
-// A report on a crash is asked for by flags; the secrets in the environment are no part of what it is for.
+// A report on a crash would show the environment, where secrets are.
 Object.assign(process.report, { excludeEnv: true });
 process.on("uncaughtException", (error) => void fail(error).then((code) => process.exit(code)));
 

@@ -7,6 +7,9 @@ export interface Failure {
   readonly failed: { readonly code: ErrorCode; readonly message: string };
 }
 
+// A report on a crash asks each thread by itself whether it may show the environment, where secrets are.
+Object.assign(process.report, { excludeEnv: true });
+
 /** Called by name in a worker thread. */
 export async function seal(task: SealTask): Promise<object> {
   try {
