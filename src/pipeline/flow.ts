@@ -30,6 +30,8 @@ export interface FlowInit {
   readonly watch: RunWatch;
   readonly signal: AbortSignal | undefined;
   readonly log: Log;
+  readonly query: StageContext["query"];
+  readonly caches: StageContext["caches"];
   /** Hears how many rows the source expects to give. */
   readonly onExpected: (expected: Expected) => void;
 }
@@ -44,11 +46,11 @@ const stopMillis = 700;
  * @throws PipelineError the first failure, or `stopped` when the caller's signal fired
  */
 export async function flow(init: FlowInit): Promise<void> {
-  const { plan, folder, spool, lease, pool, destination, watch, log } = init;
+  const { plan, folder, spool, lease, pool, destination, watch, log, query, caches } = init;
   const failure = new AbortController();
   const signal = init.signal ? AbortSignal.any([init.signal, failure.signal]) : failure.signal;
   const run = { id: folder.record.runId, pipeline: folder.record.pipeline };
-  const ctx: StageContext = { signal, lease, pool, spool, destination, run, log };
+  const ctx: StageContext = { signal, lease, pool, spool, destination, run, log, query, caches };
   const owned = new Set<Promise<void>>();
   // Once the last page is durable the source is needed no more.
   const stages = spool.facts
