@@ -11,6 +11,8 @@ export type { Progress, RunState, RunSummary, StageSummary } from "./pipeline/su
 
 // Sources.
 export { csv } from "./stages/sources/csv.ts";
+export { fhirBulk } from "./stages/sources/fhir-bulk.ts";
+export { fhir } from "./stages/sources/fhir.ts";
 export { json } from "./stages/sources/json.ts";
 export { ndjson } from "./stages/sources/ndjson.ts";
 export { postgres } from "./stages/sources/postgres.ts";

@@ -5,6 +5,8 @@ import type { Kind, Page } from "../stages/nouns.ts";
 import { compress, compressWork } from "../stages/pages/compress.ts";
 import { encrypt, encryptWork } from "../stages/pages/encrypt.ts";
 import { sealPages } from "../stages/pages/seal-pages.ts";
+import { fhirBulk, readFhirBulk } from "../stages/sources/fhir-bulk.ts";
+import { fhir, readFhir } from "../stages/sources/fhir.ts";
 import { postgres, readTuples } from "../stages/sources/postgres.ts";
 import { postgresCopy, readCopy } from "../stages/sources/postgres-copy.ts";
 import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
@@ -30,6 +32,8 @@ export interface PhysicalStage {
   readonly gives: Kind;
   holds(pageBytes: number, threads: number): number;
   open(ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown>;
+  /** As the stage's own. */
+  readonly settle?: (ctx: StageContext) => Promise<void>;
 }
 
 export interface Fused {
@@ -68,12 +72,18 @@ function groupAt(stages: readonly ConfiguredStage[], start: number): readonly Co
   if (first.definition === postgres && stages[start + 1]?.definition === serialize) {
     return stages.slice(start, start + 2);
   }
+  if (isFhir(first.definition) && isNdjson(stages[start + 1]))
+    return stages.slice(start, start + 2);
   if (first.definition === compress && stages[start + 1]?.definition === encrypt)
     return stages.slice(start, start + 2);
   let end = start;
   while (end < stages.length && isRowStage(stages[end]!.definition)) end += 1;
   return stages.slice(start, Math.max(end, start + 1));
 }
+
+const isFhir = (definition: AnyStage): boolean => definition === fhir || definition === fhirBulk;
+const isNdjson = (stage: ConfiguredStage | undefined): boolean =>
+  stage?.definition === serialize && (stage.config as { format: string }).format === "ndjson";
 
 function single(
   { name, definition, config, from = [name] }: ConfiguredStage,
@@ -93,8 +103,12 @@ function single(
     gives: definition.gives,
     holds: (pageBytes, threads) => definition.holds(config, pageBytes, threads),
     open,
+    ...settles(definition, config),
   };
 }
+
+const settles = (definition: AnyStage, config: unknown): Pick<PhysicalStage, "settle"> =>
+  definition.settle ? { settle: (ctx) => definition.settle!(config, ctx) } : {};
 
 /** CSV straight from PostgreSQL is what COPY prints, so arrays and composites are wanted as texts. */
 const opensTexts = (definition: AnyStage, next: ConfiguredStage | undefined): boolean =>
@@ -106,6 +120,7 @@ function together(group: readonly ConfiguredStage[], pageBytes: number): Physica
   const from = group.flatMap(({ name, from = [name] }) => from);
   if (group[0]!.definition === postgres)
     return wirePostgres(group[0]!, group[1]!, { from, pageBytes });
+  if (isFhir(group[0]!.definition)) return passFhir(group[0]!, from);
   const holds = (pageBytes: number, threads: number) =>
     group.reduce(
       (sum, { definition, config }) => sum + definition.holds(config, pageBytes, threads),
@@ -144,6 +159,23 @@ function wirePostgres(
     gives: "records",
     holds: holdsOfRecords,
     open: (ctx) => readRecords(source.config as never, format, pageBytes, ctx),
+  };
+}
+
+/** A FHIR server's own JSON is the record: where nothing needs the rows, none are made. */
+function passFhir(
+  { name, definition, config }: ConfiguredStage,
+  from: readonly string[],
+): PhysicalStage {
+  return {
+    name,
+    from,
+    takes: "nothing",
+    gives: "records",
+    holds: (pageBytes, threads) => definition.holds(config, pageBytes, threads),
+    open: (ctx) =>
+      definition === fhir ? readFhir(config as never, ctx) : readFhirBulk(config as never, ctx),
+    ...settles(definition, config),
   };
 }
 

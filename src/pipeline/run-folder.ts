@@ -58,6 +58,7 @@ const ofRun = [
   "pages",
   "incoming",
   "acks.ndjson",
+  "note",
   "manifest.json",
   "manifest.json.draft",
   "manifest.json.sig",

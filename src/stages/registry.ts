@@ -6,6 +6,8 @@ import { spool } from "./pages/spool.ts";
 import { upload } from "./pages/upload.ts";
 import { serialize } from "./formats/serialize.ts";
 import { csv } from "./sources/csv.ts";
+import { fhirBulk } from "./sources/fhir-bulk.ts";
+import { fhir } from "./sources/fhir.ts";
 import { json } from "./sources/json.ts";
 import { ndjson } from "./sources/ndjson.ts";
 import { postgres } from "./sources/postgres.ts";
@@ -22,6 +24,8 @@ const stages: readonly AnyStage[] = [
   postgres,
   postgresCopy,
   sqlite,
+  fhir,
+  fhirBulk,
   json,
   ndjson,
   csv,

@@ -74,6 +74,11 @@ export interface StageDefinition<
     ctx: StageContext,
     input: AsyncIterable<Kinds[Takes]>,
   ): AsyncIterable<Kinds[Gives]>;
+  /**
+   * Runs once the destination has every page, also when the stage itself was needed no more. It never fails a run: what
+   * it could not do it says in the log.
+   */
+  settle?(config: InferOutput<Schema>, ctx: StageContext): Promise<void>;
 }
 
 /**

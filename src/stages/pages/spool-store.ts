@@ -18,6 +18,7 @@ import { store, type Intake, type State, type Stored } from "./spool-intake.ts";
 import { createJournal, replayDigests, type Journal } from "./spool-journal.ts";
 import { createSpoolPages } from "./spool-pages.ts";
 import { readJournal, recoverPages, type Recovered } from "./spool-recovery.ts";
+import { readNote, writeNote } from "./run-note.ts";
 import { createRoom, onDisk } from "./spool-room.ts";
 import { createUnderWay } from "./under-way.ts";
 
@@ -53,6 +54,9 @@ export interface Spool {
   read(page: DurablePage, memory?: Uint8Array): Promise<Uint8Array>;
   /** Records durably that the destination has the page, then frees its bytes. Called in page order. */
   acknowledge(page: DurablePage, signal: AbortSignal): Promise<Receipt>;
+  /** One short text that the source left for the run's next attempt. */
+  readNote(): Promise<string | undefined>;
+  writeNote(text: string): Promise<void>;
   /** Every acknowledged page in order, streamed from the journal. */
   checkpoints(): AsyncIterable<Checkpoint>;
   /** Waits a few seconds for what is under way, then nothing more is stored. A second call does nothing. */
@@ -182,6 +186,8 @@ function createSpool(options: Opening, recovered: Recovered, inside: Inside): Sp
         await acks.add(page.page, pages.find(page.page, page.name), signal);
         return page;
       }),
+    readNote: () => readNote(options.folder, options.world.disk),
+    writeNote: (text) => writeNote(options.folder, text, options.world.disk),
     async *checkpoints() {
       const journal = { disk: options.world.disk, path: journalOf(options.folder), key };
       for await (const { checkpoints } of readJournal(journal)) yield* checkpoints;
@@ -193,7 +199,7 @@ function createSpool(options: Opening, recovered: Recovered, inside: Inside): Sp
 async function close({ underWay, flusher, acks, digests, journal }: Inside): Promise<void> {
   await underWay.end(() => Promise.all([flusher.flush(), acks.flush()]));
   await digests.return();
-  await journal.close();
+  await onDisk(() => journal.close());
 }
 
 interface Inside extends Intake {

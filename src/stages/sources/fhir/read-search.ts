@@ -1,0 +1,140 @@
+/** The searches of a run: counted first, read in turns, and the count held against what came. */
+import { PipelineError } from "../../../errors.ts";
+import type { RecordBatch, SourceEnd } from "../../nouns.ts";
+import type { RowContext } from "../../stage.ts";
+import { digestQuery } from "../input-file.ts";
+import { countSearches, type Counted } from "./count.ts";
+import { createRecordMaker, type RecordMaker } from "./records.ts";
+import { parseSearch, readSearch, type Search, type SearchOptions } from "./search.ts";
+import type { FhirServer } from "./server.ts";
+import { takeTurns, type Lane } from "./turns.ts";
+
+export interface SearchConfig {
+  readonly search: readonly string[];
+  /** Dates that cut every search into windows of `_lastUpdated`. */
+  readonly lastUpdated: readonly string[];
+  /** Parameters that cut every search into windows, such as ranges of ids where a server has them. */
+  readonly windows: readonly string[];
+  readonly parallel: number;
+  readonly totals: "check" | "none";
+  readonly count: number;
+  readonly post: boolean;
+  readonly maxRecord: number;
+}
+
+export async function* readSearches(
+  server: FhirServer,
+  config: SearchConfig,
+  { signal, log }: RowContext,
+): AsyncGenerator<RecordBatch> {
+  const searches = config.search.map((text, at) => parseSearch(text, `search ${at + 1}`));
+  const counted = await countIfAsked(server, searches, config, signal);
+  const windows = searches.flatMap((search) => cutSearch(search, config));
+  const options: SearchOptions = { ...config, log };
+  const lanes = windows.map(
+    (window): Lane<never> =>
+      (wanted) =>
+        readSearch(server, window, options, wanted) as ReturnType<Lane<never>>,
+  );
+  const records = createRecordMaker();
+  const total = counted?.total;
+  let first = total === undefined ? {} : { expects: { rows: total, exact: !includes(searches) } };
+  for await (const resources of takeTurns(lanes, config.parallel, signal)) {
+    const batch = records.make(resources);
+    if (!batch) continue;
+    yield { ...batch, ...first };
+    first = {};
+  }
+  if (counted && total !== undefined && records.matches < total)
+    await requireSameCount(server, searches, { config, total, matches: records.matches }, signal);
+  const end = proveEnd(server, searches, { total, records });
+  const { columns } = records;
+  yield {
+    bytes: new Uint8Array(0),
+    ends: [],
+    framing: true,
+    columns,
+    extension: "ndjson",
+    ...first,
+    end,
+  };
+}
+
+const includes = (searches: readonly Search[]): boolean =>
+  searches.some(({ path, params }) =>
+    [...params.keys(), path].some((key) => /^_(rev)?include|\$/.test(key) || key.includes("$")),
+  );
+
+async function countIfAsked(
+  server: FhirServer,
+  searches: readonly Search[],
+  { totals, post }: SearchConfig,
+  signal: AbortSignal,
+): Promise<Counted | undefined> {
+  return totals === "none" ? undefined : countSearches(server, searches, post, signal);
+}
+
+/** The windows of a search, which together are all of it: before the first bound, between bounds, from the last on. */
+function cutSearch(search: Search, { lastUpdated, windows }: SearchConfig): Search[] {
+  const bounds = lastUpdated.map((_, at) => [
+    ["_lastUpdated", `ge${lastUpdated[at]}`],
+    ...(at + 1 < lastUpdated.length ? [["_lastUpdated", `lt${lastUpdated[at + 1]}`]] : []),
+  ]);
+  const cuts = [
+    ...(lastUpdated.length > 0 ? [[["_lastUpdated", `lt${lastUpdated[0]}`]], ...bounds] : []),
+    ...windows.map((window) => [...parseSearch(`?${window}`, "").params]),
+  ];
+  if (cuts.length === 0) return [search];
+  return cuts.map((cut, at) => {
+    const params = new URLSearchParams(search.params);
+    for (const [name = "", value = ""] of cut) params.append(name, value);
+    return { ...search, params, label: `${search.label}, window ${at + 1}` };
+  });
+}
+
+interface Short {
+  readonly config: SearchConfig;
+  readonly total: number;
+  readonly matches: number;
+}
+
+/** Fewer resources than counted are a loss, unless the server counts fewer now. */
+async function requireSameCount(
+  server: FhirServer,
+  searches: readonly Search[],
+  { config, total, matches }: Short,
+  signal: AbortSignal,
+): Promise<void> {
+  const now = await countSearches(server, searches, config.post, signal);
+  if (now.total !== total) return;
+  throw new PipelineError(
+    "source-failed",
+    `the server counts ${total} resources, before and after, but gave ${matches}; expected all of them (windows that leave some out? a server that counts what it may not show is read with \`totals: none\`)`,
+  );
+}
+
+interface Ended {
+  readonly total: number | undefined;
+  readonly records: RecordMaker;
+}
+
+function proveEnd(server: FhirServer, searches: readonly Search[], ended: Ended): SourceEnd {
+  const { rows, matches, duplicates, allRemembered } = ended.records;
+  const proof = {
+    matches,
+    included: rows - matches,
+    duplicatesCut: duplicates,
+    allRemembered,
+    total: ended.total ?? null,
+  };
+  // Values may be people's data: what is published speaks of types and names of parameters alone.
+  const naming = searches.flatMap(({ path, params }) => [
+    path.split("/")[0] ?? "",
+    ...params.keys(),
+  ]);
+  return {
+    rows,
+    consistency: { class: "stream", proof },
+    queryDigest: digestQuery("fhir", server.base, ...naming),
+  };
+}

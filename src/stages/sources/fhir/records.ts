@@ -1,0 +1,84 @@
+/** Resources become records: copies are cut, what passes is counted. */
+import type { Column, RecordBatch } from "../../nouns.ts";
+import type { Mark, Resources } from "./harvest.ts";
+import { createSeen } from "./seen.ts";
+
+export interface Tally {
+  readonly rows: number;
+  /** Of them, those that were searched for themselves. */
+  readonly matches: number;
+  readonly duplicates: number;
+  /** False once so many different resources came that a copy of an early one would pass. */
+  readonly allRemembered: boolean;
+}
+
+export interface RecordMaker extends Tally {
+  readonly columns: readonly Column[];
+  /** @param resources become invalid */
+  make(resources: Resources): RecordBatch | undefined;
+}
+
+export function createRecordMaker(): RecordMaker {
+  const seen = createSeen();
+  const sums = { rows: 0, matches: 0, duplicates: 0 };
+  let columns: readonly Column[] | undefined;
+
+  /** What came with others may later be found for itself, and is one of those that were counted. */
+  const isFirstFind = (identity: string) =>
+    seen.add(`included ${identity}`) && !seen.add(`found ${identity}`);
+  const keep = ({ identity, included }: Mark): boolean => {
+    const isCopy = identity !== undefined && seen.add(identity);
+    if (isCopy) sums.duplicates += 1;
+    else sums.rows += 1;
+    if (identity !== undefined && included && !isCopy) seen.add(`included ${identity}`);
+    if (!included && (!isCopy || isFirstFind(identity))) sums.matches += 1;
+    return !isCopy;
+  };
+
+  return {
+    get rows() {
+      return sums.rows;
+    },
+    get matches() {
+      return sums.matches;
+    },
+    get duplicates() {
+      return sums.duplicates;
+    },
+    get allRemembered() {
+      return !seen.forgets;
+    },
+    get columns() {
+      return columns ?? [];
+    },
+    make(resources) {
+      const { marks } = resources;
+      const kept = marks.map(keep);
+      const { bytes, ends } = kept.every(Boolean) ? resources : cut(resources, kept);
+      if (ends.length === 0) return undefined;
+      columns ??= namesOf(bytes.subarray(0, ends[0]));
+      return { bytes, ends, framing: false, columns, extension: "ndjson" };
+    },
+  };
+}
+
+/** Moves what is kept together, in place. */
+function cut({ bytes, ends }: Resources, kept: readonly boolean[]) {
+  const left: number[] = [];
+  let length = 0;
+  for (const [at, isKept] of kept.entries()) {
+    if (!isKept) continue;
+    const start = at === 0 ? 0 : ends[at - 1]!;
+    const end = ends[at]!;
+    bytes.copyWithin(length, start, end);
+    length += end - start;
+    left.push(length);
+  }
+  return { bytes: bytes.subarray(0, length), ends: left };
+}
+
+/** What `serialize` tells of documents: the names of the first. */
+function namesOf(record: Uint8Array): readonly Column[] {
+  const first = JSON.parse(Buffer.from(record).toString("utf8")) as object;
+  return Object.keys(first).map((name) => ({ name, type: "json", json: "value" }));
+}

@@ -1,0 +1,220 @@
+/**
+ * One FHIR search, page by page: the server's `next` links are followed as they are, until a page has none. Each page
+ * is read as a stream; when it breaks off it is asked for again.
+ */
+import { PipelineError } from "../../../errors.ts";
+import { TryAgain } from "../../destinations/retry.ts";
+import type { Log } from "../../stage.ts";
+import { BundleWalker } from "./bundle-walker.ts";
+import { Harvest, type Resource, type Resources, type Verdict } from "./harvest.ts";
+import { readOutcome } from "./outcome.ts";
+import { type Asked, fhirJson, type FhirServer, readThrough } from "./server.ts";
+import { turn } from "./turns.ts";
+
+export interface Search {
+  /** Below the base: `Observation`, `Patient/1/Observation`, or nothing for the whole server. */
+  readonly path: string;
+  readonly params: URLSearchParams;
+  /** For messages: `search 1`. */
+  readonly label: string;
+}
+
+export interface SearchOptions {
+  /** Resources asked for in a page; the server may give fewer. */
+  readonly count: number;
+  readonly post: boolean;
+  readonly maxRecord: number;
+  readonly log: Log;
+}
+
+/** @param text as a user writes it: `Observation?code=…`; `+` stands for itself, as in dates */
+export function parseSearch(text: string, label: string): Search {
+  const [path = "", ...rest] = text.split("?");
+  return { path, params: new URLSearchParams(rest.join("?").replaceAll("+", "%2B")), label };
+}
+
+export async function* readSearch(
+  server: FhirServer,
+  search: Search,
+  options: SearchOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Resources | typeof turn> {
+  let asked = firstPage(server, search, options);
+  const links = createLinkWatch();
+  for (let page = 1; ; page += 1) {
+    const where = `${search.label}, page ${page}`;
+    const harvest = new Harvest(where);
+    const read = () => readPage(server, { asked, page, where, harvest }, options, signal);
+    const next = yield* readThrough(read, () => harvest.given, server, signal);
+    server.statistics.paged(harvest.given);
+    if (next === undefined) return;
+    const url = server.own(next, asked.url);
+    if (links.comesAgain(url.href)) throw goesRound(where);
+    asked = { url, media: fhirJson };
+    yield turn;
+  }
+}
+
+function firstPage({ base }: FhirServer, search: Search, { count, post }: SearchOptions): Asked {
+  const params = new URLSearchParams(search.params);
+  if (!params.has("_count")) params.set("_count", String(count));
+  return searchRequest(base, { ...search, params }, post);
+}
+
+/** The request for a search's first page, or for what `_summary` makes of it. */
+export function searchRequest(base: string, { path, params }: Search, post: boolean): Asked {
+  const place = `${base}${path && `/${path}`}`;
+  const media = fhirJson;
+  if (!post) return { url: new URL(`${place}?${params.toString()}`), media };
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  const url = new URL(`${place}/_search`);
+  return { method: "POST", url, headers, body: params.toString(), media };
+}
+
+interface Page {
+  readonly asked: Asked;
+  readonly page: number;
+  readonly where: string;
+  readonly harvest: Harvest;
+}
+
+/** Gives the page's resources, and at its end the link to the next one. */
+async function* readPage(
+  server: FhirServer,
+  { asked, page, where, harvest }: Page,
+  { maxRecord, log }: SearchOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Resources, string | undefined> {
+  const answer = await server.ask(asked, signal).catch((error: unknown) => {
+    throw page > 1 && isGone(error) ? expired(where) : error;
+  });
+  harvest.begin();
+  const walker = new BundleWalker(harvest.buffer, maxRecord, createEvents(harvest, where, log));
+  try {
+    for await (const piece of answer.pieces()) {
+      placed(where, () => walker.push(piece));
+      if (harvest.isFull) yield* harvest.take();
+    }
+  } catch (error) {
+    // What is whole was counted, so it goes on before the rest is asked for again.
+    if (error instanceof TryAgain) yield* harvest.take();
+    throw error;
+  }
+  const text = placed(where, () => walker.finish());
+  harvest.finish();
+  yield* harvest.take();
+  return nextLink(text, where);
+}
+
+function createEvents(harvest: Harvest, where: string, log: Log) {
+  let hasResource = false;
+  return {
+    onResource() {
+      if (hasResource) throw harvest.broken("two resources in one entry");
+      hasResource = true;
+    },
+    onEntry(text: string) {
+      const entry = parse(text) as { resource?: unknown; search?: { mode?: unknown } } | undefined;
+      // The walker leaves a 0 where it took a resource away.
+      if (!hasResource || entry?.resource !== 0)
+        throw harvest.broken("an entry that holds no resource; expected one in each");
+      hasResource = false;
+      harvest.accept((resource) => judge(resource, entry.search?.mode, where, log));
+    },
+  };
+}
+
+/** What a server tells beside the data is never data; that it failed is our failure. */
+function judge(resource: Resource, mode: unknown, where: string, log: Log): Verdict {
+  const outcome = readOutcome(resource);
+  if (outcome) {
+    if (outcome.severity === "fatal" || outcome.severity === "error")
+      throw failed(where, outcome.told);
+    log.warn(`fhir: ${where}: the server says ${outcome.told}`);
+    return "none";
+  }
+  return mode === "outcome" ? "none" : mode === "include" ? "include" : "match";
+}
+
+interface Envelope {
+  readonly resourceType?: unknown;
+  readonly entry?: unknown;
+  readonly link?: unknown;
+}
+
+function nextLink(text: string, where: string): string | undefined {
+  const bundle = parse(text) as Envelope | undefined;
+  const outcome = readOutcome(bundle);
+  if (outcome) throw failed(where, outcome.told);
+  const { resourceType, entry = [], link = [] } = bundle ?? {};
+  const isWhole = Array.isArray(entry) && entry.every((one) => one === 0);
+  if (resourceType !== "Bundle" || !isWhole || !Array.isArray(link)) {
+    const told = bundle === undefined ? "broken JSON" : "not a Bundle of entries";
+    throw new PipelineError("source-bad-data", `${where}: ${told}; expected a searchset Bundle`);
+  }
+  const next = (link as { relation?: unknown; url?: unknown }[]).filter(
+    (one) => one?.relation === "next",
+  );
+  if (next.length === 0) return undefined;
+  const [{ url } = {}] = next;
+  if (next.length === 1 && typeof url === "string") return url;
+  throw new PipelineError(
+    "source-bad-data",
+    `${where}: no link to one next page; expected one URL`,
+  );
+}
+
+/** Brent's way to notice that links lead in a circle, however long, while remembering one of them. */
+function createLinkWatch() {
+  let kept = "";
+  let steps = 0;
+  let power = 1;
+  return {
+    comesAgain(link: string): boolean {
+      if (link === kept) return true;
+      steps += 1;
+      if (steps === power) {
+        kept = link;
+        power *= 2;
+        steps = 0;
+      }
+      return false;
+    },
+  };
+}
+
+const isGone = (error: unknown): boolean =>
+  error instanceof PipelineError && [404, 410].includes(error.details["status"] as number);
+
+const expired = (where: string) =>
+  new PipelineError(
+    "source-failed",
+    `${where}: the server has forgotten the pages of this search; run again: the search is made anew, and compared with what is exported already`,
+  );
+
+const goesRound = (where: string) =>
+  new PipelineError(
+    "source-failed",
+    `${where}: the server's next links lead in a circle, so the end of the search can never be proved`,
+  );
+
+const failed = (where: string, told: string) =>
+  new PipelineError("source-failed", `${where}: the server says ${told}; expected a whole result`);
+
+/** Puts the place before what is wrong. */
+function placed<T>(where: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.message.startsWith(where)) throw error;
+    throw new PipelineError(error.code, `${where}: ${error.message}`, { details: error.details });
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Which resources came already, in bounded memory: 96 bits of a digest for each, in two generations. When the younger
+ * is full the older is forgotten, so what is remembered are at least the last `generationSize` different resources.
+ */
+import { hash } from "node:crypto";
+
+export const generationSize = 2 ** 17;
+/** At most half full; three words a slot. */
+const mostSlots = 2 * generationSize;
+const initialSlots = 2 ** 10;
+const words = 3;
+
+/** What two full generations take, and a third while one grows. */
+export const seenBytes = 2.5 * mostSlots * words * 4;
+
+export interface Seen {
+  /** True when the same text was added before and is not forgotten. */
+  add(text: string): boolean;
+  /** Whether anything was forgotten. */
+  readonly forgets: boolean;
+}
+
+export function createSeen(): Seen {
+  let young = createTable();
+  let old: Table | undefined;
+  let forgets = false;
+  return {
+    get forgets() {
+      return forgets;
+    },
+    add(text) {
+      const digest = hash("sha256", text, "buffer");
+      const key = new Uint32Array(words);
+      for (let i = 0; i < words; i += 1) key[i] = digest.readUInt32LE(4 * i);
+      // An empty slot is one that begins with 0.
+      key[0] ||= 1;
+      if (young.has(key) || old?.has(key)) return true;
+      if (young.count === generationSize) {
+        forgets ||= old !== undefined;
+        old = young;
+        young = createTable();
+      }
+      young.add(key);
+      return false;
+    },
+  };
+}
+
+interface Table {
+  readonly count: number;
+  has(key: Uint32Array): boolean;
+  add(key: Uint32Array): void;
+}
+
+/** Open addressing with steps of one; grows by doubling. */
+function createTable(): Table {
+  let slots = new Uint32Array(initialSlots * words);
+  let count = 0;
+  const find = (key: Uint32Array): number => {
+    const mask = slots.length / words - 1;
+    for (let slot = key[1]! & mask; ; slot = (slot + 1) & mask) {
+      const at = slot * words;
+      if (slots[at] === 0) return at;
+      if (slots[at] === key[0] && slots[at + 1] === key[1] && slots[at + 2] === key[2]) return at;
+    }
+  };
+  const grow = () => {
+    const before = slots;
+    slots = new Uint32Array(before.length * 2);
+    for (let at = 0; at < before.length; at += words) {
+      if (before[at] === 0) continue;
+      const key = before.subarray(at, at + words);
+      slots.set(key, find(key));
+    }
+  };
+  return {
+    get count() {
+      return count;
+    },
+    has: (key) => slots[find(key)] !== 0,
+    add(key) {
+      if (2 * (count + 1) > slots.length / words) grow();
+      slots.set(key, find(key));
+      count += 1;
+    },
+  };
+}
