@@ -72,7 +72,7 @@ export const rewrite =
     });
   };
 
-/** Early: takes so many bytes of the request, then resets the connection. */
+/** Early: takes so many bytes of the request, or all there are, then resets the connection. */
 export const cutRequest =
   (bytes: number): Play =>
   ({ request }) => {
@@ -82,6 +82,7 @@ export const cutRequest =
       left -= piece.length;
       if (left <= 0) request.socket.resetAndDestroy();
     });
+    request.on("end", () => request.socket.resetAndDestroy());
   };
 
 /** Early: takes a little of the request now and then, for ever. */

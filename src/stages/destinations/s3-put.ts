@@ -15,7 +15,7 @@ import { type Session, getOnce } from "./s3-read.ts";
 import type { S3Answer, S3Request } from "./s3-request.ts";
 
 /** An object on its way: its digests in the spellings that requests and answers use. */
-interface Parcel {
+export interface Parcel {
   readonly name: string;
   readonly bytes: number;
   readonly md5: Buffer;
@@ -57,11 +57,14 @@ export function parcelOf({ name, bytes, sha256, traceparent }: StoredObject): Pa
 
 async function putOnce(session: Session, parcel: Parcel, signal: AbortSignal): Promise<void> {
   if (session.conditional !== true && (await isThere(session, parcel, signal))) return;
-  const answer = await session.connection.send(wanted(session, parcel), signal);
+  const isGuarded = session.conditional !== false;
+  const request = isGuarded ? parcel.request : unguarded(parcel.request);
+  const answer = await session.connection.send(request, signal);
   if (answer.status === 200) return checkStored(session, parcel, answer, signal);
   const refusal = await refusalOf(answer);
   if (refusal.status === 412) return settleTaken(session, parcel, signal);
-  if (session.conditional !== false && lacksConditions(refusal)) {
+  // Others may have found out while this one was on its way.
+  if (isGuarded && lacksConditions(refusal)) {
     session.conditional = false;
     return putOnce(session, parcel, signal);
   }
@@ -77,8 +80,7 @@ async function isThere(session: Session, parcel: Parcel, signal: AbortSignal): P
   return found === "equal";
 }
 
-function wanted(session: Session, { request }: Parcel): S3Request {
-  if (session.conditional !== false) return request;
+function unguarded(request: S3Request): S3Request {
   const { "if-none-match": _, ...headers } = request.headers ?? {};
   return { ...request, headers };
 }
@@ -116,7 +118,7 @@ async function checkStored(
  * What a store says of the bytes it has. An ETag is their MD5 except under KMS or customer keys, or where a store makes
  * its own; stores that know checksums repeat the one they were sent.
  */
-function claimOf(answer: S3Answer, { md5, checksum }: Parcel): "right" | "wrong" | "none" {
+export function claimOf(answer: S3Answer, { md5, checksum }: Parcel): "right" | "wrong" | "none" {
   const tag = /^"?([0-9a-f]{32})"?$/i.exec(answer.header("etag") ?? "")?.[1];
   const encrypted =
     answer.header("x-amz-server-side-encryption")?.startsWith("aws:kms") ||

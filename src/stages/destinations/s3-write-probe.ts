@@ -3,41 +3,64 @@
  * Sends the very requests of a run.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { doubt, good, type Finding } from "../finding.ts";
+import { PipelineError } from "../../errors.ts";
+import { doubt, fault, good, type Finding } from "../finding.ts";
 import type { Bench } from "./s3-probe.ts";
-import { failureOf, refusalOf } from "./s3-answers.ts";
-import { lacksConditions, parcelOf } from "./s3-put.ts";
-import type { S3Request } from "./s3-request.ts";
+import { type Refusal, failureOf, refusalOf } from "./s3-answers.ts";
+import { type Parcel, claimOf, lacksConditions, parcelOf } from "./s3-put.ts";
+import type { S3Answer, S3Request } from "./s3-request.ts";
 
 const probeBytes = 64;
 
 export async function* probeWrites(bench: Bench): AsyncGenerator<Finding> {
   const name = `${bench.stem}-1`;
   const [bytes, others] = [randomBytes(probeBytes), randomBytes(probeBytes)];
-  const conditional = await store(bench, putOf(name, bytes));
+  const parcel = parcelFor(name, bytes);
+  const { answer, conditional } = await store(bench, parcel.request);
   yield good("writing", "works");
-  yield* probeOverwriting(bench, putOf(name, others), conditional);
+  yield compareClaim(answer, parcel);
+  yield* probeOverwriting(bench, parcelFor(name, others).request, conditional);
   yield* probeCopy(bench, name, [bytes, others]);
-  yield* probeDamage(bench, { ...putOf(`${bench.stem}-2`, bytes), body: others });
+  yield* probeNames(bench, name);
+  const damaged = parcelFor(`${bench.stem}-2`, bytes).request;
+  yield* probeDamage(bench, { ...damaged, body: others });
 }
 
-const putOf = (name: string, bytes: Buffer): S3Request =>
-  parcelOf({ name, bytes, sha256: createHash("sha256").update(bytes).digest() }).request;
+const parcelFor = (name: string, bytes: Buffer): Parcel =>
+  parcelOf({ name, bytes, sha256: createHash("sha256").update(bytes).digest() });
 
 /** Stores an object, without the condition where the store has none; tells whether it has. */
-async function store(bench: Bench, request: S3Request): Promise<boolean> {
+async function store(
+  bench: Bench,
+  request: S3Request,
+): Promise<{ readonly answer: S3Answer; readonly conditional: boolean }> {
   const answer = await bench.send(request);
-  const refusal = answer.status === 200 ? undefined : await refusalOf(answer);
-  if (!refusal) {
-    answer.drop();
-    return true;
-  }
+  // A 200 may hold an error.
+  const refusal = await refusalOf(answer);
+  if (refusal.status === 200 && refusal.code === "") return { answer, conditional: true };
   const headers: Record<string, string> = { ...request.headers };
   if (!lacksConditions(refusal) || headers["if-none-match"] === undefined)
     throw failureOf(refusal, "storing an object");
   delete headers["if-none-match"];
-  await store(bench, { ...request, headers });
-  return false;
+  return { ...(await store(bench, { ...request, headers })), conditional: false };
+}
+
+const readBack = "every page is read back after it was stored: twice the traffic";
+
+/** What the answer to a put says of the bytes. */
+function compareClaim(answer: S3Answer, parcel: Parcel): Finding {
+  const claim = claimOf(answer, parcel);
+  const isMd5 =
+    answer.header("etag")?.replaceAll('"', "").toLowerCase() === parcel.md5.toString("hex");
+  if (claim === "right")
+    return good(
+      "ETag",
+      isMd5 ? "is the MD5 of what is stored" : "is the store's own; it repeats the checksum",
+    );
+  if (claim === "wrong")
+    return doubt("ETag", "or checksum names other bytes than were sent", readBack);
+  const tag = answer.header("etag") === undefined ? "is missing" : "is the store's own";
+  return doubt("ETag", `${tag}, and no checksum is repeated`, readBack);
 }
 
 /** A second writer's put: the name is taken, by other bytes. */
@@ -62,7 +85,7 @@ async function* probeOverwriting(
   );
 }
 
-/** Read after write, the ETag, and the listing. */
+/** Read after write, in whole and in part, and the listing. */
 async function* probeCopy(
   bench: Bench,
   name: string,
@@ -70,22 +93,18 @@ async function* probeCopy(
 ): AsyncGenerator<Finding> {
   const answer = await bench.send({ method: "GET", name });
   const found = answer.status === 200 ? Buffer.from(await readAll(answer.pieces())) : undefined;
-  if (!found) {
-    const { status, code } = await refusalOf(answer);
-    yield doubt(
+  if (!found) yield describeUnread(await refusalOf(answer));
+  else if (!wanted.some((bytes) => bytes.equals(found)))
+    yield fault(
       "reading back",
-      `what was just stored is answered with ${status} ${code}`,
-      "after a lost answer a run cannot tell whether a page arrived, and stops; give it the right to read objects",
-    );
-  } else if (!wanted.some((bytes) => bytes.equals(found)))
-    yield doubt(
-      "reading back",
-      "gives other bytes than were stored",
-      "nothing read from here can be trusted; use another store",
+      new PipelineError(
+        "destination-failed",
+        "gives other bytes than were stored; nothing from here can be trusted, use another store",
+      ),
     );
   else {
     yield good("reading back", "gives at once what was stored");
-    yield* compareTag(answer.header("etag"), found);
+    yield* probePart(bench, name, { tag: answer.header("etag"), found });
   }
   const listed = await bench.list(name);
   // Listing that is not allowed was told already.
@@ -93,21 +112,56 @@ async function* probeCopy(
   yield doubt(
     "listing",
     "does not show what was just stored",
-    "`verify` and `ls` may miss new objects for a while; wait before you verify",
+    "a run reads the pages that are missing there before it commits; `verify` and `ls` may miss new objects: wait before you verify",
   );
 }
 
-function* compareTag(tag: string | undefined, found: Buffer): Generator<Finding> {
-  const md5 = createHash("md5").update(found).digest("hex");
-  if (tag?.replaceAll('"', "").toLowerCase() === md5)
-    yield good("ETag", "is the MD5 of what is stored");
-  else if (tag === undefined)
-    yield doubt(
-      "ETag",
-      "is missing",
-      "every page is read back after it was stored: twice the traffic",
+function describeUnread({ status, code }: Refusal): Finding {
+  const what = `what was just stored is answered with ${status} ${code}`.trimEnd();
+  if (status === 404)
+    return doubt(
+      "reading back",
+      what,
+      "the store shows objects late: a run asks again for some seconds, then stops, and goes on when it is run again",
     );
-  else yield good("ETag", "is the store's own; that pages arrive whole rests on the digests sent");
+  return doubt(
+    "reading back",
+    what,
+    "after a lost answer a run cannot tell whether a page arrived, and stops; give it the right to read objects",
+  );
+}
+
+/** Whether a read that breaks off can go on where it was. */
+async function* probePart(
+  bench: Bench,
+  name: string,
+  { tag, found }: { readonly tag: string | undefined; readonly found: Buffer },
+): AsyncGenerator<Finding> {
+  const half = probeBytes / 2;
+  const headers = { range: `bytes=${half}-`, ...(tag !== undefined && { "if-match": tag }) };
+  const answer = await bench.send({ method: "GET", name, headers });
+  const isPart = answer.status === 206 && tag !== undefined;
+  const part = isPart ? Buffer.from(await readAll(answer.pieces())) : undefined;
+  if (!part) answer.drop();
+  if (part?.equals(found.subarray(half)))
+    return yield good("reading on", "gives the rest of an object");
+  yield doubt(
+    "reading on",
+    "does not give the rest of an object (`Range`, `If-Match`)",
+    "a read that breaks off is not taken up where it was: `restore` and `verify` begin again",
+  );
+}
+
+/** A store may be a file system that does not tell large letters from small ones. */
+async function* probeNames(bench: Bench, name: string): AsyncGenerator<Finding> {
+  const answer = await bench.send({ method: "HEAD", name: name.toUpperCase() });
+  answer.drop();
+  if (answer.status !== 200) return;
+  yield doubt(
+    "names",
+    "that differ in case alone are one name there",
+    "pipelines whose names differ in case alone would meet: nothing is overwritten, but the second is refused",
+  );
 }
 
 async function readAll(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {

@@ -8,6 +8,7 @@ import { probeS3 } from "../../../src/stages/destinations/s3-probe.ts";
 import { connect, type S3Connection } from "../../../src/stages/destinations/s3-request.ts";
 import { targetOf } from "../../../src/stages/destinations/s3-target.ts";
 import type { Finding } from "../../../src/stages/finding.ts";
+import { rewrite } from "../../servers/http-faults.ts";
 import { type Rgw, rgwInstalled, startRgw } from "../../servers/rgw.ts";
 import { refuse, startScriptedS3, type ScriptedS3 } from "../../servers/scripted-s3.ts";
 
@@ -44,9 +45,10 @@ describe("the probe of s3", () => {
       "ok clock",
       "ok listing",
       "ok writing",
+      "ok ETag",
       "ok no overwriting",
       "ok reading back",
-      "ok ETag",
+      "ok reading on",
       "ok digests",
     ]);
     const puts = server.requests.filter((request) => request.startsWith("PUT"));
@@ -153,8 +155,71 @@ describe("the probe of s3", () => {
       { on: "GET", play: (call) => (server.objects.clear(), call.serve()) },
     );
     const findings = await probe(s3);
-    assert.equal(findingOf(findings, "reading back")?.level, "warn");
+    assert.equal(findingOf(findings, "reading back")?.code, "destination-failed");
     assert.equal(findings.filter(({ check }) => check === "listing").at(-1)?.level, "warn");
+  });
+
+  const wellUntil = (gets: number) => {
+    const play: ScriptedS3["faults"][0]["play"] = (call) => call.serve();
+    for (let i = 0; i < gets; i += 1) server.faults.push({ on: "GET", play });
+  };
+
+  it("tells objects that are shown late", async () => {
+    wellUntil(2);
+    server.faults.push({ on: "GET", play: ({ response }) => refuse(response, 404, "NoSuchKey") });
+    const found = findingOf(await probe(s3), "reading back");
+    assert.equal(found?.level, "warn");
+    assert.match(found.advice ?? "", /shows objects late/);
+    nothingLeft();
+  });
+
+  it("tells that the rest of an object is not given", async () => {
+    wellUntil(3);
+    const whole = (call: Parameters<ScriptedS3["faults"][0]["play"]>[0]) => {
+      delete call.request.headers.range;
+      call.serve();
+    };
+    server.faults.push({ on: "GET", play: whole });
+    assert.equal(findingOf(await probe(s3), "reading on")?.level, "warn");
+    nothingLeft();
+  });
+
+  it("tells an ETag that is wrong, or says nothing, and a checksum that makes up for it", async () => {
+    const tagged = (tag: string, checksum?: string) => {
+      const told = checksum === undefined ? "" : `\r\nx-amz-checksum-sha256: ${checksum}`;
+      const play = rewrite((text) =>
+        text.replace(/etag: [^\r]*/i, tag === "" ? "x-none: 1" : `etag: "${tag}"${told}`),
+      );
+      server.faults.push({ on: "PUT", play });
+    };
+    for (const [tag, checksum, found] of [
+      ["0".repeat(32), undefined, /other bytes/],
+      ["own", undefined, /no checksum/],
+      ["", undefined, /is missing/],
+      ["own", "AAAA", /other bytes/],
+    ] as const) {
+      tagged(tag, checksum);
+      const told = findingOf(await probe(s3), "ETag");
+      assert.equal(told?.level, "warn");
+      assert.match(told.found, found);
+      assert.match(told.advice ?? "", /read back/);
+    }
+    server.repeatsChecksums = true;
+    tagged("own");
+    assert.match(findingOf(await probe(s3), "ETag")?.found ?? "", /repeats the checksum/);
+    nothingLeft();
+  });
+
+  it("tells names that are one there, and a success that is none", async () => {
+    server.foldsCase = true;
+    assert.equal(findingOf(await probe(s3), "names")?.level, "warn");
+    server.foldsCase = false;
+    server.faults.push({
+      on: "PUT",
+      play: ({ response }) => refuse(response, 200, "InternalError"),
+    });
+    assert.match(findingOf(await probe(s3), "store")?.found ?? "", /200 InternalError/);
+    nothingLeft();
   });
 
   it("does not wait for a store that is silent or not there", async () => {
@@ -236,7 +301,7 @@ describe("the probe of s3 at Ceph RGW", () => {
       findings.filter(({ level }) => level !== "ok"),
       [],
     );
-    assert.equal(findings.length, 9);
+    assert.equal(findings.length, 10);
     assert.doesNotMatch(await listVersions(), /doctor-[0-9a-f-]{36}-\d/);
   });
 

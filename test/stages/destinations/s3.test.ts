@@ -104,6 +104,14 @@ describe("destination s3", () => {
       await expectError("foreign-object", destination.put(objectOf(page.name, "other"), never));
       await destination.close();
     });
+
+    it("takes many first puts side by side, whichever of them finds out", async () => {
+      const destination = await open();
+      const names = Array.from({ length: 16 }, (_, index) => `p/r/${index}`);
+      await Promise.all(names.map((name) => destination.put(objectOf(name, name), never)));
+      await destination.close();
+      assert.equal(store.objects.size, names.length);
+    });
   });
 
   describe("reading", () => {
