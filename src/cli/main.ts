@@ -10,6 +10,7 @@ import type { Call, Report, Verb } from "./verb.ts";
 const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   run: async () => (await import("./run.ts")).run,
   plan: async () => (await import("./plan.ts")).plan,
+  scale: async () => (await import("./scale.ts")).scale,
   check: async () => (await import("./check.ts")).check,
   doctor: async () => (await import("./doctor.ts")).doctor,
   schema: async () => (await import("./schema.ts")).schema,

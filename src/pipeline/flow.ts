@@ -16,6 +16,7 @@ import { untilAborted } from "../stages/until-aborted.ts";
 import { settlesWithin } from "../telemetry/deadline.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
 import type { Pool } from "../workers/pool.ts";
+import { firstRows } from "./first-rows.ts";
 import type { Plan } from "./plan.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { Expected } from "./watched-run.ts";
@@ -32,6 +33,8 @@ export interface FlowInit {
   readonly log: Log;
   readonly query: StageContext["query"];
   readonly caches: StageContext["caches"];
+  /** Rows of the source to take and no more; all of them when absent. */
+  readonly sample?: number | undefined;
   /** Hears how many rows the source expects to give. */
   readonly onExpected: (expected: Expected) => void;
 }
@@ -66,11 +69,12 @@ export async function flow(init: FlowInit): Promise<void> {
         : stage.open(ctx, input),
     );
     items = own(opened, owned, (error) => failure.abort(error));
-    if (stage.takes === "nothing") items = observe(items, lease.pressure, init.onExpected);
+    if (stage.takes !== "nothing") continue;
+    if (init.sample !== undefined) items = firstRows(items, init.sample);
+    items = observe(items, lease.pressure, init.onExpected);
   }
   try {
     await drain(items, signal);
-    for (const { settle } of plan.stages) await settle?.(ctx);
   } catch (error) {
     failure.abort(error);
     const patience = init.signal?.aborted ? stopMillis : closeMillis;

@@ -29,6 +29,8 @@ export interface RunOptions {
   /** Discards an unfinished run and begins anew. */
   readonly restart?: boolean;
   readonly log?: Log;
+  /** Takes the first so many rows of the source and no more: to try a pipeline out, never for an export. */
+  readonly sample?: number;
   /** Called once, with the plan of the run, before anything is opened. */
   readonly onPlan?: (report: PlanReport) => void;
   /** Called a few times a second while the run goes on. */
@@ -132,7 +134,8 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
       const { lease, expect: onExpected } = watched;
       const { query } = queries;
       const world = { lease, pool, spool, destination, log, query, caches };
-      await flow({ ...world, plan, folder, watch, signal, onExpected });
+      const { sample } = options;
+      await flow({ ...world, plan, folder, watch, signal, sample, onExpected });
       watched.committing();
       const last = await commitRun(opened);
       watch.end();

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { pipelineJsonSchema } from "../../src/pipeline/json-schema.ts";
 import { registry } from "../../src/stages/registry.ts";
-import { openDesk, pipelineText, type Desk } from "./spawn-cli.ts";
+import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
 const withSecret = `name: secret
 stages:
@@ -27,6 +27,20 @@ describe("plan, check and schema", () => {
     await desk.write("small.yaml", pipelineText({ memory: "40MiB" }));
   });
   after(() => desk.remove());
+
+  it("scale shows how the time of each stage grows, and leaves nothing behind", async () => {
+    await desk.write("rows.ndjson", rowsText(200));
+    const name = await desk.write("grows.yaml", pipelineText({ name: "grows" }));
+    const { code, stdout } = await desk.cli(["scale", name, "--most", "100"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /Stage +10 rows +100 rows/);
+    assert.match(stdout, /ndjson +[\d.]+ ms +[\d.]+ ms/);
+    assert.match(stdout, /No stage grows faster than the rows/);
+    const { document } = await desk.json(["scale", name, "--most", "10", "--json"]);
+    assert.deepEqual(document.sizes, [10]);
+    assert(!existsSync(join(desk.folder, "spool", "grows")));
+    assert(!existsSync(join(desk.folder, "state", "spillway")), "no signing key was made");
+  });
 
   it("plan shows stages, the memory ledger with its lease, and what was done", async () => {
     const { code, stdout, stderr } = await desk.cli(["plan", "good.yaml"]);

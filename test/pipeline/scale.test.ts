@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { fitExponent, scale } from "../../src/pipeline/scale.ts";
+import { map } from "../../src/stages/transforms/map.ts";
+import { countedRows, makePipeline, testEnv, useFolder } from "../fixtures/pipelines.ts";
+
+describe("fitExponent", () => {
+  const sizes = [10, 100, 1000, 10_000];
+  const curve = (cost: (rows: number) => number) => fitExponent(sizes, sizes.map(cost));
+
+  it("finds the power, whatever a stage costs before its first row", () => {
+    assert.equal(curve((rows) => 0.5 + rows * 1e-5)?.toFixed(2), "1.00");
+    assert.equal(curve((rows) => 0.5 + rows ** 2 * 1e-8)?.toFixed(2), "2.00");
+    assert(curve((rows) => 0.01 + rows * Math.log(rows) * 1e-5)! < 1.2);
+  });
+
+  it("takes what is below noise for nothing", () => {
+    assert.equal(
+      curve((rows) => 0.002 + rows * 1e-7),
+      null,
+    );
+    assert.equal(fitExponent([10, 100], [0, 1]), null);
+    // Nothing to be seen at 1000 rows may have been anything up to noise.
+    assert(fitExponent(sizes, [0.001, 0.001, 0.001, 0.03])! < 1.2);
+  });
+});
+
+describe("scale", () => {
+  const folder = useFolder();
+
+  it("names the stage whose work grows with what went before, and touches nothing of the pipeline's", async () => {
+    const seen: string[] = [];
+    let doubles = 0;
+    const searches = map({
+      module: (row) => {
+        if (row["id"] === 0) seen.length = 0;
+        const text = `row ${String(row["id"])}`;
+        for (const one of seen) if (one.slice(1) === text.slice(1)) doubles += 1;
+        seen.push(text);
+        return row;
+      },
+    });
+    const [dir, to] = [folder.next(), folder.next()];
+    const source = countedRows({ rows: 30_000 });
+    const sizes: number[] = [];
+    const report = await scale(makePipeline({ source, rows: [searches], dir, to }), {
+      env: testEnv,
+      rounds: 1,
+      most: 10_000,
+      onRun: (rows) => sizes.push(rows),
+    });
+    assert.equal(doubles, 0);
+    assert.deepEqual(sizes, [10, 100, 1000, 10_000]);
+    assert.deepEqual(report.sizes, sizes);
+    const slow = report.stages.find(({ name }) => name === "map");
+    assert.equal(slow?.worseThanLinear, true);
+    assert(slow.exponent! < 3, `${slow.exponent}`);
+    assert.equal(slow.seconds.length, 4);
+    assert(!existsSync(dir) && !existsSync(to));
+  });
+
+  it("ends with all rows where there are fewer", async () => {
+    const source = countedRows({ rows: 42 });
+    const pipeline = makePipeline({ source, dir: folder.next(), to: folder.next() });
+    const report = await scale(pipeline, { env: testEnv, rounds: 1 });
+    assert.deepEqual(report.sizes, [10, 42]);
+    assert(report.stages.every(({ exponent }) => exponent === null));
+  });
+});
