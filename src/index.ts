@@ -6,6 +6,7 @@ export { loadPipeline, parsePipeline, printPipeline } from "./pipeline/load.ts";
 export { planPipeline as plan, type Plan, type PlanOptions } from "./pipeline/plan.ts";
 export type { LedgerLine, PlannedStage, PlanReport } from "./pipeline/plan-types.ts";
 export { run, type RunOptions } from "./pipeline/run.ts";
+export { scale, type ScaleOptions, type ScaleReport } from "./pipeline/scale.ts";
 export type { PipelineSpec, StageSpec, TelemetryConfig } from "./pipeline/spec.ts";
 export type { Progress, RunState, RunSummary, StageSummary } from "./pipeline/summary.ts";
 
@@ -22,8 +23,8 @@ export { tar } from "./stages/sources/tar.ts";
 
 // Rows on the way.
 export { filter } from "./stages/transforms/filter.ts";
-export { map } from "./stages/transforms/map.ts";
 export { lookup } from "./stages/transforms/lookup.ts";
+export { map } from "./stages/transforms/map.ts";
 export { select } from "./stages/transforms/select.ts";
 
 // Records, pages, receipts.

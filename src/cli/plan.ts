@@ -2,15 +2,26 @@
 import { loadPipeline } from "../pipeline/load.ts";
 import { planPipeline } from "../pipeline/plan.ts";
 import type { PlanReport } from "../pipeline/plan-types.ts";
+import type { Pipeline } from "../pipeline/define.ts";
+import { sampleRows, type Sample } from "../pipeline/sample.ts";
 import { formatBytes } from "../stages/atoms.ts";
-import { alignColumns, drawBar } from "./screen.ts";
-import type { Paint, Verb } from "./verb.ts";
+import { interrupted, listenForInterrupt } from "./interrupt.ts";
+import { startProgress } from "./progress.ts";
+import { alignColumns, drawBar, formatCount } from "./screen.ts";
+import type { Call, Paint, Verb } from "./verb.ts";
 
 export const plan: Verb = {
   name: "plan",
   summary: "Show the stages and the memory of a pipeline, without touching source or destination",
   argument: ["<file>", "pipeline in YAML"],
-  examples: ["spillway plan export.yaml"],
+  options: [
+    {
+      flags: "--sample <rows>",
+      description: "read so many rows, and show how many of them each row stage keeps",
+      counts: true,
+    },
+  ],
+  examples: ["spillway plan export.yaml", "spillway plan export.yaml --sample 10000"],
   notes: [
     "References (${env:…}, ${file:…}) stay unread; `spillway check` says which of them are missing.",
   ],
@@ -18,9 +29,48 @@ export const plan: Verb = {
     const pipeline = await loadPipeline(call.argument);
     const planned = await planPipeline(pipeline, { resolve: "none", env: call.env });
     const report = withoutValues(planned.report);
-    return { document: report, text: (paint) => planText(report, paint), isData: true };
+    const rows = call.count("sample");
+    const sample = rows === undefined ? undefined : await readSample(pipeline, rows, call);
+    return {
+      document: { ...report, ...(sample && { sample }) },
+      text: (paint) => [planText(report, paint), ...sampleText(sample, paint)].join("\n"),
+      isData: true,
+    };
   },
 };
+
+async function readSample(pipeline: Pipeline, rows: number, call: Call): Promise<Sample> {
+  const progress = startProgress(call);
+  const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
+  const log = { info() {}, warn: progress.warn };
+  try {
+    return await sampleRows(pipeline, { rows, log, signal: interrupt.signal, env: call.env });
+  } finally {
+    interrupt.dispose();
+    progress.end();
+  }
+}
+
+function sampleText(sample: Sample | undefined, { bold, dim, cyan, yellow }: Paint): string[] {
+  if (!sample) return [];
+  const share = (part: number, whole: number) =>
+    whole === 0 ? "-" : `${((100 * part) / whole).toFixed(1)} %`;
+  const head = ["Stage", "Read", "Kept", "", "Where"].map(dim);
+  const lines = sample.stages.map(({ name, rowsIn, rowsOut, inQuery }) => [
+    cyan(name),
+    formatCount(rowsIn),
+    formatCount(rowsOut),
+    share(rowsOut, rowsIn),
+    inQuery ? "in the query" : "in JavaScript",
+  ]);
+  const advice = sample.stages.flatMap((stage) => (stage.advice ? [stage.advice] : []));
+  return [
+    "",
+    bold(`Of the first ${formatCount(sample.rows)} rows`),
+    ...alignColumns([head, ...lines], { right: [1, 2, 3] }),
+    ...advice.map((line) => `  ${yellow(line)}`),
+  ];
+}
 
 const barWidth = 24;
 

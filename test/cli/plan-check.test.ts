@@ -28,6 +28,21 @@ describe("plan, check and schema", () => {
   });
   after(() => desk.remove());
 
+  it("plan reads a sample where it is asked to, and shows what each row stage keeps", async () => {
+    await desk.write("rows.ndjson", rowsText(200));
+    const stages = ["filter: { column: id, in: [1, 2, 3] }"];
+    const name = await desk.write("filters.yaml", pipelineText({ stages }));
+    const { code, stdout } = await desk.cli(["plan", name, "--sample", "50"]);
+    assert.equal(code, 0);
+    assert.match(
+      stdout,
+      /Of the first 50 rows\n +Stage +Read +Kept +Where\n +filter +50 +3 +6.0 % +in JavaScript/,
+    );
+    const { document } = await desk.json(["plan", name, "--sample", "50", "--json"]);
+    assert.equal(document.sample.stages[0].rowsOut, 3);
+    assert.equal((await desk.json(["plan", name, "--json"])).document.sample, undefined);
+  });
+
   it("scale shows how the time of each stage grows, and leaves nothing behind", async () => {
     await desk.write("rows.ndjson", rowsText(200));
     const name = await desk.write("grows.yaml", pipelineText({ name: "grows" }));
