@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, readdir, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   openRunFolder,
@@ -201,6 +201,17 @@ describe("run-folder", () => {
       await writeFile(join(path, name), JSON.stringify(found));
       await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
     }
+  });
+
+  it("believes nothing in a record of which one character changed", async () => {
+    const dir = folder.next();
+    const { path, record } = await visit(dir);
+    const text = await readFile(join(path, "run.json"), "utf8");
+    const another = record.runId.replace(/^2/, "3");
+    await writeFile(join(path, "run.json"), text.replace(record.runId, another));
+    await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+    await writeFile(join(path, "run.json"), text);
+    assert.equal((await visit(dir)).record.runId, record.runId);
   });
 
   it("lets nobody but the owner in, whatever the umask", async () => {

@@ -1,0 +1,81 @@
+/**
+ * Proves that no damage passes: to what lies at the destination, to one page alone, to what lies in the spool.
+ *
+ *   npm run prove:bitflips -- --count 300 --seed 7
+ *   npm run prove:bitflips -- --all
+ *
+ * A golden run is damaged, one thing at a time: each bit flipped, each length cut to, bytes added, objects swapped, doubled,
+ * deleted, taken from another run with everything unsigned made to fit, manifests edited and spelled again, wrong keys. `verify`,
+ * `restore` and `readExport` must each refuse, by a code of ours, and let go of nothing that is not authentic. Then
+ * pages without the manifest before them, the public vectors of age, and pages that inflate to gigabytes.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { proveBombs } from "./bitflip-bombs.ts";
+import { sampleOf, sumOf, type Tally } from "./bitflip-damage.ts";
+import { makeGolden, proveExports } from "./bitflip-exports.ts";
+import { provePages } from "./bitflip-pages.ts";
+import { proveSpool } from "./bitflip-spool.ts";
+import { proveSwaps } from "./bitflip-swaps.ts";
+import { proveVectors } from "./bitflip-vectors.ts";
+
+export interface BitflipTrials {
+  /** Damages tried of each file; all where absent. */
+  readonly count?: number;
+  readonly seed: number;
+  readonly onPart?: (line: string) => void;
+}
+
+export interface BitflipReport extends Tally {
+  readonly seed: number;
+}
+
+export async function proveBitflips({
+  count,
+  seed,
+  onPart,
+}: BitflipTrials): Promise<BitflipReport> {
+  const root = await mkdtemp(join(tmpdir(), "spillway-bitflips-"));
+  const sample = sampleOf(seed, count);
+  try {
+    const golden = await makeGolden(join(root, "golden"), "golden");
+    const other = await makeGolden(join(root, "other"), "other");
+    const parts: Readonly<Record<string, () => Promise<Tally>>> = {
+      "objects at the destination": () => proveExports(golden, sample),
+      "objects in other places": () => proveSwaps(golden, other),
+      "pages alone": () => provePages(sample),
+      "files of the spool": () => proveSpool(join(root, "spool"), sample),
+      "vectors of age": proveVectors,
+      "pages that inflate": proveBombs,
+    };
+    const tallies: Tally[] = [];
+    for (const [name, prove] of Object.entries(parts)) {
+      const tally = await prove();
+      tallies.push(tally);
+      onPart?.(`${name}: ${tally.trials} trials, ${tally.failures.length} failures`);
+    }
+    return { ...sumOf(tallies), seed };
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      count: { type: "string", default: "150" },
+      all: { type: "boolean", default: false },
+      seed: { type: "string", default: String(Date.now() % 1e6) },
+    },
+  });
+  const { trials, failures, seed } = await proveBitflips({
+    ...(!values.all && { count: Number(values.count) }),
+    seed: Number(values.seed),
+    onPart: (line) => process.stderr.write(`${line}\n`),
+  });
+  for (const failure of failures) process.stdout.write(`${failure}\n`);
+  process.stdout.write(`${trials} trials, ${failures.length} failures, seed ${seed}\n`);
+  process.exitCode = failures.length > 0 ? 1 : 0;
+}
