@@ -91,7 +91,7 @@ export async function spoolFolders(): Promise<FuzzClass> {
       if (chance.once(4)) await writeFile(join(spool, "pages", chance.pick(names)), bytes);
       try {
         const first = await recoverPages(spool, key);
-        assert.ok(first.acknowledged <= first.durable && first.durable <= 3);
+        assert.ok(first.marks.acked <= first.marks.durable && first.marks.durable <= 3);
         assert.deepEqual(await recoverPages(spool, key), first, "done twice it changes nothing");
       } finally {
         await rm(spool, { recursive: true });

@@ -6,84 +6,11 @@ import { PipelineError } from "../src/errors.ts";
 import { CopyWalker } from "../src/stages/sources/postgres-copy/copy-walker.ts";
 import { findWideField, readFrames } from "../src/stages/sources/postgres-frames.ts";
 import { RowWalker } from "../src/stages/sources/postgres-wire/data-rows.ts";
-import {
-  recordLayouts,
-  type TypedColumn,
-} from "../src/stages/sources/postgres-wire/record-layouts.ts";
+import { recordLayouts } from "../src/stages/sources/postgres-wire/record-layouts.ts";
 import type { Walker } from "../src/stages/sources/postgres-wire/wire-query.ts";
 import { type Chance, cut, mutate, wordsOf } from "./fuzz-chance.ts";
 import type { FuzzClass } from "./fuzz-classes.ts";
-
-const int16 = (value: number) => Buffer.from([value >> 8, value & 255]);
-const int32 = (value: number) =>
-  Buffer.concat([int16((value >> 16) & 0xffff), int16(value & 0xffff)]);
-const message = (type: string, ...body: readonly Buffer[]) => {
-  const content = Buffer.concat(body);
-  return Buffer.concat([Buffer.from(type), int32(4 + content.length), content]);
-};
-const row = (...values: readonly (Buffer | null)[]) =>
-  message(
-    "D",
-    int16(values.length),
-    ...values.flatMap((value) => (value ? [int32(value.length), value] : [int32(-1)])),
-  );
-const text = (value: string) => Buffer.from(value);
-
-const others = [
-  message("N", text("SNOTICE\0C00000\0Mhello\0\0")),
-  message("E", text("SERROR\0C22P02\0Minvalid\0\0")),
-  message("C", text("SELECT 5\0")),
-  message("Z", text("T")),
-  message("S", text("TimeZone\0UTC\0")),
-  message("1"),
-  message("2"),
-];
-
-/** Types whose binary form we print, and some that come as text. */
-const types = [25, 701, 114, 3802, 16, 21, 23, 20, 1700, 2950, 1082, 1114, 1184, 17];
-const fixedBytes: Readonly<Record<number, number>> = {
-  16: 1,
-  21: 2,
-  23: 4,
-  20: 8,
-  2950: 16,
-  1082: 4,
-  1114: 8,
-  1184: 8,
-};
-
-function valueOf(oid: number, chance: Chance): Buffer | null {
-  if (chance.once(6)) return null;
-  const fixed = fixedBytes[oid];
-  if (fixed !== undefined)
-    return chance.once(4) ? Buffer.alloc(fixed, chance.pick([0, 255, 127])) : chance.bytes(fixed);
-  if (oid === 1700) return numericOf(chance);
-  if (oid === 701) return text(chance.pick(["NaN", "-Infinity", "0.1", "1e+300", "-0"]));
-  if (oid === 114 || oid === 3802) return text(chance.pick(['{"a":\n1}', "null", "[1,\r\n2]"]));
-  const unit = chance.pick(["x", '"', "\n", "é,", "\x01", "\\"]);
-  return text(unit.repeat(chance.below(chance.pick([4, 40, 400, chance.once(10) ? 40_000 : 4]))));
-}
-
-function numericOf(chance: Chance): Buffer {
-  const digits = chance.below(6);
-  const weight = chance.pick([
-    0,
-    1,
-    -1,
-    5,
-    -5,
-    100,
-    chance.once(20) ? 32_767 : 2,
-    chance.once(20) ? -32_768 : 0,
-  ]);
-  const sign = chance.pick([0, 0x4000, 0xc000, 0xd000, 0xf000]);
-  const scale = chance.pick([0, 1, 4, 20, chance.once(20) ? 16_383 : 3]);
-  const head = [digits, weight & 0xffff, sign, scale].map(int16);
-  return Buffer.concat([
-    ...head,
-    ...Array.from({ length: digits }, () => int16(chance.below(10_000))),
-  ]);
-}
+import { columnsOf, int16, int32, message, others, row, rowsOf, text } from "./fuzz-messages.ts";
 
 const wireWords = [
   ...wordsOf("D·C·Z·d·c·H·E").map((type) => Buffer.concat([text(type), int32(4)])),
@@ -174,20 +101,6 @@ function walkTwice(
   }
   if (whole instanceof PipelineError) throw whole;
 }
-
-function rowsOf(columns: readonly TypedColumn[], chance: Chance): Buffer {
-  const messages = Array.from({ length: 1 + chance.below(5) }, () =>
-    chance.once(5) ? chance.pick(others) : row(...columns.map(({ oid }) => valueOf(oid, chance))),
-  );
-  return Buffer.concat(messages);
-}
-
-const columnsOf = (chance: Chance): readonly TypedColumn[] =>
-  Array.from({ length: chance.below(5) }, (_, index) => {
-    const oid = chance.pick(types);
-    const json = oid === 701 ? "number" : oid === 114 || oid === 3802 ? "json" : "string";
-    return { name: `c"${index}`, type: "t", oid, json };
-  });
 
 export function wire(): FuzzClass {
   return {
