@@ -103,7 +103,7 @@ export const pipelineOf = ({ path, key }: Exported, dir: string, to: string, s3:
       compress("zstd"),
       encrypt({ to: key.recipient }),
       spool(dir),
-      upload({ to, concurrency: 64, timeout: "5s", ...s3 }),
+      upload({ to, concurrency: 64, timeout: "60s", ...s3 }),
     ],
   });
 

@@ -4,17 +4,22 @@
  */
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { open, rename, rm, stat, statfs, symlink } from "node:fs/promises";
+import { open, opendir, rename, rm, stat, statfs, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { PipelineError, systemCode, type ErrorCode } from "../errors.ts";
-import { linkOnce } from "./destinations/file-work.ts";
+import { isFull, linkOnce } from "./destinations/file-work.ts";
 import { incomingPrefix } from "./destinations/object-names.ts";
 import { syncFolder, writeSynced } from "./durable-file.ts";
 import { doubt, fault, good, type Finding } from "./finding.ts";
 
+/** A folder with more files than this is not searched to its end for what an earlier look left. */
+const mostEntries = 10_000;
+
 export interface FolderNeeds {
   /** What a run ends with when the folder cannot be used. */
   readonly code: ErrorCode;
+  /** What a run ends with when there is no room in it. */
+  readonly full: ErrorCode;
   /** Whether names are given by hard links. */
   readonly links: boolean;
 }
@@ -24,13 +29,14 @@ export async function* probeFolder(path: string, needs: FolderNeeds): AsyncGener
   try {
     const folder = await nearestFolder(path);
     yield describeFileSystem((await statfs(folder)).type);
+    await removeLeftovers(folder);
     await tryFiles(folder, needs.links);
     const links = needs.links ? ", hard links" : "";
     const place = folder === path ? path : `${path} (to be made in ${folder})`;
     yield good("files", `${place}: writing, fsync, rename${links} and O_NOFOLLOW work`);
   } catch (error) {
     if (error instanceof PipelineError) yield fault("files", error);
-    else yield fault("files", cannotUse(path, needs.code, error));
+    else yield fault("files", cannotUse(path, needs, error));
   }
 }
 
@@ -46,17 +52,34 @@ export async function nearestFolder(path: string): Promise<string> {
   throw Object.assign(new Error("not a folder"), { code: "ENOTDIR" });
 }
 
-function cannotUse(path: string, code: ErrorCode, cause: unknown): PipelineError {
+function cannotUse(path: string, needs: FolderNeeds, cause: unknown): PipelineError {
+  if (isFull(cause))
+    return new PipelineError(needs.full, `${path} has no room for a small file; make room`, {
+      cause,
+    });
   return new PipelineError(
-    code,
+    needs.code,
     `${path} cannot be used (${systemCode(cause) ?? "unknown error"}); expected a folder that this user can write to`,
     { cause },
   );
 }
 
 /** Names begin as those of unfinished files do, so that nobody takes them for an object, and are random. */
-async function tryFiles(folder: string, links: boolean): Promise<void> {
-  const stem = join(folder, `${incomingPrefix}doctor-${randomUUID()}`);
+const probePrefix = `${incomingPrefix}doctor-`;
+const probeName = new RegExp(`^${RegExp.escape(probePrefix)}[0-9a-f-]{36}-[123]$`);
+
+/** A look that was killed could not take its files back; the next one does. */
+async function removeLeftovers(folder: string): Promise<void> {
+  let left = mostEntries;
+  for await (const { name } of await opendir(folder)) {
+    if (probeName.test(name)) await rm(join(folder, name), { force: true });
+    if ((left -= 1) === 0) return;
+  }
+}
+
+/** @throws what the system says, or that a promise about files does not hold */
+async function tryFiles(folder: string, links: boolean, left = 3): Promise<void> {
+  const stem = join(folder, `${probePrefix}${randomUUID()}`);
   const [written, renamed, pointer] = [`${stem}-1`, `${stem}-2`, `${stem}-3`] as const;
   try {
     await writeSynced(written, [Buffer.from("spillway doctor\n")]);
@@ -66,6 +89,10 @@ async function tryFiles(folder: string, links: boolean): Promise<void> {
       throw untrue("a hard link took a name that was taken");
     await symlink(renamed, pointer);
     if (await opens(pointer)) throw untrue("O_NOFOLLOW followed a symbolic link");
+  } catch (error) {
+    // Another look beside this one may have taken these files for leftovers.
+    if (systemCode(error) !== "ENOENT" || left === 0) throw error;
+    await tryFiles(folder, links, left - 1);
   } finally {
     for (const path of [written, renamed, pointer]) await rm(path, { force: true });
   }

@@ -68,7 +68,8 @@ export const rewrite =
     call.serve();
     setImmediate(() => {
       Reflect.deleteProperty(socket, "write");
-      socket.write(change(Buffer.concat(pieces).toString("latin1")), "latin1");
+      if (!socket.destroyed)
+        socket.write(change(Buffer.concat(pieces).toString("latin1")), "latin1");
     });
   };
 
@@ -111,13 +112,14 @@ function socketOf({ response }: HttpCall): Socket {
   return socket;
 }
 
-/** What the healthy answer writes goes to `instead`. */
+/** What the healthy answer writes goes to `instead`; answers to come on the connection are left alone. */
 function replaceWrites(
   call: HttpCall,
   instead: (piece: Buffer, write: (piece: Buffer) => void, socket: Socket) => void,
 ): void {
   const socket = socketOf(call);
   const write = socket.write.bind(socket);
+  call.response.once("finish", () => Reflect.deleteProperty(socket, "write"));
   socket.write = (piece: string | Uint8Array, ...rest: unknown[]) => {
     const encoding = rest.find((value) => typeof value === "string") as BufferEncoding | undefined;
     const bytes = typeof piece === "string" ? Buffer.from(piece, encoding) : Buffer.from(piece);

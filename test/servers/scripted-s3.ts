@@ -55,6 +55,8 @@ export interface ScriptedS3 {
 
 export async function startScriptedS3(bucket: string): Promise<ScriptedS3> {
   const server = createServer((request, response) => void answer(request, response));
+  // A connection that ends idle would be a fault that no script played.
+  server.keepAliveTimeout = 600_000;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : 0;

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, mkdtemp, readdir, rm, statfs, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { chmod, mkdir, mkdtemp, readdir, rm, statfs, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Finding } from "../../src/stages/finding.ts";
 import { describeFileSystem, probeFolder } from "../../src/stages/folder-probe.ts";
 import { probeDestination } from "../../src/stages/destinations/schemes.ts";
+import { mountSmallDisk } from "../fixtures/small-disk.ts";
 
-const needs = { code: "spool-failed", links: true } as const;
+const needs = { code: "spool-failed", full: "disk-full", links: true } as const;
 const tmpfs = 0x01021994;
 
 const probe = (path: string): Promise<Finding[]> => Array.fromAsync(probeFolder(path, needs));
@@ -51,6 +53,37 @@ describe("the probe of a folder", () => {
     const last = await withoutRoot(async () => (await probe(join(closed, "spool"))).at(-1));
     assert.equal(last?.code, "spool-failed");
     assert.match(last.found, /EACCES/);
+  });
+
+  it("calls a full disk a full disk", async function () {
+    const disk = join(folder, "small");
+    const unmount = await mountSmallDisk(this, disk);
+    try {
+      await writeFile(join(disk, "all"), Buffer.alloc(70_000)).catch(() => {});
+      const last = (await probe(disk)).at(-1);
+      assert.equal(last?.code, "disk-full");
+      assert.match(last.found, /no room/);
+      assert.equal((await probeUrl(disk)).at(-1)?.code, "destination-failed");
+      assert.deepEqual(await readdir(disk), ["all"]);
+    } finally {
+      unmount();
+    }
+  });
+
+  it("removes what a look that was killed has left, and nothing else", async () => {
+    const left = `.incoming-doctor-${randomUUID()}`;
+    const others = [".incoming-doctor-notes", `${left}-4`, `.incoming-${randomUUID()}`, "doctor"];
+    for (const name of [`${left}-1`, `${left}-2`, ...others])
+      await writeFile(join(folder, name), "");
+    await symlink(join(folder, "doctor"), join(folder, `${left}-3`));
+    assert.equal((await probe(folder)).at(-1)?.level, "ok");
+    assert.deepEqual((await readdir(folder)).toSorted(), others.toSorted());
+  });
+
+  it("works beside others that look at the same folder", async () => {
+    const looks = await Promise.all(Array.from({ length: 3 }, () => probe(folder)));
+    for (const findings of looks) assert.equal(findings.at(-1)?.level, "ok");
+    assert.deepEqual(await readdir(folder), []);
   });
 
   it("warns of memory, networks and layers, by the number of the file system", async function () {

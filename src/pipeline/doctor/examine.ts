@@ -44,6 +44,10 @@ export interface Examined extends ExamineOptions {
 
 /** Longest wait for one finding; what is asked of others has shorter deadlines of its own. */
 const findingMillis = 20_000;
+/** How long a look that was ended may take to undo what it did. */
+const leavingMillis = 6000;
+
+type Look = (signal: AbortSignal) => AsyncIterable<Finding>;
 
 /**
  * Examines a pipeline file. The findings come in the order a run would meet what they are about.
@@ -62,21 +66,40 @@ export async function examine(
     if (!(error instanceof PipelineError)) throw error;
     return refusals(error);
   }
-  const { plan, signal } = examined;
+  const { plan } = examined;
   const { upload, report } = plan;
-  const asked = { ...destinationOptions(upload), folder: report.name, signal };
-  const areas: readonly (readonly [Area, AsyncIterable<Finding>])[] = [
-    ["machine", examineMachine(plan.report)],
-    ["spool", examineSpool(examined)],
-    ["source", examineSource(examined)],
-    ["destination", probeDestination(upload.to, asked)],
-    ["encryption", examineEncryption(examined)],
-    ["signature", examineSignature(plan.sign)],
-    ["telemetry", examineCollector(examined)],
+  const asked = { ...destinationOptions(upload), folder: report.name };
+  const looks: readonly (readonly [Area, Look])[] = [
+    ["machine", () => examineMachine(plan.report)],
+    ["spool", (signal) => examineSpool({ ...examined, signal })],
+    ["source", (signal) => examineSource({ ...examined, signal })],
+    ["destination", (signal) => probeDestination(upload.to, { ...asked, signal })],
+    ["encryption", (signal) => examineEncryption({ ...examined, signal })],
+    ["signature", () => examineSignature(plan.sign)],
+    ["telemetry", (signal) => examineCollector({ ...examined, signal })],
   ];
-  const found = await Promise.all(areas.map((one) => collect(one, signal)));
+  const found = await lookSideBySide(looks, options.signal);
+  return [...describeConfig(plan), ...found];
+}
+
+/** All looks have ended when it returns or throws: a defect in one is told when the others have undone what they did. */
+export async function lookSideBySide(
+  looks: readonly (readonly [Area, Look])[],
+  caller: AbortSignal,
+  deadlineMillis: number = findingMillis,
+): Promise<readonly AreaFinding[]> {
+  const defect = new AbortController();
+  const signal = AbortSignal.any([caller, defect.signal]);
+  const found = await Promise.all(
+    looks.map(([area, look]) =>
+      collect(area, look, signal, deadlineMillis).catch((error: unknown) => {
+        defect.abort(error);
+        return [];
+      }),
+    ),
+  );
   signal.throwIfAborted();
-  return [...describeConfig(plan), ...found.flat()];
+  return found.flat();
 }
 
 /** Every mistake in the file is a line of its message. */
@@ -98,29 +121,34 @@ function describeConfig({ report }: Plan): AreaFinding[] {
   return findings.map((finding) => ({ area: "config", ...finding }));
 }
 
-/** What was found up to the end or the first failure. An interrupted look is waited for: it takes back what it stored. */
+/** What was found up to the end or the first failure. A look that is ended is waited for: it takes back what it stored. */
 async function collect(
-  [area, findings]: readonly [Area, AsyncIterable<Finding>],
+  area: Area,
+  look: Look,
   signal: AbortSignal,
+  deadlineMillis: number,
 ): Promise<AreaFinding[]> {
-  const iterator = findings[Symbol.asyncIterator]();
+  const stop = new AbortController();
+  const iterator = look(AbortSignal.any([signal, stop.signal]))[Symbol.asyncIterator]();
   const found: AreaFinding[] = [];
   try {
     for (;;) {
       const next = iterator.next();
-      if (!(await settlesWithin(findingMillis, next))) throw silent(area);
+      if (!(await settlesWithin(deadlineMillis, next))) throw silent(area, deadlineMillis);
       const { done, value } = await next;
       if (done) return found;
       found.push({ area, ...value });
     }
   } catch (error) {
+    stop.abort(error);
+    await settlesWithin(leavingMillis, Promise.resolve(iterator.return?.()));
     if (signal.aborted) return found;
     if (!(error instanceof PipelineError)) throw error;
     return [...found, { area, ...fault(area, error) }];
   }
 }
 
-function silent(area: Area): PipelineError {
+function silent(area: Area, millis: number): PipelineError {
   const codes: Partial<Record<Area, PipelineError["code"]>> = {
     spool: "spool-failed",
     source: "source-unreachable",
@@ -128,6 +156,6 @@ function silent(area: Area): PipelineError {
   };
   return new PipelineError(
     codes[area] ?? "internal",
-    `no answer within ${findingMillis / 1000} s; expected one (a disk or network that hangs?)`,
+    `no answer within ${millis / 1000} s; expected one (a disk or network that hangs?)`,
   );
 }

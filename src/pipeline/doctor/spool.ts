@@ -20,7 +20,7 @@ export async function* examineSpool({ plan }: Examined): AsyncGenerator<Finding>
   const path = resolve(plan.spool.dir, plan.report.name);
   try {
     const found = await statOf(path);
-    yield* probeFolder(path, { code: "spool-failed", links: false });
+    yield* probeFolder(path, { code: "spool-failed", full: "disk-full", links: false });
     yield* describeRights(path, found);
     yield await describeRoom(path, plan);
     if (found) yield await describeRun(path, plan);

@@ -7,7 +7,7 @@ import { probeFolder } from "../folder-probe.ts";
 import type { ProbeDestination } from "./destination.ts";
 import { statOf } from "./file-work.ts";
 
-const needs = { code: "destination-refused", links: true } as const;
+const needs = { code: "destination-refused", full: "destination-failed", links: true } as const;
 
 export const probeFile: ProbeDestination = (url, { folder }) =>
   probeFolder(join(fileURLToPath(url), folder), needs);

@@ -143,13 +143,14 @@ async function* probePart(
   const isPart = answer.status === 206 && tag !== undefined;
   const part = isPart ? Buffer.from(await readAll(answer.pieces())) : undefined;
   if (!part) answer.drop();
-  if (part?.equals(found.subarray(half)))
-    return yield good("reading on", "gives the rest of an object");
-  yield doubt(
-    "reading on",
-    "does not give the rest of an object (`Range`, `If-Match`)",
-    "a read that breaks off is not taken up where it was: `restore` and `verify` begin again",
-  );
+  const isRest = part?.equals(found.subarray(half)) ?? false;
+  yield isRest
+    ? good("reading on", "gives the rest of an object")
+    : doubt(
+        "reading on",
+        "does not give the rest of an object (`Range`, `If-Match`)",
+        "a read that breaks off is not taken up where it was: `restore` and `verify` begin again",
+      );
 }
 
 /** A store may be a file system that does not tell large letters from small ones. */
