@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { utimesSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { takeLock } from "../../../src/stages/pages/spool-lock.ts";
@@ -21,6 +22,17 @@ describe("spool-lock", () => {
           : /another run of observations/,
     });
     lock.release();
+    lock.release();
+    takeLock(path, "observations").release();
+  });
+
+  it("is held however old its file seems to be", () => {
+    const path = folder.next();
+    const lock = takeLock(path, "observations");
+    for (const seconds of [0, Date.now() / 1000, 4e9]) {
+      utimesSync(path, seconds, seconds);
+      assert.throws(() => takeLock(path, "observations"), { code: "already-running" });
+    }
     lock.release();
     takeLock(path, "observations").release();
   });
