@@ -19,6 +19,9 @@ const leanFlags = isExport
       "--no-sparkplug",
     ]
   : [];
+// V8 writes the profile of each thread as it ends.
+const profiles = isExport ? valueOf("--profile") : undefined;
+if (profiles) leanFlags.push("--cpu-prof", `--cpu-prof-dir=${profiles}`);
 const leanEnv = isExport ? { MALLOC_ARENA_MAX: "1", ...process.env } : process.env;
 
 if (major < 22 || (major === 22 && minor < 18)) {
@@ -38,6 +41,13 @@ if (major < 22 || (major === 22 && minor < 18)) {
   // Stacks are of the bundle; its maps are read only by who wants to see them.
   if (args.includes("--debug")) process.setSourceMapsEnabled(true);
   await import(entry().href);
+}
+
+/** The value of an option, as `--name value` or `--name=value`. */
+function valueOf(name) {
+  const at = args.findIndex((arg) => arg === name || arg.startsWith(`${name}=`));
+  if (at === -1) return undefined;
+  return args[at] === name ? args[at + 1] : args[at].slice(name.length + 1);
 }
 
 /** What was built, unless a source file is newer: taking types away at every start costs 35 MB of memory. */

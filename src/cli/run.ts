@@ -1,17 +1,22 @@
 /** `spillway run`: plan → export → receipt, with progress; stopped cleanly it goes on when called again. */
 import { Console } from "node:console";
+import { join } from "node:path";
 import { loadPipeline } from "../pipeline/load.ts";
-import { run as runPipeline } from "../pipeline/run.ts";
-import type { RunState, RunSummary } from "../pipeline/summary.ts";
+import { run as runPipeline, type RunOptions } from "../pipeline/run.ts";
+import { stateFolder } from "../pipeline/signing-key.ts";
+import type { Progress, RunState, RunSummary, StageSummary } from "../pipeline/summary.ts";
 import { PipelineError } from "../errors.ts";
 import { untilAborted } from "../stages/until-aborted.ts";
 import { asFailure, failureDocument } from "./failure.ts";
 import { listenForInterrupt } from "./interrupt.ts";
+import { listenForProfile } from "./live-profile.ts";
 import { tuneCompiler } from "./optimizer.ts";
 import { startProgress, type ProgressLine } from "./progress.ts";
 import { describeProgress } from "./run-progress.ts";
 import { runReportText } from "./run-report.ts";
-import type { Call, Report, Verb } from "./verb.ts";
+import { paintFor } from "./screen.ts";
+import { stageTable } from "./stage-table.ts";
+import type { Call, Paint, Report, Verb } from "./verb.ts";
 
 const stoppedCode = 75;
 const rejectedCode = 3;
@@ -20,12 +25,19 @@ export const run: Verb = {
   name: "run",
   summary: "Export what a pipeline file says; after a stop, the same command goes on",
   argument: ["<file>", "pipeline in YAML"],
-  options: [{ flags: "--restart", description: "discard an unfinished run and begin a new one" }],
+  options: [
+    { flags: "--restart", description: "discard an unfinished run and begin a new one" },
+    {
+      flags: "--profile <dir>",
+      description: "write CPU profiles of all threads there, and show where each stage's time went",
+    },
+  ],
   examples: ["spillway run export.yaml", "spillway run export.yaml --json > summary.json"],
   notes: [
     "Ctrl-C or SIGTERM stops cleanly (exit 75) and keeps what is done; a second one ends it at once (130).",
     "Exit codes: 0 committed, 2 configuration, 4 source, 5 destination, 6 integrity,",
     "7 another run is under way, 75 stopped and resumable, 1 a defect of spillway.",
+    "SIGUSR2 to a running export writes CPU profiles of ten seconds and shows where the time goes.",
   ],
   async run(call) {
     // A module of the user's may print; standard output is for our document alone.
@@ -34,14 +46,28 @@ export const run: Verb = {
     const interrupt = listenForInterrupt(stopped, () =>
       progress.info("stopping; once more ends it at once"),
     );
+    let stages: readonly StageSummary[] = [];
+    const profile = listenForProfile({
+      folder: join(stateFolder(), "profiles"),
+      written(paths) {
+        for (const line of stageTable(stages, paintFor(process.stderr))) progress.info(line);
+        progress.info(`CPU profiles of ten seconds: ${paths.join(" ")}`);
+      },
+      failed: (reason) => progress.warn(`no CPU profile could be taken (${reason})`),
+    });
     let ended = false;
-    const work = exportFile(call, progress, interrupt.signal).finally(() => (ended = true));
+    const onProgress = (now: Progress) => ({ stages } = now);
+    const work = exportFile(call, progress, { signal: interrupt.signal, onProgress }).finally(
+      () => (ended = true),
+    );
     try {
-      return reportSummary(await Promise.race([work, interrupt.overdue]));
+      const summary = await Promise.race([work, interrupt.overdue]);
+      return reportSummary(summary, call.text("profile"));
     } catch (error) {
       return { ...reportFailure(asFailure(error)), ...(!ended && { leavesWork: true }) };
     } finally {
       interrupt.dispose();
+      await profile.dispose();
       progress.end();
     }
   },
@@ -50,7 +76,7 @@ export const run: Verb = {
 async function exportFile(
   call: Call,
   progress: ProgressLine,
-  signal: AbortSignal,
+  { signal, onProgress }: Required<Pick<RunOptions, "signal" | "onProgress">>,
 ): Promise<RunSummary> {
   const describe = describeProgress();
   // A module of the user's may take its time, or never be loaded.
@@ -60,18 +86,31 @@ async function exportFile(
     restart: call.flag("restart"),
     log: progress,
     onPlan: tuneCompiler,
-    onProgress: (now) => progress.show(describe(now)),
+    onProgress(now) {
+      onProgress(now);
+      progress.show(describe(now));
+    },
     env: call.env,
   });
 }
 
-function reportSummary(summary: RunSummary): Report {
+function reportSummary(summary: RunSummary, profiles: string | undefined): Report {
   const hasRejects = Object.keys(summary.rejected).length > 0;
   return {
     document: summary,
-    text: (paint) => runReportText(summary, paint),
+    text: (paint) =>
+      [runReportText(summary, paint), ...profileText(summary, profiles, paint)].join("\n"),
     ...(hasRejects && { exitCode: rejectedCode }),
   };
+}
+
+function profileText(
+  { stages }: RunSummary,
+  profiles: string | undefined,
+  paint: Paint,
+): readonly string[] {
+  if (profiles === undefined) return [];
+  return ["", ...stageTable(stages, paint), "", `CPU profiles of every thread are in ${profiles}`];
 }
 
 const stopped = () =>

@@ -65,4 +65,5 @@ export interface Progress {
   readonly memoryBudgetBytes: number;
   readonly spoolBytes: number;
   readonly elapsedMillis: number;
+  readonly stages: readonly StageSummary[];
 }

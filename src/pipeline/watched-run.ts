@@ -76,6 +76,7 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
     memoryBudgetBytes: plan.report.memoryBytes,
     spoolBytes: spool.usedBytes,
     elapsedMillis: performance.now() - started,
+    stages: watch.stats(),
   });
 
   return {

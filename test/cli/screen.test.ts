@@ -71,6 +71,7 @@ describe("what the terminal shows", () => {
       memoryBudgetBytes: 96 * 2 ** 20,
       spoolBytes: 0,
       elapsedMillis,
+      stages: [],
     });
     describe(progress(1000, 1000));
     assert.deepEqual(describe(progress(5000, 3000))(plain), [
