@@ -9,6 +9,7 @@ import type { Destination } from "../stages/destinations/destination.ts";
 import { syncFolder, writeDurably, type Parts } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
 import { spoolDamaged, type Checkpoint } from "../stages/pages/checkpoint.ts";
+import { assertComplete } from "../stages/pages/page-states.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import { realWorld, type World } from "../stages/world.ts";
@@ -142,7 +143,8 @@ async function countPages({ plan, spool }: CommitInit): Promise<Totals> {
     totals.bytesOut += page.sealedBytes;
     totals.extension = page.name.split(".")[1] ?? "";
   }
-  assert(totals.pages === spool.durable, "every durable page is acknowledged before the commit");
+  const marks = { acked: spool.acknowledged, durable: spool.durable };
+  assertComplete(marks, totals.pages, spool.facts !== undefined);
   if (plan.keepsRows && totals.rows !== end.rows) {
     throw new PipelineError(
       "integrity-failed",

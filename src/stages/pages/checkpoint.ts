@@ -37,6 +37,14 @@ export const maxPages = 100_000_000;
 export const pageName = (page: number, extension: string): string =>
   `${String(page).padStart(8, "0")}.${extension}`;
 
+const pageFile = /^(\d{8,})\.[a-z0-9]+(?:\.[a-z0-9]+)*$/;
+
+/** The page that an object is, by its name; undefined where it is none. */
+export function pageNumber(name: string): number | undefined {
+  const digits = pageFile.exec(name)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 /** The digest that a page made again is compared by. */
 export function replayDigest(key: HmacKey, { chain, total, bytes, final }: PageIdentity): string {
   return createHmac("sha256", key)

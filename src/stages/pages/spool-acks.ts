@@ -10,6 +10,7 @@ import { assert } from "../../errors.ts";
 import { shareNext } from "../share-next.ts";
 import type { World } from "../world.ts";
 import { encodeLine, type HmacKey } from "./checkpoint.ts";
+import { assertAcked, type Marks } from "./page-states.ts";
 import type { Journal } from "./spool-journal.ts";
 import type { StoredPage } from "./spool-pages.ts";
 import { diskBytes, onDisk, type Room } from "./spool-room.ts";
@@ -33,10 +34,8 @@ interface AcksInit {
   readonly key: HmacKey;
   readonly journal: Pick<Journal, "append">;
   readonly room: Pick<Room, "give" | "whenDiskHasRoom">;
-  /** The first page that is not acknowledged. */
-  readonly next: number;
-  /** How many pages are durable by now. */
-  readonly durable: () => number;
+  /** Where pages are now. */
+  readonly marks: () => Marks;
   /** Told of each page whose line is durable, before its file goes. */
   readonly onAcknowledged: (page: number) => void;
   /** Asked before anything is written: throws once the folder is somebody else's. */
@@ -48,9 +47,9 @@ interface Group {
   readonly written: PromiseWithResolvers<void>;
 }
 
-export function createAcks({ folder, key, journal, room, durable, ...init }: AcksInit): Acks {
+export function createAcks({ folder, key, journal, room, marks, ...init }: AcksInit): Acks {
   const { disk, clock } = init.world;
-  let { next } = init;
+  let next = marks().acked;
   let group: Group | undefined;
   let callOff: (() => void) | undefined;
   let signal: AbortSignal | undefined;
@@ -65,6 +64,7 @@ export function createAcks({ folder, key, journal, room, durable, ...init }: Ack
     }, signal!);
     for (const { page } of checkpoints) init.onAcknowledged(page);
     for (const { checkpoint, fileBytes } of pages) {
+      assertAcked(marks(), checkpoint.page);
       await onDisk(() => disk.unlink(join(folder, "pages", checkpoint.name)));
       room.give(diskBytes(fileBytes));
     }
@@ -88,7 +88,7 @@ export function createAcks({ folder, key, journal, room, durable, ...init }: Ack
 
   return {
     add(page, stored, given) {
-      assert(page === next && page < durable(), "pages are acknowledged in order");
+      assert(page === next && page < marks().durable, "pages are acknowledged in order");
       next += 1;
       signal = given;
       // Its failure is met when its turn comes.
@@ -96,7 +96,7 @@ export function createAcks({ folder, key, journal, room, durable, ...init }: Ack
       group ??= { pages: [], written: Promise.withResolvers() };
       const { pages, written } = group;
       pages.push(stored);
-      if (pages.length >= acksMost || next === durable()) void flush();
+      if (pages.length >= acksMost || next === marks().durable) void flush();
       else callOff ??= clock.after(waitMillis, () => void flush());
       return written.promise;
     },

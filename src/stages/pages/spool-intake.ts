@@ -2,6 +2,7 @@
 import { assert } from "../../errors.ts";
 import type { DurablePage, FinalFacts, SealedPage } from "../nouns.ts";
 import { encodeTrailer, makeCheckpoint, toDurablePage, type HmacKey } from "./checkpoint.ts";
+import { advance, type Marks } from "./page-states.ts";
 import type { Flusher, PageFile } from "./spool-flush.ts";
 import type { SpoolPages } from "./spool-pages.ts";
 import { diskBytes, type Room } from "./spool-room.ts";
@@ -17,10 +18,7 @@ export interface Stored {
 
 /** What is true of the spool now. */
 export interface State {
-  acknowledged: number;
-  durable: number;
-  /** Pages that are durable or on their way. */
-  taken: number;
+  marks: Marks;
   /** What the names of pages end with. */
   extension: string;
   facts: FinalFacts | undefined;
@@ -49,7 +47,7 @@ async function take(
   signal: AbortSignal,
   durable: PromiseWithResolvers<DurablePage>,
 ): Promise<void> {
-  assert(page.page === state.taken, "pages are stored in order");
+  assert(page.page === state.marks.sealed, "pages are stored in order");
   let checkpoint = makeCheckpoint(key, page);
   let trailer = encodeTrailer(key, checkpoint);
   const parts = (since: number) => {
@@ -63,11 +61,11 @@ async function take(
   // Only pages that are durable can leave and make room.
   if (!room.fits(diskBytes(fileBytes))) void flusher.flush();
   await room.take(diskBytes(fileBytes), signal);
-  state.taken += 1;
+  state.marks = advance(state.marks, page.page, "sealed");
   state.extension = page.extension;
   const settle: PageFile["settle"] = (failure) => {
     if (failure) return durable.reject(failure.error);
-    state.durable += 1;
+    state.marks = advance(state.marks, page.page, "durable");
     state.facts = page.facts;
     pages.keep({ checkpoint, fileBytes });
     durable.resolve(toDurablePage(checkpoint));

@@ -3,7 +3,7 @@ import { assert } from "../../errors.ts";
 import { writeAll } from "../durable-file.ts";
 import type { Disk, DiskFile } from "../world.ts";
 import type { Checkpoint, HmacKey } from "./checkpoint.ts";
-import { readJournal } from "./spool-recovery.ts";
+import { readJournal } from "./spool-journal-lines.ts";
 import { spoolFailed } from "./spool-room.ts";
 
 export interface Journal {

@@ -6,7 +6,7 @@ import { readAll } from "../durable-file.ts";
 import type { DurablePage } from "../nouns.ts";
 import type { Disk, DiskFile } from "../world.ts";
 import { spoolDamaged, type Checkpoint, type HmacKey } from "./checkpoint.ts";
-import { openPlain, readPageFile } from "./spool-recovery.ts";
+import { openPlain, readPageFile } from "./spool-page-file.ts";
 import { onDisk } from "./spool-room.ts";
 
 /** A page's checkpoint, and what its file takes. */

@@ -12,12 +12,14 @@ import { syncFolder } from "../durable-file.ts";
 import type { DurablePage, FinalFacts, Page, Receipt, SealedPage } from "../nouns.ts";
 import { realWorld, type Disk, type World } from "../world.ts";
 import { pageName, replayDigest, toDurablePage, type Checkpoint } from "./checkpoint.ts";
+import { advance } from "./page-states.ts";
 import { createAcks, type Acks } from "./spool-acks.ts";
 import { createFlusher, flushPolicy, type FlushPolicy } from "./spool-flush.ts";
 import { store, type Intake, type State, type Stored } from "./spool-intake.ts";
 import { createJournal, replayDigests, type Journal } from "./spool-journal.ts";
 import { createSpoolPages } from "./spool-pages.ts";
-import { readJournal, recoverPages, type Recovered } from "./spool-recovery.ts";
+import { readJournal } from "./spool-journal-lines.ts";
+import { recoverPages, type Recovered } from "./spool-recovery.ts";
 import { readNote, writeNote } from "./run-note.ts";
 import { createRoom, onDisk } from "./spool-room.ts";
 import { createUnderWay } from "./under-way.ts";
@@ -110,7 +112,7 @@ function assemble(options: Opening, recovered: Recovered, journal: Journal): Ins
   const { check } = underWay;
   const pages = createSpoolPages(disk, folder, key);
   const extension = recovered.extension ?? "";
-  const state: State = { ...recovered, taken: recovered.durable, extension };
+  const state: State = { ...recovered, extension };
   const flusher = createFlusher({ ...options, policy, room, check });
   const acks = createAcks({
     folder,
@@ -119,19 +121,18 @@ function assemble(options: Opening, recovered: Recovered, journal: Journal): Ins
     journal,
     room,
     check,
-    next: state.acknowledged,
-    durable: () => state.durable,
+    marks: () => state.marks,
     onAcknowledged(page) {
-      state.acknowledged += 1;
+      state.marks = advance(state.marks, page, "acked");
       pages.forget(page);
     },
   });
-  const digests = replayDigests(recovered.durable, {
+  const digests = replayDigests(recovered.marks.durable, {
     disk,
     journalPath: journalOf(folder),
     key,
     journal,
-    acknowledged: () => state.acknowledged,
+    acknowledged: () => state.marks.acked,
     readPage: async (n) => (await pages.look(pageName(n, state.extension)))?.checkpoint,
   });
   return { key, room, underWay, pages, state, flusher, acks, digests, journal };
@@ -139,6 +140,7 @@ function assemble(options: Opening, recovered: Recovered, journal: Journal): Ins
 
 function createSpool(options: Opening, recovered: Recovered, inside: Inside): Spool {
   const { key, room, underWay, pages, state, flusher, acks, digests } = inside;
+  const { acked, durable } = recovered.marks;
   const page = async (n: number) =>
     toDurablePage((await pages.find(n, pageName(n, state.extension))).checkpoint);
   let closing: Promise<void> | undefined;
@@ -161,21 +163,21 @@ function createSpool(options: Opening, recovered: Recovered, inside: Inside): Sp
       return flusher.counts.flushMillis;
     },
     get acknowledged() {
-      return state.acknowledged;
+      return state.marks.acked;
     },
     get durable() {
-      return state.durable;
+      return state.marks.durable;
     },
     get facts() {
       return state.facts;
     },
     async replay(page) {
-      if (page.page >= recovered.durable) return "new";
+      if (page.page >= durable) return "new";
       const { value } = await digests.next();
       return value === replayDigest(key, page) ? "equal" : "different";
     },
     async *backlog() {
-      for (let n = recovered.acknowledged; n < recovered.durable; n += 1) yield await page(n);
+      for (let n = acked; n < durable; n += 1) yield await page(n);
     },
     page,
     store: (page, signal) => store(inside, page, signal),

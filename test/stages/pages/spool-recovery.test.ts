@@ -43,8 +43,13 @@ describe("spool-recovery", () => {
   async function recover(path: string) {
     const first = await recoverPages(path, spoolKey);
     assert.deepEqual(await recoverPages(path, spoolKey), first);
-    const { acknowledged, durable, usedBytes } = first;
-    return { acknowledged, durable, usedBytes, names: await namesIn(path) };
+    const { marks, usedBytes } = first;
+    return {
+      acknowledged: marks.acked,
+      durable: marks.durable,
+      usedBytes,
+      names: await namesIn(path),
+    };
   }
 
   const damaged = (path: string, message: RegExp) =>
