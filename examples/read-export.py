@@ -53,7 +53,7 @@ HEAD = {"format": "spillway/1", "run": RUN, "pipeline": "[a-z0-9][a-z0-9._-]{0,6
         "generation": lambda value: whole(value) and value > 0, "previous": (null, DIGEST),
         "tool": {"name": WORD, "version": WORD}, "started": TIME, "finished": TIME,
         "configDigest": DIGEST, "queryDigest": DIGEST,
-        "consistency": {"class": "snapshot|unchanged-file|stream",
+        "consistency": {"class": "snapshot|epochs|unchanged-file|stream",
                         "proof": {...: (null, flag, WORD, lambda value: type(value) is int)}},
         "schema": {"columns": [{"name": WORD, "type": WORD}]},
         "layers": {"extension": "[a-z0-9]{1,16}", "compress": "zstd|gzip|none", "encrypt": "age|none"},

@@ -43,12 +43,13 @@ export interface ExportOptions {
   readonly url: string;
   readonly query: string;
   readonly path: Path;
-  readonly statementTimeout?: string;
+  /** Settings of the source besides. */
+  readonly settings?: object;
 }
 
-export function makeExport({ home, url, query, path, statementTimeout }: ExportOptions): Export {
+export function makeExport({ home, url, query, path, settings }: ExportOptions): Export {
   const { gate, stage } = createGate();
-  const source = { url, query, ...(statementTimeout && { statementTimeout }) };
+  const source = { url, query, ...settings };
   const sources: Readonly<Record<Path, readonly Placed[]>> = {
     wire: [postgres(source), serialize("ndjson")],
     rows: [postgres({ ...source, batch: "16KiB" }), (row: unknown) => row, serialize("ndjson")],

@@ -27,6 +27,7 @@ import {
   restoredTexts,
   signEnv,
 } from "./source-pipeline.ts";
+import { proveEpochs } from "./source-epochs.ts";
 import { proveLies } from "./source-lies.ts";
 import { prepareServer, queries } from "./source-server.ts";
 import { proveStorm } from "./source-storm.ts";
@@ -116,6 +117,7 @@ function runTrial(trial: Trial): Promise<Outcome> {
   const dice = trial.random();
   if (dice < 0.08) return proveLies(trial);
   if (dice < 0.2) return proveStorm(trial);
+  if (dice < 0.4) return proveEpochs(trial);
   return proveHarm(trial);
 }
 
@@ -138,7 +140,7 @@ async function proveHarm({ stage, home, trial, random }: Trial): Promise<Outcome
     const silentMillis = Math.max(0, performance.now() - harmedAt);
     await harming;
     if (ended && harm.harmless) throw new Error(`${harm.name}: ${path} failed: ${ended.message}`);
-    heal(proxy);
+    proxy.heal();
     if (ended) await attempt(made, true);
     await check(made, golden[path].digest, harm.name);
     const what = `${harm.name}, ${path}: ${ended ? "failed, then whole" : "whole"}`;
@@ -146,12 +148,6 @@ async function proveHarm({ stage, home, trial, random }: Trial): Promise<Outcome
   } finally {
     await proxy.close();
   }
-}
-
-function heal(proxy: Awaited<ReturnType<typeof startTcpProxy>>): void {
-  proxy.mode = "pass";
-  proxy.dribble(0);
-  proxy.cutAfter(Number.POSITIVE_INFINITY);
 }
 
 /** Whatever is committed must be whole, and nothing of it left in the spool. */

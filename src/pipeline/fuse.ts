@@ -10,6 +10,7 @@ import { fhir, readFhir } from "../stages/sources/fhir.ts";
 import { postgres, readTuples } from "../stages/sources/postgres.ts";
 import { postgresCopy, readCopy } from "../stages/sources/postgres-copy.ts";
 import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
+import { resumesByKey } from "./resume.ts";
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
 import { applyRowWork } from "../stages/transforms/row-work.ts";
 import type { RowBatch } from "../stages/nouns.ts";
@@ -69,7 +70,11 @@ export function fuseStages(
 
 function groupAt(stages: readonly ConfiguredStage[], start: number): readonly ConfiguredStage[] {
   const first = stages[start]!;
-  if (first.definition === postgres && stages[start + 1]?.definition === serialize) {
+  if (
+    first.definition === postgres &&
+    stages[start + 1]?.definition === serialize &&
+    !resumesByKey(first)
+  ) {
     return stages.slice(start, start + 2);
   }
   if (isFhir(first.definition) && isNdjson(stages[start + 1]))

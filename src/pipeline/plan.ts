@@ -20,6 +20,7 @@ import { refuseLiteralSecrets } from "./literal-secrets.ts";
 import type { LedgerLine, PlanReport } from "./plan-types.ts";
 import { printPlace } from "./problems.ts";
 import { pushDown } from "./pushdown.ts";
+import { planResume } from "./resume.ts";
 import { measureReference } from "./references.ts";
 import { describeField } from "./schema-walk.ts";
 import type { TelemetryConfig } from "./spec.ts";
@@ -112,6 +113,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
         ...pushdown.notes,
         ...notes,
         ...explainPath(pushdown.stages),
+        planResume(pushdown.stages),
         ...explainLookups(pushdown.stages),
       ],
       configDigest: digestStages(pipeline.spec),

@@ -53,7 +53,7 @@ const headSchema = v.strictObject({
   configDigest: hex,
   queryDigest: hex,
   consistency: v.strictObject({
-    class: v.picklist(["snapshot", "unchanged-file", "stream"]),
+    class: v.picklist(["snapshot", "epochs", "unchanged-file", "stream"]),
     proof: v.record(factName, fact),
   }),
   schema: v.strictObject({

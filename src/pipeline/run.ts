@@ -18,6 +18,7 @@ import type { Pipeline } from "./define.ts";
 import { flow, toPipelineError } from "./flow.ts";
 import { planPipeline, type Plan } from "./plan.ts";
 import type { PlanReport } from "./plan-types.ts";
+import { pointsOf } from "./resume.ts";
 import { openRunFolder, type LastCommit, type RunFolder } from "./run-folder.ts";
 import { loadSigningKey, type SigningKey } from "./signing-key.ts";
 import type { Progress, RunSummary } from "./summary.ts";
@@ -103,13 +104,19 @@ async function runInFolder(opened: Opened): Promise<RunSummary> {
     await folder.commit(folder.last!);
     return summarize(opened, folder.last!, undefined);
   }
+  const points = await pointsOf(plan, folder);
   const spool = await openSpool({
     folder: folder.path,
     maxBytes: plan.spool.maxBytes,
     fullTimeoutMillis: plan.spool.fullTimeout,
     key: Buffer.from(folder.record.key, "hex"),
     bufferBytes: bufferBytes(sealedMost(plan.report.pageBytes)),
+    points,
   });
+  if (points && spool.durable > 0 && !spool.facts && !spool.point)
+    opened.options.log?.warn(
+      "no last key can be opened, as after a change of the password; the run goes on by proof, from the start of the query",
+    );
   const pool = createPool(plan.report.threads);
   try {
     return await runWatched({ ...opened, spool, pool });

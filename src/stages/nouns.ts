@@ -34,8 +34,11 @@ export type Row = Record<string, unknown>;
 
 /** How consistent the exported rows are with each other; written to the manifest, never lowered silently. */
 export interface Consistency {
-  /** `snapshot`: one database snapshot · `unchanged-file`: a file proven unchanged · `stream`: whatever arrived. */
-  readonly class: "snapshot" | "unchanged-file" | "stream";
+  /**
+   * `snapshot`: one database snapshot · `epochs`: ranges of a key, each of one snapshot · `unchanged-file`: a file proven
+   * unchanged · `stream`: whatever arrived.
+   */
+  readonly class: "snapshot" | "epochs" | "unchanged-file" | "stream";
   /** The facts that prove it: snapshot, LSN, fingerprints, times. No secrets. */
   readonly proof: Readonly<Record<string, string | number | boolean | null>>;
 }
@@ -48,7 +51,41 @@ export interface SourceEnd {
   readonly queryDigest: string;
 }
 
-interface BatchOf<Shape extends string, Item> {
+/** Rows that one attempt read in one snapshot: from a page, and a row, to those of the next epoch. */
+export interface Epoch {
+  readonly firstPage: number;
+  readonly firstRow: number;
+  readonly proof: Consistency["proof"];
+}
+
+/** A row's place in a source that can go on behind it. */
+export interface Mark {
+  /** Rows of the source up to this one, those of earlier attempts included. */
+  readonly row: number;
+  /** What the source needs to go on behind it. May be people's data: it is written sealed, or nowhere. */
+  readonly key: readonly string[];
+  /** What all rows of an attempt have in common: a digest of the columns, and the epochs so far. */
+  readonly reading: { readonly columns: string; readonly epochs: readonly Epoch[] };
+}
+
+/** Where an export can go on in another snapshot: behind a page that ends between two rows of the source. */
+export interface ResumePoint {
+  readonly page: number;
+  /** Records up to the end of that page, and the digest chain there. */
+  readonly total: number;
+  readonly chain: string;
+  readonly mark: Mark;
+}
+
+/** What only a source brings that can go on behind a row. */
+interface Marked {
+  /** By row or record: where it came from. Those that one row of the source became have the same mark. */
+  readonly marks?: readonly Mark[];
+  /** On the first batch only, which has no rows: pages up to there are not made again. */
+  readonly from?: ResumePoint;
+}
+
+interface BatchOf<Shape extends string, Item> extends Marked {
   readonly shape: Shape;
   /** Types by column: the layout of tuples, hints by name for documents (may be empty there). */
   readonly columns: readonly Column[];
@@ -68,7 +105,7 @@ export type RowBatch = BatchOf<"tuples", Tuple> | BatchOf<"documents", Row>;
  * Serialized rows: records, back to back. Valid until the next batch is asked for. Bytes after the last end begin a
  * record that goes on in the next batch; only a record larger than a page may be handed over in such parts.
  */
-export interface RecordBatch {
+export interface RecordBatch extends Marked {
   readonly bytes: Uint8Array;
   /** Where each record ends in `bytes`. */
   readonly ends: ArrayLike<number> & { readonly length: number };
@@ -95,6 +132,8 @@ export interface Page extends PageIdentity {
   /** File name extensions so far: `ndjson`, then `ndjson.zst`, then `ndjson.zst.age`. */
   readonly extension: string;
   readonly facts?: FinalFacts;
+  /** Where the export could go on behind this page. */
+  readonly point?: ResumePoint;
   /** When and how long a worker had it, in epoch milliseconds. */
   readonly work?: { readonly startMillis: number; readonly endMillis: number };
   /** Gives the page's memory back to the lease; a second call is an assertion failure. */

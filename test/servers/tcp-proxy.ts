@@ -23,6 +23,8 @@ export interface TcpProxy {
   dribble(millis: number): void;
   /** Resets the connection on which this many more bytes have gone to the client. */
   cutAfter(bytes: number): void;
+  /** Nothing more happens to connections to come. */
+  heal(): void;
   close(): Promise<void>;
 }
 
@@ -120,6 +122,9 @@ export async function startTcpProxy(port: number, host = "127.0.0.1"): Promise<T
     },
     cutAfter(bytes) {
       state.cutAt = state.toClient + bytes;
+    },
+    heal() {
+      Object.assign(state, { mode: "pass", dribbleMillis: 0, cutAt: Number.POSITIVE_INFINITY });
     },
     close() {
       for (const { client, server } of pairs)

@@ -16,5 +16,6 @@ export interface Format {
   readonly extension: string;
   /** The names that a document is written with. */
   namesOf(row: Row): readonly string[];
-  writer(): RecordWriter;
+  /** @param goesOn true where an earlier attempt wrote the header and records */
+  writer(goesOn?: boolean): RecordWriter;
 }

@@ -7,9 +7,9 @@ const comma = new TextEncoder().encode(",\n");
 export const json: Format = {
   extension: "json",
   namesOf: writtenNames,
-  writer() {
+  writer(goesOn = false) {
     const writerOf = createObjectWriters();
-    let begun = false;
+    let begun = goesOn;
     return {
       header(_batch, out) {
         out.text("[\n");

@@ -39,23 +39,32 @@ export const serialize = defineStage({
   async *open({ format }, _ctx, input) {
     const chosen = formats[format];
     const { extension } = chosen;
-    const records = chosen.writer();
+    let records = chosen.writer();
     const out = createRecordBuffer();
+    let goesOn = false;
     let last: RowBatch | undefined;
     let begun = false;
     let columns: readonly Column[] = [];
     for await (const batch of input) {
       last = batch;
+      if (batch.from) {
+        goesOn = true;
+        records = chosen.writer(goesOn);
+        yield { ...out.view(), framing: true, columns, extension, from: batch.from };
+      }
       // Without rows a batch may still speak of columns that a row function is about to change.
       if (batch.rows.length === 0 && (begun || !batch.end)) continue;
       if (!begun) {
         begun = true;
         columns = writtenColumns(batch, chosen);
         guarded(() => records.header(batch, out));
-        yield* take(out, columns, extension, true);
+        // It lies in a page already.
+        if (goesOn) out.reset();
+        yield* take(out, { columns, extension, framing: true });
       }
       guarded(() => records.write(batch, out));
-      yield* take(out, columns, extension, false);
+      const { marks } = batch;
+      yield* take(out, { columns, extension, framing: false, ...(marks && { marks }) });
     }
     assert(last?.end, "a source ends with its proof");
     records.footer(out);
@@ -76,12 +85,11 @@ function writtenColumns(batch: RowBatch, { namesOf }: Format): readonly Column[]
 
 function* take(
   out: RecordBuffer,
-  columns: readonly Column[],
-  extension: string,
-  framing: boolean,
+  facts: Omit<RecordBatch, "bytes" | "ends">,
 ): Generator<RecordBatch> {
   const { bytes, ends } = out.view();
-  if (ends.length > 0) yield { bytes, ends, framing, columns, extension };
+  assert(!facts.marks || facts.marks.length === ends.length, "every record has its row's mark");
+  if (ends.length > 0) yield { bytes, ends, ...facts };
   out.reset();
 }
 

@@ -28,6 +28,8 @@ export interface Checkpoint extends Omit<PageIdentity, "chain"> {
   /** The first of the pages that became durable together with this one. */
   readonly since: number;
   readonly facts?: FinalFacts;
+  /** Where the run can go on behind this page, sealed. */
+  readonly point?: string;
 }
 
 /** The most pages of an export: their numbers have eight digits, so that names sort in page order. */
@@ -55,7 +57,7 @@ export function replayDigest(key: HmacKey, { chain, total, bytes, final }: PageI
 export function makeCheckpoint(
   key: HmacKey,
   page: SealedPage,
-  since: number = page.page,
+  { since = page.page, point }: { readonly since?: number; readonly point?: string } = {},
 ): Checkpoint {
   const { page: number, records, total, span, bytes, final, facts } = page;
   return {
@@ -71,11 +73,19 @@ export function makeCheckpoint(
     replay: replayDigest(key, page),
     since,
     ...(facts && { facts }),
+    ...(point !== undefined && { point }),
   };
 }
 
 export function toDurablePage(checkpoint: Checkpoint): DurablePage {
-  const { replay: _replay, since: _since, facts: _facts, sealedDigest, ...page } = checkpoint;
+  const {
+    replay: _replay,
+    since: _since,
+    facts: _facts,
+    point: _point,
+    sealedDigest,
+    ...page
+  } = checkpoint;
   return { ...page, sealedDigest: Buffer.from(sealedDigest, "hex") };
 }
 

@@ -10,7 +10,7 @@ import { createHash, hash } from "node:crypto";
 import * as v from "valibot";
 import { size } from "../atoms.ts";
 import { PipelineError, assert } from "../../errors.ts";
-import type { FinalFacts, Page, RecordBatch, Span } from "../nouns.ts";
+import type { FinalFacts, Mark, Page, RecordBatch, ResumePoint, Span } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import type { Leased } from "../lease.ts";
 import { maxPages } from "./checkpoint.ts";
@@ -45,17 +45,18 @@ export const chunk = defineStage({
   gives: "pages",
   holds: () => 0,
   async *open(config, ctx, input) {
-    const pages = createFiller(config.size, ctx);
+    let pages: Filler | undefined;
     try {
       let last: RecordBatch | undefined;
       for await (const batch of input) {
         last = batch;
+        pages ??= createFiller(config.size, ctx, batch.from);
         yield* pages.fill(batch);
       }
-      assert(last?.end, "records end with the source's proof");
+      assert(pages && last?.end, "records end with the source's proof");
       yield await pages.finish({ columns: last.columns, end: last.end }, last.extension);
     } finally {
-      pages.drop();
+      pages?.drop();
     }
   },
 });
@@ -67,67 +68,50 @@ interface Filler {
   drop(): void;
 }
 
-function createFiller(pageBytes: number, ctx: StageContext): Filler {
-  const identify = createIdentities();
-  let open: Leased | undefined;
-  let filled = 0;
-  let records = 0;
-  let span: Span = "whole";
+function createFiller(pageBytes: number, ctx: StageContext, from?: ResumePoint): Filler {
+  const page = createOpenPage(pageBytes, ctx, from);
   /** Pages already closed of the record that is larger than a page, while it lasts. */
   let fragments: number | undefined;
 
-  const room = async (): Promise<Leased> =>
-    (open ??= await ctx.lease.take(pageBytes, pageWeight(pageBytes), ctx.signal));
-
-  const close = (extension: string, facts?: FinalFacts): Page => {
-    assert(open, "a page is open when it is closed");
-    const page = identify(open, { filled, records, span, extension }, facts);
-    [open, filled, records, span] = [undefined, 0, 0, "whole"];
-    return page;
-  };
-
   /** A part of a record that is larger than a page: fills one page after another. */
-  async function* spread(part: Uint8Array, extension: string): AsyncGenerator<Page> {
-    if (fragments === undefined && filled > 0) yield close(extension);
+  async function* spread(part: Uint8Array, extension: string, mark?: Mark): AsyncGenerator<Page> {
+    if (fragments === undefined && page.filled > 0) yield page.close(extension, mark);
     fragments ??= 0;
     for (let at = 0; at < part.length;) {
-      if (filled === pageBytes) {
-        span = fragments === 0 ? "first" : "middle";
+      if (page.filled === pageBytes) {
+        page.span = fragments === 0 ? "first" : "middle";
         fragments += 1;
-        yield close(extension);
+        yield page.close(extension, mark);
       }
-      const piece = part.subarray(at, at + pageBytes - filled);
-      put(piece, (await room()).bytes, filled);
-      filled += piece.length;
+      const piece = part.subarray(at, at + pageBytes - page.filled);
+      await page.put(piece);
       at += piece.length;
     }
   }
 
   return {
-    async *fill({ bytes, ends, framing, extension }) {
+    async *fill({ bytes, ends, framing, extension, marks }) {
       let start = 0;
       for (let next = 0; next < ends.length;) {
         const end = ends[next]!;
         if (fragments !== undefined || end - start > pageBytes) {
-          yield* spread(bytes.subarray(start, end), extension);
+          yield* spread(bytes.subarray(start, end), extension, marks?.[next]);
           assert(fragments, "a record that spans pages is larger than one");
-          span = "last";
+          page.span = "last";
           fragments = undefined;
-          records = framing ? 0 : 1;
+          if (!framing) page.count(1, marks?.[next]);
           start = end;
           next += 1;
           continue;
         }
         // A page that holds a part of a record holds nothing else.
-        if (filled > 0 && (span !== "whole" || filled + end - start > pageBytes)) {
-          yield close(extension);
+        if (page.filled > 0 && (page.span !== "whole" || page.filled + end - start > pageBytes)) {
+          yield page.close(extension, marks?.[next]);
         }
-        const page = await room();
-        const after = lastThatFits(ends, next, start + pageBytes - filled);
+        const after = lastThatFits(ends, next, start + pageBytes - page.filled);
         const stop = ends[after - 1]!;
-        put(bytes.subarray(start, stop), page.bytes, filled);
-        filled += stop - start;
-        if (!framing) records += after - next;
+        await page.put(bytes.subarray(start, stop));
+        if (!framing) page.count(after - next, marks?.[after - 1]);
         start = stop;
         next = after;
       }
@@ -135,10 +119,44 @@ function createFiller(pageBytes: number, ctx: StageContext): Filler {
     },
     async finish(facts, extension) {
       assert(fragments === undefined, "the last record has an end");
-      await room();
-      return close(extension, facts);
+      await page.put(new Uint8Array(0));
+      return page.close(extension, undefined, facts);
     },
-    drop() {
+    drop: page.drop,
+  };
+}
+
+/** The page being filled, in leased memory from its first byte on. */
+function createOpenPage(pageBytes: number, ctx: StageContext, from?: ResumePoint) {
+  const identify = createIdentities(from);
+  let open: Leased | undefined;
+  let records = 0;
+  /** Of the last whole record, where the source marks its rows. */
+  let mark = from?.mark;
+  return {
+    filled: 0,
+    span: "whole" as Span,
+    async put(piece: Uint8Array): Promise<void> {
+      open ??= await ctx.lease.take(pageBytes, pageWeight(pageBytes), ctx.signal);
+      put(piece, open.bytes, this.filled);
+      this.filled += piece.length;
+    },
+    /** Says that so many records have come to their end. */
+    count(ended: number, last: Mark | undefined): void {
+      records += ended;
+      mark = last;
+    },
+    /** @param next mark of the record behind the page: one row of the source may have become several */
+    close(extension: string, next?: Mark, facts?: FinalFacts): Page {
+      assert(open, "a page is open when it is closed");
+      const { filled, span } = this;
+      const isBetween = mark !== next && (span === "whole" || span === "last");
+      const at = isBetween && mark && { mark };
+      const page = identify(open, { filled, records, span, extension, ...at }, facts);
+      [open, records, this.filled, this.span] = [undefined, 0, 0, "whole"];
+      return page;
+    },
+    drop(): void {
       open?.release();
       open = undefined;
     },
@@ -167,16 +185,18 @@ interface Filled {
   readonly records: number;
   readonly span: Span;
   readonly extension: string;
+  /** Where the page ends between two rows of the source. */
+  readonly mark?: Mark;
 }
 
 /** Numbers pages, sums records and carries the digest chain from page to page. */
-function createIdentities() {
-  let page = 0;
-  let total = 0;
-  let chain: Uint8Array = new Uint8Array(32);
+function createIdentities(from?: ResumePoint) {
+  let page = from ? from.page + 1 : 0;
+  let total = from?.total ?? 0;
+  let chain: Uint8Array = from ? Buffer.from(from.chain, "hex") : new Uint8Array(32);
   return (
     leased: Leased,
-    { filled, records, span, extension }: Filled,
+    { filled, records, span, extension, mark }: Filled,
     facts?: FinalFacts,
   ): Page => {
     refuseBeyondFormat(page);
@@ -184,18 +204,20 @@ function createIdentities() {
     const digest = hash("sha256", content, "buffer");
     chain = nextChain(chain, digest);
     total += records;
+    const chainText = Buffer.from(chain).toString("hex");
     const made: Page = {
       page,
       records,
       total,
       span,
       bytes: filled,
-      chain: Buffer.from(chain).toString("hex"),
+      chain: chainText,
       final: facts !== undefined,
       content,
       digest,
       extension,
       ...(facts && { facts }),
+      ...(mark && { point: { page, total, chain: chainText, mark } }),
       release: () => leased.release(),
     };
     page += 1;

@@ -3,6 +3,7 @@ import { assert } from "../../errors.ts";
 import type { DurablePage, FinalFacts, SealedPage } from "../nouns.ts";
 import { encodeTrailer, makeCheckpoint, toDurablePage, type HmacKey } from "./checkpoint.ts";
 import { advance, type Marks } from "./page-states.ts";
+import type { PointSealer } from "./resume-points.ts";
 import type { Flusher, PageFile } from "./spool-flush.ts";
 import type { SpoolPages } from "./spool-pages.ts";
 import { diskBytes, type Room } from "./spool-room.ts";
@@ -26,6 +27,8 @@ export interface State {
 
 export interface Intake {
   readonly key: HmacKey;
+  /** Only where the source can go on behind a row. */
+  readonly points: PointSealer | undefined;
   readonly room: Room;
   readonly flusher: Flusher;
   readonly pages: SpoolPages;
@@ -42,17 +45,18 @@ export function store(intake: Intake, page: SealedPage, signal: AbortSignal): St
 }
 
 async function take(
-  { key, room, flusher, pages, state }: Intake,
+  { key, points, room, flusher, pages, state }: Intake,
   page: SealedPage,
   signal: AbortSignal,
   durable: PromiseWithResolvers<DurablePage>,
 ): Promise<void> {
   assert(page.page === state.marks.sealed, "pages are stored in order");
-  let checkpoint = makeCheckpoint(key, page);
+  const at = page.point && points ? { point: points.seal(page.point) } : {};
+  let checkpoint = makeCheckpoint(key, page, at);
   let trailer = encodeTrailer(key, checkpoint);
   const parts = (since: number) => {
     if (since !== checkpoint.since) {
-      checkpoint = makeCheckpoint(key, page, since);
+      checkpoint = makeCheckpoint(key, page, { ...at, since });
       trailer = encodeTrailer(key, checkpoint);
     }
     return [page.content, trailer];

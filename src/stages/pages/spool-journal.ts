@@ -65,20 +65,20 @@ export interface ReplaySources {
 }
 
 /**
- * Replay digests of the first `count` pages, in page order. Pages are acknowledged meanwhile: one whose file is gone
+ * Replay digests of the pages of a range, in page order. Pages are acknowledged meanwhile: one whose file is gone
  * has its line in the journal. Holds one line of them, however many there are.
  */
 export async function* replayDigests(
-  count: number,
+  { first, end }: { readonly first: number; readonly end: number },
   { disk, journalPath, key, journal, acknowledged, readPage }: ReplaySources,
-): AsyncGenerator<string, void> {
+): AsyncGenerator<Pick<Checkpoint, "page" | "replay">, void> {
   let readBytes = 0;
-  let next = 0;
-  while (next < count) {
+  let next = first;
+  while (next < end) {
     if (next >= acknowledged()) {
       const checkpoint = await readPage(next);
       if (checkpoint) {
-        yield checkpoint.replay;
+        yield checkpoint;
         next += 1;
       } else assert(next < acknowledged(), `page ${next} is acknowledged before its file is gone`);
       continue;
@@ -89,11 +89,11 @@ export async function* replayDigests(
       range,
     )) {
       readBytes += bytes;
-      for (const { page, replay } of checkpoints) {
-        if (page < next) continue;
-        yield replay;
+      for (const checkpoint of checkpoints) {
+        if (checkpoint.page < next) continue;
+        yield checkpoint;
         next += 1;
-        if (next === count) return;
+        if (next === end) return;
       }
     }
   }

@@ -17,6 +17,8 @@ export interface Recovered {
   /** Bytes on disk of the pages that are durable and not acknowledged. */
   readonly usedBytes: number;
   readonly facts: FinalFacts | undefined;
+  /** The last resume point, sealed. */
+  readonly point: string | undefined;
 }
 
 /** Where one run's pages lie. */
@@ -45,7 +47,7 @@ export async function recoverPages(
   const found = await lookAt(at, acked);
   let durable = acked;
   let usedBytes = 0;
-  let { facts } = journal;
+  let { facts, point } = journal;
   for (let left = found.count; left > 0; left -= 1) {
     const name = left === 1 ? found.last : pageName(durable, found.extension ?? "");
     const page = await readPageFile(disk, join(folder, "pages", name), key);
@@ -55,6 +57,7 @@ export async function recoverPages(
       durable += 1;
       usedBytes += diskBytes(page.fileBytes);
       facts = page.checkpoint.facts ?? facts;
+      point = page.checkpoint.point ?? point;
     } else if (verdict === "put aside" && left === 1) {
       await putAside(at, name);
     } else {
@@ -64,7 +67,7 @@ export async function recoverPages(
   }
   await syncFolder(join(folder, "pages"), disk);
   const extension = durable > acked ? found.extension : undefined;
-  return { marks: { sealed: durable, durable, acked }, extension, usedBytes, facts };
+  return { marks: { sealed: durable, durable, acked }, extension, usedBytes, facts, point };
 }
 
 /**
@@ -117,18 +120,18 @@ async function putAside({ disk, folder }: At, name: string): Promise<void> {
   await disk.rename(join(folder, "pages", name), join(folder, "quarantine", name));
 }
 
-interface RecoveredJournal {
+interface RecoveredJournal extends Pick<Recovered, "facts" | "point"> {
   readonly acked: number;
-  readonly facts: FinalFacts | undefined;
 }
 
 async function recoverJournal({ disk, folder, key }: At): Promise<RecoveredJournal> {
   let acked = 0;
   let wholeBytes = 0;
   let facts: FinalFacts | undefined;
+  let point: string | undefined;
   const path = join(folder, "acks.ndjson");
   const file = await openPlain(disk, path, constants.O_RDWR);
-  if (!file) return { acked, facts };
+  if (!file) return { acked, facts, point };
   try {
     const { size } = await file.stat();
     let torn = false;
@@ -142,7 +145,10 @@ async function recoverJournal({ disk, folder, key }: At): Promise<RecoveredJourn
       if (verdict === "stop")
         throw spoolDamaged("the journal of acknowledgements was changed or has a gap");
       torn = verdict === "cut";
-      for (const checkpoint of whole ?? []) facts = checkpoint.facts ?? facts;
+      for (const checkpoint of whole ?? []) {
+        facts = checkpoint.facts ?? facts;
+        point = checkpoint.point ?? point;
+      }
       if (!torn) wholeBytes += bytes;
       acked += whole?.length ?? 0;
     }
@@ -152,5 +158,5 @@ async function recoverJournal({ disk, folder, key }: At): Promise<RecoveredJourn
   } finally {
     await file.close();
   }
-  return { acked, facts };
+  return { acked, facts, point };
 }

@@ -9,10 +9,12 @@ import { createSecretKey, type KeyObject } from "node:crypto";
 import { constants } from "node:fs";
 import { join } from "node:path";
 import { syncFolder } from "../durable-file.ts";
-import type { DurablePage, FinalFacts, Page, Receipt, SealedPage } from "../nouns.ts";
+import type { DurablePage, FinalFacts, Page, Receipt, ResumePoint, SealedPage } from "../nouns.ts";
 import { realWorld, type Disk, type World } from "../world.ts";
 import { pageName, replayDigest, toDurablePage, type Checkpoint } from "./checkpoint.ts";
 import { advance } from "./page-states.ts";
+import { assert } from "../../errors.ts";
+import type { PointSealer } from "./resume-points.ts";
 import { createAcks, type Acks } from "./spool-acks.ts";
 import { createFlusher, flushPolicy, type FlushPolicy } from "./spool-flush.ts";
 import { store, type Intake, type State, type Stored } from "./spool-intake.ts";
@@ -39,7 +41,10 @@ export interface Spool {
   readonly durable: number;
   /** What the last page knows, once it is durable; then the source is needed no more. */
   readonly facts: FinalFacts | undefined;
-  /** Whether a page made again equals the durable one of the same number, or is new. Asked in page order. */
+  /** Behind which page the run can go on in another snapshot, of those that an earlier attempt made durable. */
+  readonly point: ResumePoint | undefined;
+  /** Whether a page made again equals the durable one of the same number, or is new. Asked in page order, from the first one or
+   * the one behind `point` on. */
   replay(page: Page): Promise<"equal" | "different" | "new">;
   /** Pages that were durable but not acknowledged when the run was taken up. */
   backlog(): AsyncIterable<DurablePage>;
@@ -75,6 +80,8 @@ export interface SpoolOptions {
   readonly key: Uint8Array;
   /** Pages gather here before they are flushed. */
   readonly bufferBytes: number;
+  /** Where the source can go on behind a row. */
+  readonly points?: PointSealer | undefined;
   readonly policy?: FlushPolicy;
   /** The disk and the clock; the real ones where none are given. */
   readonly world?: World;
@@ -105,7 +112,7 @@ type Opening = Omit<SpoolOptions, "key"> & { readonly key: KeyObject; readonly w
 
 /** The parts of a spool, which know of each other only what they are told here. */
 function assemble(options: Opening, recovered: Recovered, journal: Journal): Inside {
-  const { folder, key, world, policy = flushPolicy } = options;
+  const { folder, key, points, world, policy = flushPolicy } = options;
   const { disk, clock } = world;
   const room = createRoom(options, recovered.usedBytes, clock);
   const underWay = createUnderWay(clock);
@@ -127,19 +134,24 @@ function assemble(options: Opening, recovered: Recovered, journal: Journal): Ins
       pages.forget(page);
     },
   });
-  const digests = replayDigests(recovered.marks.durable, {
-    disk,
-    journalPath: journalOf(folder),
-    key,
-    journal,
-    acknowledged: () => state.marks.acked,
-    readPage: async (n) => (await pages.look(pageName(n, state.extension)))?.checkpoint,
-  });
-  return { key, room, underWay, pages, state, flusher, acks, digests, journal };
+  const point = recovered.point === undefined ? undefined : points?.open(recovered.point);
+  const firstReplayed = point ? point.page + 1 : 0;
+  const digests = replayDigests(
+    { first: firstReplayed, end: recovered.marks.durable },
+    {
+      disk,
+      journalPath: journalOf(folder),
+      key,
+      journal,
+      acknowledged: () => state.marks.acked,
+      readPage: async (n) => (await pages.look(pageName(n, state.extension)))?.checkpoint,
+    },
+  );
+  return { key, points, point, room, underWay, pages, state, flusher, acks, digests, journal };
 }
 
 function createSpool(options: Opening, recovered: Recovered, inside: Inside): Spool {
-  const { key, room, underWay, pages, state, flusher, acks, digests } = inside;
+  const { key, point, room, underWay, pages, state, flusher, acks, digests } = inside;
   const { acked, durable } = recovered.marks;
   const page = async (n: number) =>
     toDurablePage((await pages.find(n, pageName(n, state.extension))).checkpoint);
@@ -171,10 +183,12 @@ function createSpool(options: Opening, recovered: Recovered, inside: Inside): Sp
     get facts() {
       return state.facts;
     },
+    point,
     async replay(page) {
       if (page.page >= durable) return "new";
       const { value } = await digests.next();
-      return value === replayDigest(key, page) ? "equal" : "different";
+      assert(value === undefined || value.page === page.page, "pages are replayed in order");
+      return value?.replay === replayDigest(key, page) ? "equal" : "different";
     },
     async *backlog() {
       for (let n = acked; n < durable; n += 1) yield await page(n);
@@ -205,6 +219,7 @@ async function close({ underWay, flusher, acks, digests, journal }: Inside): Pro
 }
 
 interface Inside extends Intake {
+  readonly point: ResumePoint | undefined;
   readonly acks: Acks;
   readonly digests: ReturnType<typeof replayDigests>;
   readonly journal: Journal;

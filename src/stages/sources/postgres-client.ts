@@ -65,6 +65,12 @@ export function createClient({ url, connectMillis }: SessionOptions): {
   }
 }
 
+/** The password with which a URL logs in, its own or that of the environment; none where it needs none. */
+export function passwordOf(url: string): string | undefined {
+  const { password } = createClient({ url, connectMillis: 0, answerMillis: 0 }).client;
+  return typeof password === "string" && password !== "" ? password : undefined;
+}
+
 /**
  * Sends a CancelRequest over a connection of its own, so that a server deep in a sort does not go on without us. A
  * server that waits for us ignores it and ends when our socket closes.

@@ -42,12 +42,14 @@ interface QueryColumn extends Field {
 
 /**
  * Puts `steps`, in their order, into `query`. Its parameters must be those it mentions (`mentionsParams`).
+ * @param carried how many of the last columns stay whatever is selected
  * @throws PipelineError `transform-failed` when a column is missing or two share a name, as row functions do
  */
 export async function pushSteps(
   session: Session,
   query: BoundQuery,
   steps: readonly RowStep[],
+  carried = 0,
 ): Promise<BoundQuery> {
   if (steps.length === 0) return query;
   const columns = await readColumns(session, query.sql);
@@ -56,7 +58,8 @@ export async function pushSteps(
   const conditions: string[] = [];
   const values = [...query.values];
   const seen = new Set<QueryColumn>();
-  let kept = inMemberOrder(columns);
+  const own = columns.slice(0, columns.length - carried);
+  let kept = inMemberOrder(own);
   const find = (name: string) => kept.find((column) => column.name === name);
   for (const step of steps) {
     if ("columns" in step) {
@@ -67,6 +70,7 @@ export async function pushSteps(
     seen.add(column);
     conditions.push(writeCondition(column, step, values, isUtf8));
   }
+  kept = [...kept, ...columns.slice(own.length)];
   for (const column of kept) seen.add(column);
   const left = await computed(
     session,

@@ -4,7 +4,8 @@ import { formatBytes, formatDuration } from "../atoms.ts";
 import { doubt, good, type Finding } from "../finding.ts";
 import type { OpenedQuery } from "./postgres.ts";
 import type { ProbedQuery } from "./postgres-probe.ts";
-import type { Answer, Field, Session } from "./postgres-session.ts";
+import { examineKey } from "./postgres-key.ts";
+import type { Answer, Session } from "./postgres-session.ts";
 
 const planMillis = 3000;
 /** Insufficient privilege, also of a query that row-level security would change. */
@@ -124,40 +125,12 @@ async function attempt(
   }
 }
 
-/** What the protocol tells of a column's origin is beyond the types of `pg`. */
-interface Origin extends Field {
-  readonly tableID: number;
-  readonly columnID: number;
-}
-
-const uniqueIn = `
-select exists (
-         select from pg_catalog.pg_index i
-         where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
-           and (select bool_and(k.attribute = any ($2::int2[]))
-                from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) as k(attribute)))::text,
-       (not exists (
-         select from pg_catalog.pg_attribute a
-         where a.attrelid = $1::oid and a.attnum = any ($2::int2[]) and not a.attnotnull))::text`;
-
 async function probeKey(session: Session, query: string, key: readonly string[]): Promise<Finding> {
-  const fields = ((await session.describe(query)) ?? []) as readonly Origin[];
-  const columns = key.map((name) => fields.find((field) => field.name === name));
-  const unproved = (found: string) =>
-    doubt(
-      "key",
-      found,
-      "the server does not vouch for it; make sure it is unique and never null, or leave `key` out",
-    );
-  const known = columns.filter((column) => column !== undefined);
-  if (known.length < key.length) return unproved("names a column that the query does not give");
-  const tables = new Set(known.map(({ tableID }) => tableID));
-  if (tables.size !== 1 || tables.has(0))
-    return unproved("is computed, or of several tables, not of columns of one");
-  const attributes = `{${known.map(({ columnID }) => columnID).join(",")}}`;
-  const { rows } = await session.ask(uniqueIn, [String([...tables][0]), attributes]);
-  const [unique, notNull] = rows[0] ?? [];
-  if (unique !== "true") return unproved("has no unique index in its table");
-  if (notNull !== "true") return unproved("may be null");
-  return good("key", "is unique and not null in its table");
+  const { flaw } = await examineKey(session, query, key);
+  if (flaw === undefined) return good("key", "is unique and not null in its table");
+  return doubt(
+    "key",
+    flaw,
+    "the server does not vouch for it; make sure it is unique and never null, or leave `key` out",
+  );
 }

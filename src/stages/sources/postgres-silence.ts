@@ -13,9 +13,9 @@ import { type ClientParts, createClient } from "./postgres-client.ts";
 import type { SessionOptions } from "./postgres-session.ts";
 
 /** Silence after which the server is asked, and again after each answer. */
-const quietMillis = 1500;
-/** Longest wait for the first byte of an answer; with the silence before it less than five seconds. */
-const askMillis = 2500;
+const quietMillis = 1000;
+/** Longest wait for the first byte of an answer; with the silence before it less than five seconds, however the session then ends. */
+const askMillis = 2000;
 
 /** What tells a backend from every other one of every server. */
 export interface Backend {

@@ -16,9 +16,11 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { duration, secret, size, text } from "../atoms.ts";
-import type { Column, RowBatch, SourceEnd } from "../nouns.ts";
+import type { Column, ResumePoint, RowBatch, SourceEnd } from "../nouns.ts";
+import type { Spool } from "../pages/spool-store.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { RowCursor, type RowRoom, type RowsOfBatch } from "./postgres-cursor.ts";
+import { createEpochReader, type EpochReader, orderByKey } from "./postgres-epochs.ts";
 import { pushSteps, type RowStep } from "./postgres-pushdown.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postgres-snapshot.ts";
@@ -43,8 +45,21 @@ export const postgresConfig = v.strictObject({
     v.description("values of $1, $2, …; bound, never pasted into the query"),
   ),
   key: v.pipe(
-    v.optional(v.array(text, "expected a list of column names")),
-    v.description("columns that are unique and not null together"),
+    v.optional(
+      v.pipe(
+        v.array(text, "expected a list of column names"),
+        v.minLength(1, "expected at least one column"),
+      ),
+    ),
+    v.description(
+      "columns of one table that are unique and not null together, in the order wanted; `id desc` runs from the last to the first",
+    ),
+  ),
+  resume: v.pipe(
+    v.optional(v.picklist(["proof", "epochs"], "expected proof or epochs"), "proof"),
+    v.description(
+      "how an interrupted export goes on: `proof` runs the query again and compares what is durable · `epochs` orders by `key`, goes on behind the last durable one in a new snapshot, and the manifest says so",
+    ),
   ),
   batch: v.pipe(
     v.optional(size, "64KiB"),
@@ -88,11 +103,13 @@ export const postgres = defineStage({
 /** Reads the rows as tuples; `composites` as for `openQuery`. */
 export async function* readTuples(
   config: Config,
-  ctx: Pick<StageContext, "signal" | "lease">,
+  ctx: Pick<StageContext, "signal" | "lease"> & { readonly spool?: Pick<Spool, "point"> },
   composites: "json" | "text",
 ): AsyncGenerator<RowBatch> {
-  const query = await openQuery(config, ctx.signal, composites);
+  const from = config.resume === "epochs" ? ctx.spool?.point : undefined;
+  const query = await openQuery(config, ctx.signal, composites, from);
   try {
+    if (from) yield { ...emptyBatch(query.columns), from };
     const { pressure } = ctx.lease;
     yield* readRows(query, { batchBytes: config.batch, pressure });
   } finally {
@@ -105,6 +122,8 @@ export interface OpenedQuery extends DescribedQuery {
   readonly session: Session;
   readonly values: readonly (string | null)[];
   readonly expects?: NonNullable<RowBatch["expects"]>;
+  /** Where the export may go on behind any row: rows come with their key, which it takes off. */
+  readonly epochs?: EpochReader;
   /** Commits and closes; gives the proof that `rows` rows were all. */
   finish(rows: number): Promise<SourceEnd>;
 }
@@ -112,11 +131,13 @@ export interface OpenedQuery extends DescribedQuery {
 /**
  * Connects, takes the snapshot, describes the query. The caller closes the session.
  * @param composites whether arrays, rows and unknown types come as JSON or as the server's text
+ * @param from where an earlier attempt's pages end, to go on behind them
  */
 export async function openQuery(
-  config: Omit<Config, "key" | "batch">,
+  config: Omit<Config, "key" | "batch" | "resume"> & Partial<Pick<Config, "key" | "resume">>,
   signal: AbortSignal,
   composites: "json" | "text",
+  from?: ResumePoint,
 ): Promise<OpenedQuery> {
   const { url, connectTimeout: connectMillis, timeout: answerMillis } = config;
   const session = await openSession({ url, connectMillis, answerMillis }, signal);
@@ -125,22 +146,33 @@ export async function openQuery(
     await beginSnapshot(session, config);
     const consistency = await readConsistency(session);
     const { steps = [] } = config;
-    const asked = await pushSteps(session, { sql: config.query, values }, steps);
+    const query = { sql: config.query, values };
+    const { key = [], resume } = config;
+    const keyed = resume === "epochs" ? await orderByKey(session, query, key, from) : undefined;
+    const { keyColumns = 0 } = keyed ?? {};
+    const asked = await pushSteps(session, keyed ?? query, steps, keyColumns);
     // Row functions have all composites as JSON, so those pushed do too.
     const described = await describeQuery(session, asked.sql, steps[0] ? "json" : composites);
+    const columns = described.columns.slice(0, described.columns.length - keyColumns);
+    const epochs = keyed && createEpochReader({ columns, keyColumns, consistency, from });
     await refuseRewritten(session);
     const rows = await estimateRows(session, asked.sql, asked.values);
     return {
       ...described,
+      columns,
       session,
       values: asked.values,
-      ...(rows !== undefined && { expects: { rows, exact: false } }),
+      ...(rows !== undefined && {
+        expects: { rows: rows + (from?.mark.row ?? 0), exact: false },
+      }),
+      ...(epochs && { epochs }),
       async finish(rows) {
         await refuseRewritten(session);
         await commit(session);
         await session.close();
         const queryDigest = createHash("sha256").update(config.query).digest("hex");
-        return { rows, consistency, queryDigest };
+        const end = { rows, consistency, queryDigest };
+        return epochs?.end(end) ?? end;
       },
     };
   } catch (error) {
@@ -150,11 +182,11 @@ export async function openQuery(
 }
 
 async function* readRows(query: OpenedQuery, room: RowRoom): AsyncGenerator<RowBatch> {
-  const { session, columns } = query;
+  const { session, columns, epochs } = query;
   const cursor = new RowCursor(session, query, room).start();
   let first: Pick<RowBatch, "expects"> = query.expects ? { expects: query.expects } : {};
   for await (const batch of cursor as AsyncIterable<RowsOfBatch>) {
-    yield { shape: "tuples", columns, ...batch, ...first };
+    yield { shape: "tuples", columns, ...batch, ...epochs?.mark(batch.rows), ...first };
     first = {};
   }
   yield { ...emptyBatch(columns), ...first, end: await query.finish(cursor.received) };

@@ -1,12 +1,13 @@
 /** Rows that functions made, gathered into batches again. */
 import { PipelineError } from "../../errors.ts";
-import type { Row, RowBatch } from "../nouns.ts";
+import type { Mark, Row, RowBatch } from "../nouns.ts";
 
 /** About so much of rows leaves together; more would outlive V8's young generation and be slower. */
 const batchBytes = 64 * 1024;
 
 export interface Batches {
-  add(row: unknown): void;
+  /** @param mark of the source's row that it was made of, where the source marks its rows */
+  add(row: unknown, mark?: Mark): void;
   readonly isFull: boolean;
   /** There is something to give: rows, or what only this batch carries. */
   readonly isDue: boolean;
@@ -15,28 +16,38 @@ export interface Batches {
 }
 
 /** Rows made from one batch, in batches of about the usual size. */
-export function createBatches({ columns, end, expects }: RowBatch, stage: string): Batches {
+export function createBatches(
+  { columns, end, expects, from, marks: given }: RowBatch,
+  stage: string,
+): Batches {
   let rows: Row[] = [];
+  let marks: Mark[] = [];
   let bytes = 0;
   const take = (): RowBatch => {
-    const batch = { shape: "documents", columns, rows, bytes } as const;
-    [rows, bytes] = [[], 0];
+    const batch = { shape: "documents", columns, rows, bytes, ...(given && { marks }) } as const;
+    [rows, marks, bytes] = [[], [], 0];
     return batch;
   };
   return {
-    add(row) {
+    add(row, mark) {
       refuseOther(row, stage);
       rows.push(row);
+      if (mark) marks.push(mark);
       bytes += roughBytes(row);
     },
     get isFull() {
       return bytes >= batchBytes;
     },
     get isDue() {
-      return rows.length > 0 || end !== undefined || expects !== undefined;
+      return rows.length > 0 || [end, expects, from].some((one) => one !== undefined);
     },
     take,
-    takeLast: () => ({ ...take(), ...(expects && { expects }), ...(end && { end }) }),
+    takeLast: () => ({
+      ...take(),
+      ...(expects && { expects }),
+      ...(from && { from }),
+      ...(end && { end }),
+    }),
   };
 }
 

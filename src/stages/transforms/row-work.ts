@@ -9,7 +9,7 @@ import { Duplex, Readable, isReadable, isWritable } from "node:stream";
 import { gen, getFunctionList, getManyValues, isFunctionList, many, none } from "stream-chain";
 import { fun } from "stream-chain/fun.js";
 import { framesOf, kindOf, PipelineError } from "../../errors.ts";
-import type { Column, Row, RowBatch } from "../nouns.ts";
+import type { Column, Mark, Row, RowBatch } from "../nouns.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { documentMaker, inMemberOrder } from "./documents.ts";
 import { createBatches, type Batches } from "./row-batches.ts";
@@ -80,18 +80,21 @@ async function* applyFunctions(
 ): AsyncGenerator<RowBatch> {
   const apply = fuseFunctions(functions);
   const columnsAfter = fuseColumns(functions);
+  let last: Mark | undefined;
   for await (const batch of input) {
     const out = createBatches({ ...batch, columns: columnsAfter(batch.columns) }, stage);
     try {
       const toDocument = documentMaker(batch);
-      for (const row of batch.rows) {
+      for (const [index, row] of batch.rows.entries()) {
         const outputs = apply(toDocument(row));
-        if (Array.isArray(outputs)) for (const made of outputs) out.add(made);
-        else yield* gather(outputs, out, signal);
+        const mark = batch.marks?.[index];
+        if (Array.isArray(outputs)) for (const made of outputs) out.add(made, mark);
+        else yield* gather(outputs, { out, mark }, signal);
         if (out.isFull) yield out.take();
+        last = mark;
       }
       // What functions hold back (batches, totals) comes out when they are told of the end.
-      if (batch.end) yield* gather(apply(none), out, signal);
+      if (batch.end) yield* gather(apply(none), { out, mark: last }, signal);
     } catch (error) {
       signal.throwIfAborted();
       throw wrapUserError(error, stage);
@@ -105,17 +108,17 @@ type Outputs = readonly unknown[] | Promise<readonly unknown[]> | AsyncIterable<
 /** Takes in what one row became; gives batches only where that is more than fits one. */
 async function* gather(
   outputs: Outputs,
-  out: Batches,
+  { out, mark }: { readonly out: Batches; readonly mark: Mark | undefined },
   signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
   if (Symbol.asyncIterator in outputs) {
     for await (const row of abortable(outputs, signal)) {
-      out.add(row);
+      out.add(row, mark);
       if (out.isFull) yield out.take();
     }
   } else {
     const made = isThenable(outputs) ? await untilAborted(outputs, signal) : outputs;
-    for (const row of made) out.add(row);
+    for (const row of made) out.add(row, mark);
   }
 }
 
@@ -187,6 +190,13 @@ function wrapUserError(error: unknown, stage: string): unknown {
   );
 }
 
+function cannotMark(stage: string): PipelineError {
+  return new PipelineError(
+    "config-invalid",
+    `${stage}: a stream does not tell which row became which, as \`resume: epochs\` must know; expected a function`,
+  );
+}
+
 async function* applyStream(
   stream: Duplex,
   stage: string,
@@ -198,6 +208,7 @@ async function* applyStream(
     (async function* () {
       for await (const batch of input) {
         last = batch;
+        if (batch.marks) throw cannotMark(stage);
         const toDocument = documentMaker(batch);
         for (const row of batch.rows) yield toDocument(row);
       }

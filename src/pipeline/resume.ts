@@ -1,0 +1,76 @@
+/**
+ * How an interrupted run goes on, and what it needs for that.
+ *
+ * By proof: the source is read again from its start, and what is durable must come again. By key, where it is asked for:
+ * the source goes on behind the last durable row, in another snapshot, and the manifest says so.
+ */
+import type { InferOutput } from "valibot";
+import { PipelineError } from "../errors.ts";
+import { createPointSealer, type PointSealer } from "../stages/pages/resume-points.ts";
+import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
+import { passwordOf } from "../stages/sources/postgres-client.ts";
+import { isRowStage } from "../stages/transforms/define-transform.ts";
+import type { ConfiguredStage } from "./fuse.ts";
+import type { Plan } from "./plan.ts";
+import { measureReference } from "./references.ts";
+import type { RunFolder } from "./run-folder.ts";
+
+type PostgresConfig = InferOutput<typeof postgresConfig>;
+
+/** Whether a run of this source goes on by key. */
+export const resumesByKey = ({ definition, config }: ConfiguredStage): boolean =>
+  definition === postgres && (config as PostgresConfig).resume === "epochs";
+
+/**
+ * Says what resume will be, and why it is not by key.
+ * @throws PipelineError `config-invalid` where it is wanted by key and cannot be
+ */
+export function planResume(stages: readonly ConfiguredStage[]): string {
+  const source = stages[0]!;
+  if (!resumesByKey(source))
+    return `an interrupted run reads ${source.name} again from the start, and what is durable must come again${whyNotByKey(source)}`;
+  const { key, url } = source.config as PostgresConfig;
+  if (!key) throw impossible("needs `key`, the columns by which rows are told apart");
+  if (measureReference(url) === "none" && passwordOf(url) === undefined)
+    throw impossible(
+      "keeps the last key in the spool, sealed by the password of `url` or PGPASSWORD, and there is none",
+    );
+  const rowStages = stages.slice(
+    1,
+    stages.findIndex(({ definition }) => definition.takes === "records"),
+  );
+  const own = rowStages.find(
+    ({ definition }) => definition.gives === "rows" && !isRowStage(definition),
+  );
+  if (own) throw impossible(`cannot follow rows through the stage \`${own.name}\``);
+  return (
+    `rows come in the order of ${key.join(", ")}, as objects of JavaScript; an interrupted run goes on behind the last durable one ` +
+    "in a new snapshot, and its manifest then says `epochs`; row functions must make each row of that row alone"
+  );
+}
+
+function whyNotByKey({ definition, config }: ConfiguredStage): string {
+  if (definition !== postgres) return "";
+  return (config as PostgresConfig).key
+    ? "; with `resume: epochs` it would go on behind the last durable `key` instead, in a new snapshot"
+    : "; with a `key` and `resume: epochs` it would go on behind the last durable row instead, in a new snapshot";
+}
+
+const impossible = (why: string): PipelineError =>
+  new PipelineError(
+    "config-invalid",
+    `postgres: \`resume: epochs\` ${why}; give what it needs, or take \`resume: proof\``,
+  );
+
+/** What seals the resume points of a run; none where it goes on by proof. */
+export async function pointsOf(
+  { configured }: Plan,
+  { record }: RunFolder,
+): Promise<PointSealer | undefined> {
+  const source = configured[0]!;
+  if (!resumesByKey(source)) return undefined;
+  const password = passwordOf((source.config as PostgresConfig).url);
+  return password === undefined
+    ? undefined
+    : createPointSealer(password, Buffer.from(record.key, "hex"));
+}
