@@ -15,11 +15,14 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { PipelineError } from "../src/errors.ts";
 import { takeLock } from "../src/stages/pages/spool-lock.ts";
+import { startCommands } from "./start-commands.ts";
 
 export interface StartRounds {
   readonly rounds: number;
   /** Processes that start at once. */
   readonly starts: number;
+  /** Rounds of whole commands, after those of the lock alone. */
+  readonly commands?: number;
 }
 
 export interface StartReport {
@@ -33,7 +36,8 @@ type Outcome = { readonly held: true } | { readonly held: false; readonly messag
 const leadMillis = 30;
 const ends = ["released", "killed", "stopped"] as const;
 
-export async function proveStarts({ rounds, starts }: StartRounds): Promise<StartReport> {
+export async function proveStarts(options: StartRounds): Promise<StartReport> {
+  const { rounds, starts, commands = 0 } = options;
   const folder = await mkdtemp(join(tmpdir(), "spillway-starts-"));
   const failures: string[] = [];
   const children = await Promise.all(Array.from({ length: starts }, startChild));
@@ -43,7 +47,11 @@ export async function proveStarts({ rounds, starts }: StartRounds): Promise<Star
       const failure = await playRound(children, join(folder, `${round % 10}.db`), end);
       if (failure) failures.push(`round ${round} (${end}): ${failure}`);
     }
-    return { rounds, failures };
+    for (let round = 0; round < commands; round += 1) {
+      const failure = await startCommands(join(folder, `commands-${round}`), starts);
+      if (failure) failures.push(`commands, round ${round}: ${failure}`);
+    }
+    return { rounds: rounds + commands, failures };
   } finally {
     for (const child of children) child.kill("SIGKILL");
     await rm(folder, { recursive: true, force: true });
@@ -127,6 +135,7 @@ else if (import.meta.main) {
     options: {
       rounds: { type: "string", default: "300" },
       starts: { type: "string", default: "20" },
+      commands: { type: "string", default: "3" },
     },
   });
   const report = await proveStarts({

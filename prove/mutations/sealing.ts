@@ -40,10 +40,10 @@ export const sealingMutations: readonly Mutation[] = [
     caughtBy: chunkTests,
   },
   {
-    bug: "the counts are off by one where a page is full",
+    bug: "a page ends one byte early",
     file: "src/stages/pages/chunk.ts",
-    find: "    if (ends[middle - 1]! <= limit) low = middle;",
-    replace: "    if (ends[middle - 1]! < limit) low = middle;",
+    find: "filled + end - start > pageBytes)) {",
+    replace: "filled + end - start >= pageBytes)) {",
     why: "pages end otherwise than the same rows made them end before",
     caughtBy: chunkTests,
   },

@@ -219,6 +219,6 @@ export const spoolMutations: readonly Mutation[] = [
     find: "      if (over) refuse();",
     replace: "",
     why: "a run that has given its lock back writes into another's folder",
-    caughtBy: spoolTests,
+    caughtBy: ["test/stages/pages/under-way.test.ts"],
   },
 ];

@@ -15,6 +15,7 @@ import {
   parseIdentityFile,
   sealAge,
 } from "../../src/workers/age.ts";
+import { sealAgeBody } from "../../src/workers/age-body.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 
 const chunk = 65536;
@@ -100,6 +101,14 @@ describe("age", () => {
     ];
     assert.notDeepEqual(one.fileKey, two.fileKey);
     assert.notDeepEqual(one.sealed, two.sealed);
+  });
+
+  it("draws a fresh nonce for every body, even under one key", () => {
+    const [header, frame, fileKey] = [Buffer.from("header"), Buffer.from("page"), randomBytes(16)];
+    const nonces = Array.from({ length: 100 }, () =>
+      Buffer.from(sealAgeBody(header, frame, fileKey)).toString("hex", 6, 22),
+    );
+    assert.equal(new Set(nonces).size, 100);
   });
 
   it("seals for several recipients, each of whom opens it alone", async () => {

@@ -113,6 +113,13 @@ describe("frame", () => {
         assert.throws(() => decodeFrame(lying, codec, 1 << 20), isDamage);
       });
 
+      it("refuses a frame of another size than its identity states, larger or smaller", () => {
+        for (const bytes of [text.length - 1, text.length + 1]) {
+          const frame = encodeFrame(text, { ...identityOf(text), bytes }, codec, 1);
+          assert.throws(() => decodeFrame(frame, codec, 1 << 20), { code: "integrity-failed" });
+        }
+      });
+
       it("refuses an identity in any other spelling", () => {
         const sound = encodeIdentity(identityOf(text));
         const bad = [

@@ -125,6 +125,25 @@ describe("seal", () => {
     }
   });
 
+  it("stops where the page changes while it is sealed", async () => {
+    for (const codec of ["zstd", "gzip"] satisfies Codec[]) {
+      const { content, identity } = pageOf(text);
+      let asked = 0;
+      // Asked for once to be written down, then again for the check.
+      const changing = {
+        ...identity,
+        get page() {
+          asked += 1;
+          if (asked === 2) content[9]! ^= 1;
+          return 3;
+        },
+      };
+      const task = { content, identity: changing, compress: { codec, level: 1 } };
+      await assert.rejects(sealPage(task), { code: "integrity-failed", message: /same bytes/ });
+      assert.ok(asked >= 2);
+    }
+  });
+
   it("says when a page was worked on", async () => {
     const { startMillis, endMillis } = await sealPage({
       ...pageOf(text),
