@@ -10,7 +10,7 @@ import { makeFolder, syncFolder, writeAll } from "../durable-file.ts";
 import { digestOf, isFull, linkOnce, statOf } from "./file-work.ts";
 import { type TarEntry, readEntry } from "./tar-entry.ts";
 
-const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR } = constants;
+const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 
 export type Place = Pick<TarEntry, "start" | "bytes">;
 
@@ -35,7 +35,7 @@ export async function load(bundle: Bundle, signal: AbortSignal): Promise<Map<str
   bundle.finished = (await statOf(bundle.path)) !== undefined;
   const path = bundle.finished ? bundle.path : bundle.partial;
   if ((await statOf(path)) === undefined) return (bundle.entries = new Map());
-  const file = await open(path, O_RDONLY | O_NOFOLLOW);
+  const file = await openReader(bundle);
   try {
     const { entries, end } = await scan(file, !bundle.finished, signal);
     bundle.end = end;
@@ -75,9 +75,19 @@ async function isWhole(
   return digest.toString("hex") === entry.sha256;
 }
 
-/** Opens the file that holds the bundle now. */
-export function openReader(bundle: Bundle): Promise<FileHandle> {
-  return open(bundle.finished ? bundle.path : bundle.partial, O_RDONLY | O_NOFOLLOW);
+/**
+ * Opens the file that holds the bundle now; a pipe would make a plain open wait for ever.
+ * @throws PipelineError `destination-refused` when it is none
+ */
+export async function openReader(bundle: Bundle): Promise<FileHandle> {
+  const path = bundle.finished ? bundle.path : bundle.partial;
+  const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw new PipelineError(
+    "destination-refused",
+    `${JSON.stringify(path)} is not a file; expected a tar file, or nothing yet`,
+  );
 }
 
 /** Opens the unfinished file for writing, made where there is none, without the torn end a crash left. */
