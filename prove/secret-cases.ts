@@ -160,18 +160,23 @@ function failures(
       name: "a store that refuses and repeats what it was sent",
       args: ["run", file("refused.yaml"), "--debug", "--json"],
       exit: 5,
-      before: () => void (store.illness = { on: "PUT", play: echo }),
-      after: () => void (store.illness = undefined),
+      before: () => answerWith(store, "PUT", echo),
+      after: () => answerWith(store),
       isFew: true,
     },
     {
       name: "doctor of such a store",
       args: ["doctor", file("refused.yaml")],
       exit: 5,
-      before: () => void (store.illness = { on: "GET", play: echo }),
-      after: () => void (store.illness = undefined),
+      before: () => answerWith(store, "GET", echo),
+      after: () => answerWith(store),
     },
   ];
+}
+
+/** Answers every request of that method so; none when it is absent. */
+function answerWith(store: Scene["store"], method?: string, play?: (call: Call) => void): void {
+  store.script = play && ((call, early) => (early || call.method !== method ? undefined : play));
 }
 
 /** As S3 answers a wrong signature: with the credentials and the text that was signed. */
@@ -238,8 +243,8 @@ function readings(scene: Scene, file: (name: string) => string): SecretCase[] {
       name: "verify of a store that refuses",
       args: ["verify", store, ...key, "--json", "--debug"],
       exit: 5,
-      before: () => void (server.illness = { on: "GET", play: echoFault(scene) }),
-      after: () => void (server.illness = undefined),
+      before: () => answerWith(server, "GET", echoFault(scene)),
+      after: () => answerWith(server),
     },
     ...makings(scene),
     {

@@ -1,5 +1,6 @@
 /** A pipeline that leaks on purpose, everywhere: what the search must find before its silence means anything. */
 import { join } from "node:path";
+import type { Call } from "../test/servers/scripted-s3.ts";
 import type { SecretCase } from "./secret-cases.ts";
 import { draftText } from "./secret-drafts.ts";
 import { bucket, type Scene } from "./secret-scene.ts";
@@ -60,7 +61,8 @@ export async function leak(scene: Scene): Promise<SecretCase> {
     before() {
       // The module sends no digests, and pages have to be seen before they go.
       store.digests = "ignore";
-      store.illness = { on: "PUT", play: (call) => void setTimeout(call.serve, 200) };
+      const late = (call: Call) => void setTimeout(call.serve, 200);
+      store.script = (call, early) => (early || call.method !== "PUT" ? undefined : late);
     },
   };
 }
