@@ -60,7 +60,7 @@ export async function writeCases(scene: Scene): Promise<readonly SecretCase[]> {
 function runs(scene: Scene, file: (name: string) => string): SecretCase[] {
   const slow = ["run", file("slow.yaml"), "--debug"];
   const diag = {
-    NODE_OPTIONS: "--report-on-signal --report-signal=SIGUSR2 --report-on-fatalerror",
+    NODE_OPTIONS: "--report-on-signal --report-signal=SIGALRM --report-on-fatalerror",
   };
   const passphrase = join(scene.folder, "in", "passphrase");
   const tar = `tar:${join(scene.folder, "out", "phrase.tar")}`;
@@ -99,7 +99,8 @@ function runs(scene: Scene, file: (name: string) => string): SecretCase[] {
     },
     { name: "kill -9", args: slow, signal: "SIGKILL", exit: -1, isFew: true },
     { name: "SIGTERM", args: slow, signal: "SIGTERM", exit: 75 },
-    { name: "a report on a signal", args: slow, signal: "SIGUSR2", env: diag, exit: 0 },
+    { name: "a report on a signal", args: slow, signal: "SIGALRM", env: diag, exit: 0 },
+    { name: "a profile on a signal", args: slow, signal: "SIGUSR2", exit: 0 },
     { name: "a crash", args: slow, signal: "SIGSEGV", env: diag, exit: -1 },
     { name: "run again", args: slow, exit: 0 },
     {

@@ -42,6 +42,7 @@ export const run: Verb = {
   async run(call) {
     // A module of the user's may print; standard output is for our document alone.
     Object.assign(console, new Console(process.stderr, process.stderr));
+    refusePermissionModel();
     const progress = startProgress(call);
     const interrupt = listenForInterrupt(stopped, () =>
       progress.info("stopping; once more ends it at once"),
@@ -72,6 +73,15 @@ export const run: Verb = {
     }
   },
 };
+
+/** Told at once: the first page would meet it, after the query has begun. */
+function refusePermissionModel(): void {
+  if (process.permission === undefined) return;
+  throw new PipelineError(
+    "config-invalid",
+    "run: Node's permission model forbids fsync, and without it nothing is durable; run without --permission (SECURITY.md says how else to confine an export)",
+  );
+}
 
 async function exportFile(
   call: Call,

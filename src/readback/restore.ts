@@ -150,6 +150,13 @@ function taken(path: string): PipelineError {
 function writeFailure(cause: unknown, where: string): unknown {
   const code = systemCode(cause);
   if (cause instanceof PipelineError || code === undefined || code === "ABORT_ERR") return cause;
+  if (code === "ERR_ACCESS_DENIED") {
+    return new PipelineError(
+      "config-invalid",
+      `restore: Node's permission model forbids writing to ${where} durably; restore to a stream, or run without --permission`,
+      { cause },
+    );
+  }
   if (code === "ENOSPC" || code === "EDQUOT") {
     return new PipelineError("disk-full", `restore: no room left in ${where}`, { cause });
   }
