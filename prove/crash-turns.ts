@@ -46,9 +46,13 @@ export function createTurns(random: Random, moments = 0): Turns {
     if (ended) return;
     const next =
       waiting.length > 0 ? waiting.splice(below(random, waiting.length), 1)[0] : undefined;
-    if (next) idle = 0;
-    else idle += 1;
-    next?.();
+    if (next) {
+      idle = 0;
+      next();
+      // A tick that is asked for from the end of the queue comes when all that this turn has set off is done.
+      return queueMicrotask(() => process.nextTick(round));
+    }
+    idle += 1;
     if (idle >= idleMost && !ring()) return stuck.reject(new Error("everybody waits for ever"));
     if (idle >= idleMost) idle = 0;
     setImmediate(round);

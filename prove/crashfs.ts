@@ -57,10 +57,13 @@ interface Prover {
   readonly trace: CrashStates["trace"];
 }
 
+/** Sealed once for all proofs of a process. */
+let sealing: Promise<SealedPages> | undefined;
+
 export async function proveCrashfs(options: CrashStates): Promise<CrashReport> {
   const { seed, plant, trace } = options;
   const { privateKey } = generateKeyPairSync("ed25519");
-  const sealed = await sealAll();
+  const sealed = await (sealing ??= sealAll());
   const prover = {
     sealed,
     key: { privateKey, publicText: publicText(privateKey) },
@@ -115,11 +118,17 @@ async function countMoments(prover: Prover, scenario: number): Promise<number> {
     ...common(prover),
     ...drawScenario(prover, scenario),
     root: new FolderNode(),
+    trace: undefined,
   });
   return changes + 1;
 }
 
-const common = ({ sealed, key, plant }: Prover) => ({ sealed, key, ...(plant && { plant }) });
+const common = ({ sealed, key, plant, trace }: Prover) => ({
+  sealed,
+  key,
+  trace,
+  ...(plant && { plant }),
+});
 
 interface StateEnd {
   readonly state: number;
@@ -137,60 +146,48 @@ async function* drawStates(
 ): AsyncGenerator<StateEnd> {
   const root = new FolderNode();
   const drawn = drawScenario(prover, scenario);
-  const end = await live({ ...common(prover), ...drawn, root, cutAt: moment, trace: prover.trace });
+  const end = await live({ ...common(prover), ...drawn, root, cutAt: moment });
   for (const state of states) {
-    yield {
-      state,
-      ...(await goOn(prover, drawn.setup, chance(prover.seed, 2, state), { root, end })),
-    };
+    const random = chance(prover.seed, 2, state);
+    yield { state, ...(await goOn(prover, random, { ...drawn, root, end })) };
   }
 }
 
-interface Sofar {
+interface Sofar extends Pick<Scenario, "setup" | "lucks"> {
   readonly root: FolderNode;
   readonly end: LifeEnd;
 }
 
+/** One of the states the disk may be in after the cut, and all that comes of it. */
 async function goOn(
   prover: Prover,
-  setup: Setup,
   random: Random,
-  { root, end }: Sofar,
+  { setup, root, ...sofar }: Sofar,
 ): Promise<Omit<StateEnd, "state">> {
-  const promised = new Set(end.promised);
-  const judge = (root: FolderNode) =>
-    judgeExports(root, {
-      ...prover,
-      signer: prover.key.publicText,
-      dataset: setup.dataset,
-      promised,
-    });
-  let disk = root;
-  let last = end;
-  for (let cuts = 1; ; cuts += 1) {
-    if (last.failure) return { cuts, refused: false, failure: last.failure };
-    if (last.refused) return { cuts, refused: true, failure: undefined };
+  const { dataset } = setup;
+  const promised = new Set(sofar.end.promised);
+  let { lucks, end } = sofar;
+  let untidy = false;
+  for (let disk = root, cuts = 1; ; cuts += 1) {
+    if (end.failure) return { cuts, refused: false, failure: end.failure };
+    if (end.refused) return { cuts, refused: true, failure: undefined };
+    untidy ||= lucks.some(({ doubtful }) => doubtful);
     prover.trace?.(`power cut ${cuts}`);
     disk = disk.afterCut(drawCut(random), new Map());
     const calmly = cuts >= cutsMost || random() < 0.6;
-    const lucks = calmly ? [calm] : drawLucks(random, setup.dataset);
+    lucks = calmly ? [calm] : drawLucks(random, dataset);
     const cutAt = calmly ? Infinity : 1 + below(random, 120);
-    last = await live({
-      ...common(prover),
-      root: disk,
-      setup,
-      random,
-      lucks,
-      cutAt,
-      trace: prover.trace,
-    });
-    for (const run of last.promised) promised.add(run);
+    end = await live({ ...common(prover), root: disk, setup, random, lucks, cutAt });
+    for (const run of end.promised) promised.add(run);
     if (!calmly) continue;
-    if (last.failure || last.refused)
-      return { cuts, refused: false, failure: last.failure ?? last.refused };
+    if (end.promised.length === 0)
+      return { cuts, refused: false, failure: end.failure ?? end.refused };
+    const expected = { ...prover, signer: prover.key.publicText, dataset, promised, untidy };
     // What was promised must be there after one more power cut too.
     const after = disk.afterCut(drawCut(random), new Map());
-    return { cuts, refused: false, failure: judge(disk) ?? judgeSpool(disk) ?? judge(after) };
+    const failure =
+      judgeExports(disk, expected) ?? judgeSpool(disk) ?? judgeExports(after, expected);
+    return { cuts, refused: false, failure };
   }
 }
 

@@ -66,7 +66,7 @@ async function put(folders: Folders, object: StoredObject, signal: AbortSignal):
       await expectEqual(disk, path, object, signal);
     }
   } finally {
-    // If it stays it is never listed, and removed with the next run's first put.
+    // If it stays it is never listed, and removed with the first put of the run's next attempt.
     await disk.unlink(incoming).catch(() => {});
   }
   await syncNames();

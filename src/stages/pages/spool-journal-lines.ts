@@ -33,13 +33,18 @@ export async function* journalLines({ disk, path, key }: JournalPlace, range?: B
   const file = await onDisk(() => openPlain(disk, path));
   if (!file) return;
   try {
-    for await (const line of readLines(file, range ?? { start: 0, end: Infinity })) {
+    for await (const line of readLines(file, range ?? (await whole(file)))) {
       yield { checkpoints: decodeLine(key, line.toString()), bytes: line.length + 1 };
     }
   } finally {
-    await file.close();
+    await onDisk(() => file.close());
   }
 }
+
+const whole = async (file: DiskFile): Promise<ByteRange> => ({
+  start: 0,
+  end: (await onDisk(() => file.stat())).size,
+});
 
 /** Lines without their ends; the last one may lack its own. Holds one line and a piece of the file. */
 async function* readLines(file: DiskFile, { start, end }: ByteRange): AsyncGenerator<Buffer> {
