@@ -7,7 +7,6 @@ const s3Tests = [
   "test/stages/destinations/s3-answers.test.ts",
 ];
 const fileTests = ["test/stages/destinations/file.test.ts"];
-const faultTests = ["test/stages/sources/postgres-faults.test.ts"];
 const wireFaultTests = ["test/stages/sources/postgres-wire/faults.test.ts"];
 
 export const endMutations: readonly Mutation[] = [
@@ -70,11 +69,10 @@ export const endMutations: readonly Mutation[] = [
   {
     bug: "what the server says of an error is passed on",
     file: "src/stages/sources/postgres-errors.ts",
-    find: "    `the connection to the server ended${when}",
-    replace:
-      "    `${error instanceof Error ? error.message : ''}: the connection to the server ended${when}",
+    find: "    `the server stopped the query${at.when}",
+    replace: "    `${error.message}: the server stopped the query${at.when}",
     why: "messages can quote rows and parameters",
-    caughtBy: faultTests,
+    caughtBy: ["test/stages/sources/postgres-errors.test.ts"],
   },
   {
     bug: "a name taken by other bytes is taken for ours (S3)",
@@ -146,7 +144,7 @@ export const endMutations: readonly Mutation[] = [
     find: "  await syncNames();\n",
     replace: "  void syncNames;\n",
     why: "a power cut takes objects whose pages left the spool",
-    caughtBy: fileTests,
+    caughtBy: ["test/stages/destinations/file-order.test.ts"],
   },
   {
     bug: "an object that ends early is whole",
@@ -154,7 +152,7 @@ export const endMutations: readonly Mutation[] = [
     find: "    if (bytesRead === 0) {\n",
     replace: "    if (bytesRead === 0) return;\n    if (bytesRead < 0) {\n",
     why: "a file that is cut while it is read is taken as it is",
-    caughtBy: fileTests,
+    caughtBy: ["test/stages/destinations/file-order.test.ts"],
   },
   {
     bug: "an existing object is overwritten (files)",

@@ -84,6 +84,18 @@ describe("s3 put", () => {
     timeoutMillis = 2000;
   });
 
+  it("believes no 200 that speaks of an error, though its ETag is right", async () => {
+    const etag = createHash("md5").update("the page").digest("hex");
+    const lie: Fault = {
+      on: "PUT",
+      play({ response }) {
+        const text = "<Error><Code>InternalError</Code></Error>";
+        response.writeHead(200, { etag: `"${etag}"` }).end(text);
+      },
+    };
+    assert.deepEqual(await putThrough(lie), ["PUT", "HEAD", "PUT"]);
+  });
+
   it("sends one plain PUT with length, digests and the trace's place", async () => {
     const destination = await openWarm();
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
