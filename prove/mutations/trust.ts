@@ -142,7 +142,7 @@ export const trustMutations: readonly Mutation[] = [
     find: '    if (hash("sha256", sealed, "hex") !== entry.sha256) refuse(["was changed"], entry.name);\n',
     replace: "",
     why: "an unencrypted page can be replaced",
-    caughtBy: restoreTests,
+    caughtBy: ["test/readback/whose-export.test.ts"],
   },
   {
     bug: "a page's digest is not compared with the manifest (verify)",
@@ -174,14 +174,14 @@ export const trustMutations: readonly Mutation[] = [
     find: "  refuseMoved(run, manifest.head);\n",
     replace: "",
     why: "an old export is shown as the newest one",
-    caughtBy: [...verifyTests, ...restoreTests],
+    caughtBy: ["test/readback/whose-export.test.ts"],
   },
   {
-    bug: "a page's name may lead anywhere on restore",
+    bug: "restoring overwrites what lies in its place",
     file: "src/readback/restore.ts",
     find: "      if (!(await linkOnce(incoming, path))) throw taken(path);",
     replace: "      await (await import('node:fs/promises')).rename(incoming, path);",
-    why: "restoring overwrites what lies there",
+    why: "a file of the user's is lost",
     caughtBy: restoreTests,
   },
   {

@@ -1,0 +1,58 @@
+/** That an export is what lies under its name, when all that could be checked in the pages themselves agrees. */
+import assert from "node:assert/strict";
+import { cp, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { readPages } from "../../src/readback/read-export.ts";
+import { verifyExport } from "../../src/readback/verify.ts";
+import { makeExport, ndjsonPages } from "../fixtures/make-export.ts";
+import { useFolder } from "../fixtures/pipelines.ts";
+
+const [older, newer] = ["20260101T000000000Z-0000000a", "20260202T000000000Z-0000000b"];
+
+describe("whose export it is", () => {
+  const folder = useFolder();
+  const make = async (run: string) => {
+    const root = folder.next();
+    return { root, ...(await makeExport(root, ndjsonPages(90, 30), { run, pipeline: "rows" })) };
+  };
+  const refuses = async (url: string) => {
+    const { ok, problems } = await verifyExport(url, { level: "full" });
+    assert.equal(ok, false);
+    assert.match(JSON.stringify(problems), /lies under another name/);
+    await assert.rejects(Array.fromAsync(readPages(url)), {
+      code: "integrity-failed",
+      message: /lies under another name/,
+    });
+  };
+
+  it("is not believed in another run's place: an old one does not become the newest", async () => {
+    const { root, folder: from } = await make(older);
+    const to = join(dirname(from), newer);
+    await cp(from, to, { recursive: true });
+    await refuses(to);
+    await refuses(join(root, "rows"));
+    assert.ok((await verifyExport(from, { level: "full" })).ok);
+  });
+
+  it("is not believed in another pipeline's place", async () => {
+    const { root, folder: from } = await make(older);
+    await mkdir(join(root, "others"));
+    await rename(from, join(root, "others", older));
+    await refuses(root);
+  });
+
+  it("is not given out where a byte of a page that is neither compressed nor encrypted was changed", async () => {
+    const pages = ndjsonPages(90, 30);
+    const made = await makeExport(folder.next(), pages, { compress: "none" });
+    const path = join(made.folder, made.names[1]!);
+    const bytes = await readFile(path);
+    // A digit for a digit: as many bytes, as many records, and JSON as before.
+    const at = bytes.indexOf("31");
+    bytes.write("9", at);
+    await writeFile(path, bytes);
+    await assert.rejects(Array.fromAsync(readPages(made.folder)), {
+      code: "integrity-failed",
+      message: /was changed/,
+    });
+  });
+});
