@@ -75,7 +75,12 @@ export async function openHome({ folder, key, source, chunk, to }: HomeInit): Pr
     { compress: "zstd" },
     { encrypt: { to: key.recipient } },
     { spool: { dir: spool, fullTimeout: "300ms" } },
-    { upload: { to: destination, ...(s3 && { endpoint: s3.endpoint, timeout: "5s" }) } },
+    {
+      upload: {
+        to: destination,
+        ...(s3 && { endpoint: s3.endpoint, timeout: "5s", concurrency: 64 }),
+      },
+    },
   ];
   await mkdir(folder, { recursive: true });
   // JSON is YAML.

@@ -7,10 +7,10 @@ describe("a run that is killed, or whose disk fails, at any operation it asks fo
     this.timeout(120_000);
     const seed = Math.floor(Math.random() * 1e6);
     const only = ["first run"];
-    const { trials, points, reached, failures } = await proveSyscalls({ trials: 8, seed, only });
-    assert.equal(trials, 8);
+    const { trials, points, reached, failures } = await proveSyscalls({ trials: 6, seed, only });
+    assert.equal(trials, 6);
     assert.ok(points > 100, `${points} operations`);
-    assert.ok(reached > 5, `${reached} operations were reached`);
+    assert.ok(reached > 3, `${reached} operations were reached`);
     assert.deepEqual(failures, [], `replay with --seed ${seed} --only "first run"`);
   });
 });
