@@ -105,7 +105,7 @@ async function attachWorkers(session: Session): Promise<readonly Post[]> {
     answers.set(`${sessionId}/${id}`, resolve);
     const message = JSON.stringify({ id, method, params });
     await session.post("NodeWorker.sendMessageToWorker", { sessionId, message });
-    // A worker that ends meanwhile never answers.
-    return await Promise.race([promise, sleep(answerMillis, {}, { ref: false })]);
+    // A worker that ends meanwhile never answers, and then this wait may be all that keeps the process.
+    return await Promise.race([promise, sleep(answerMillis, {})]);
   });
 }
