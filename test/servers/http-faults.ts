@@ -27,7 +27,7 @@ export const cutAnswer =
   (bytes: number, by: "end" | "reset"): Play =>
   (call) => {
     let left = bytes;
-    replaceWrites(call, (piece, write, socket) => {
+    serveThrough(call, (piece, write, socket) => {
       const part = piece.subarray(0, left);
       left -= part.length;
       write(part);
@@ -35,7 +35,6 @@ export const cutAnswer =
       if (by === "end") socket.end();
       else setImmediate(() => socket.resetAndDestroy());
     });
-    call.serve();
   };
 
 /** All is done; the answer comes byte by byte, one in so many milliseconds, behind the first that come at once. */
@@ -45,7 +44,7 @@ export const dribble =
     let free = atOnce;
     let waiting = Buffer.alloc(0);
     let timer: NodeJS.Timeout | undefined;
-    replaceWrites(call, (piece, write, socket) => {
+    serveThrough(call, (piece, write, socket) => {
       if (free > 0) write(piece.subarray(0, free));
       waiting = Buffer.concat([waiting, piece.subarray(free)]);
       free = Math.max(0, free - piece.length);
@@ -55,7 +54,6 @@ export const dribble =
         waiting = waiting.subarray(1);
       }, everyMillis);
     });
-    call.serve();
   };
 
 /** All is done; the answer changes on its way. */
@@ -64,10 +62,8 @@ export const rewrite =
   (call) => {
     const socket = socketOf(call);
     const pieces: Buffer[] = [];
-    replaceWrites(call, (piece) => void pieces.push(piece));
-    call.serve();
+    serveThrough(call, (piece) => void pieces.push(piece));
     setImmediate(() => {
-      Reflect.deleteProperty(socket, "write");
       if (!socket.destroyed)
         socket.write(change(Buffer.concat(pieces).toString("latin1")), "latin1");
     });
@@ -112,14 +108,13 @@ function socketOf({ response }: HttpCall): Socket {
   return socket;
 }
 
-/** What the healthy answer writes goes to `instead`; answers to come on the connection are left alone. */
-function replaceWrites(
+/** Answers as a healthy server; what it writes goes to `instead`. It writes at once, and nothing else goes there. */
+function serveThrough(
   call: HttpCall,
   instead: (piece: Buffer, write: (piece: Buffer) => void, socket: Socket) => void,
 ): void {
   const socket = socketOf(call);
   const write = socket.write.bind(socket);
-  call.response.once("finish", () => Reflect.deleteProperty(socket, "write"));
   socket.write = (piece: string | Uint8Array, ...rest: unknown[]) => {
     const encoding = rest.find((value) => typeof value === "string") as BufferEncoding | undefined;
     const bytes = typeof piece === "string" ? Buffer.from(piece, encoding) : Buffer.from(piece);
@@ -128,4 +123,6 @@ function replaceWrites(
     if (done) setImmediate(done);
     return true;
   };
+  call.serve();
+  Reflect.deleteProperty(socket, "write");
 }

@@ -1,6 +1,6 @@
 /**
  * One signed S3 request over a kept connection (AWS Signature Version 4), with a deadline and a bounded answer.
- * Nothing here follows a redirect or repeats a request. Signed headers never appear in an error.
+ * Nothing here follows a redirect, or repeats a request but one that met a dead connection. Signed headers never appear in an error.
  */
 import {
   Agent as HttpAgent,
@@ -54,15 +54,15 @@ export function connect(target: S3Target, timeoutMillis: number): S3Connection {
   const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
   const start = secure ? httpsRequest : httpRequest;
 
-  const exchange = (request: S3Request, signal: AbortSignal) =>
+  const exchange = (request: S3Request, signal: AbortSignal, by: HttpAgent | false) =>
     new Promise<S3Answer>((resolve, reject) => {
       const { hostname, port } = target.origin;
-      const outgoing = start({ ...signed(target, request), hostname, port, agent, signal });
+      const outgoing = start({ ...signed(target, request), hostname, port, agent: by, signal });
       let current: { destroy(error: Error): unknown } = outgoing;
       const late = () => current.destroy(timedOut(timeoutMillis));
       const timer = setTimeout(late, timeoutMillis);
       outgoing.once("close", () => clearTimeout(timer));
-      outgoing.on("error", (error) => reject(lost(error, signal)));
+      outgoing.on("error", (error) => reject(lost(error, signal, outgoing.reusedSocket)));
       outgoing.once("response", (incoming) => {
         current = incoming;
         const answer = answerOf(incoming, signal, timeoutMillis, () => clearTimeout(timer));
@@ -75,10 +75,23 @@ export function connect(target: S3Target, timeoutMillis: number): S3Connection {
   return {
     send: async (request, signal) => {
       signal.throwIfAborted();
-      return exchange(request, signal);
+      try {
+        return await exchange(request, signal, agent);
+      } catch (error) {
+        if (!(error instanceof DiedIdle) || !isRepeatable(request)) throw error;
+        return exchange(request, signal, false);
+      }
     },
     close: () => agent.destroy(),
   };
+}
+
+/** A kept connection may have died while nobody used it. That says nothing of the store, and costs no attempt. */
+class DiedIdle extends TryAgain {}
+
+/** An unguarded put asks first what lies there, each time. */
+function isRepeatable({ method, headers }: S3Request): boolean {
+  return method !== "PUT" || headers?.["if-none-match"] !== undefined;
 }
 
 /**
@@ -165,7 +178,8 @@ async function* piecesOf(
   try {
     for (;;) {
       const asked = performance.now();
-      const timer = setTimeout(() => incoming.destroy(timedOut(timeoutMillis)), leftMillis);
+      const left = Math.max(0, leftMillis);
+      const timer = setTimeout(() => incoming.destroy(timedOut(timeoutMillis)), left);
       const next = await pieces.next().finally(() => clearTimeout(timer));
       if (next.done) break;
       received += next.value.length;
@@ -205,7 +219,7 @@ function timedOut(timeoutMillis: number): Error {
 }
 
 /** What a broken exchange means: nobody knows whether the server acted, so asking again is safe but needed. */
-function lost(error: unknown, signal: AbortSignal): unknown {
+function lost(error: unknown, signal: AbortSignal, isKept = false): unknown {
   if (signal.aborted) return signal.reason;
   const code = systemCode(error) ?? "broken answer";
   if (/CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|EPROTO/.test(code)) {
@@ -215,7 +229,8 @@ function lost(error: unknown, signal: AbortSignal): unknown {
       { cause: error, details: { code } },
     );
   }
-  return new TryAgain(
+  const Kind = isKept && (code === "ECONNRESET" || code === "EPIPE") ? DiedIdle : TryAgain;
+  return new Kind(
     new PipelineError("destination-unreachable", `the S3 endpoint did not answer (${code})`, {
       cause: error,
       details: { code },

@@ -3,11 +3,48 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Destination } from "../../../src/stages/destinations/destination.ts";
 import { openS3 } from "../../../src/stages/destinations/s3.ts";
+import { expectError, objectOf } from "../../contract/destination-contract.ts";
+import { hangUp } from "../../servers/http-faults.ts";
+import { startScriptedS3 } from "../../servers/scripted-s3.ts";
 
 const bodyBytes = 16 * 2 ** 20;
 
 describe("s3 request", () => {
+  it("repeats what met a kept connection that has died, once, and it costs no attempt", async () => {
+    const store = await startScriptedS3("bucket");
+    const s3 = { endpoint: store.endpoint, accessKeyId: "a", secretAccessKey: "b" };
+    const once = { attempts: 1, firstMillis: 1, longestMillis: 1, totalMillis: 5000 };
+    const open = () => openS3(new URL("s3://bucket"), { timeoutMillis: 5000, s3 }, once);
+    const put = (destination: Destination, name: string) =>
+      destination.put(objectOf(name, name), new AbortController().signal);
+    const hangUps = (times: number) => {
+      for (let i = 0; i < times; i += 1) store.faults.push({ on: "PUT", play: hangUp });
+    };
+    const destination = await open();
+    await put(destination, "p/first");
+    hangUps(1);
+    await put(destination, "p/second");
+    hangUps(2);
+    await expectError("destination-unreachable", put(destination, "p/third"));
+    await destination.close();
+    // A fresh connection that fails is the store's doing.
+    const fresh = await open();
+    hangUps(1);
+    store.faults.push({
+      on: "HEAD",
+      play: (call) => {
+        call.response.setHeader("connection", "close");
+        call.serve();
+      },
+    });
+    await expectError("destination-unreachable", put(fresh, "p/fourth"));
+    await fresh.close();
+    assert.deepEqual([...store.objects.keys()], ["p/first", "p/second"]);
+    await store.stop();
+  });
+
   it("sends nothing more of a body once there is an answer, so that its memory may be used again", async () => {
     const seen = new Set<number>();
     const server = createServer((socket) => {
