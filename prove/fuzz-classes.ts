@@ -6,7 +6,7 @@ import { csvFiles, jsonFiles, ndjsonFiles, restoredRecords } from "./fuzz-rows.t
 import { bundles, tarFiles } from "./fuzz-tar.ts";
 import { answersOfS3, headers } from "./fuzz-stores.ts";
 import { checkpoints, runFolders, spoolFolders } from "./fuzz-spool.ts";
-import { copied, framed, wire } from "./fuzz-wire.ts";
+import { copied, framed, parsed, wire } from "./fuzz-wire.ts";
 
 export interface FuzzClass {
   readonly seeds: Seeds;
@@ -32,6 +32,7 @@ export const fuzzClasses: Readonly<Record<string, () => Promise<FuzzClass> | Fuz
   wire,
   copy: copied,
   framing: framed,
+  parser: parsed,
   checkpoint: checkpoints,
   spool: spoolFolders,
   run: runFolders,

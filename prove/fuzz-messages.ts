@@ -27,6 +27,29 @@ export const others = [
   message("2"),
 ];
 
+/** What a server says before it takes a query. */
+export const greeting = [
+  message("R", int32(0)),
+  message("R", int32(10), text("SCRAM-SHA-256\0\0")),
+  message("S", text("server_version\x0017.0\0")),
+  message("K", int32(7), int32(8)),
+  message(
+    "T",
+    int16(1),
+    text("c\0"),
+    int32(0),
+    int16(0),
+    int32(25),
+    int16(-1),
+    int32(-1),
+    int16(0),
+  ),
+  message("t", int16(1), int32(25)),
+  message("A", int32(1), text("channel\0payload\0")),
+  message("G", Buffer.from([0]), int16(1), int16(0)),
+  message("W", Buffer.from([0]), int16(0)),
+];
+
 /** Types whose binary form we print, and some that come as text. */
 const types = [25, 701, 114, 3802, 16, 21, 23, 20, 1700, 2950, 1082, 1114, 1184, 17];
 const fixedBytes: Readonly<Record<number, number>> = {

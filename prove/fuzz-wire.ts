@@ -2,15 +2,28 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
+import { Connection } from "pg";
 import { PipelineError } from "../src/errors.ts";
 import { CopyWalker } from "../src/stages/sources/postgres-copy/copy-walker.ts";
+import { guardParser, type Listening } from "../src/stages/sources/postgres-parser.ts";
 import { findWideField, readFrames } from "../src/stages/sources/postgres-frames.ts";
+import { mostAtOnceBytes } from "../src/stages/sources/postgres-wire/messages.ts";
 import { RowWalker } from "../src/stages/sources/postgres-wire/data-rows.ts";
 import { recordLayouts } from "../src/stages/sources/postgres-wire/record-layouts.ts";
 import type { Walker } from "../src/stages/sources/postgres-wire/wire-query.ts";
 import { type Chance, cut, mutate, wordsOf } from "./fuzz-chance.ts";
 import type { FuzzClass } from "./fuzz-classes.ts";
-import { columnsOf, int16, int32, message, others, row, rowsOf, text } from "./fuzz-messages.ts";
+import {
+  greeting,
+  columnsOf,
+  int16,
+  int32,
+  message,
+  others,
+  row,
+  rowsOf,
+  text,
+} from "./fuzz-messages.ts";
 
 const wireWords = [
   ...wordsOf("D·C·Z·d·c·H·E").map((type) => Buffer.concat([text(type), int32(4)])),
@@ -176,11 +189,47 @@ export function framed(): FuzzClass {
       const whole = split([bytes]);
       const pieces = split(cut(bytes, chance));
       const told = (ended: unknown) => (ended instanceof PipelineError ? ended.message : ended);
+      // An error or a notice is cut where it is long and not whole.
+      if (bytes.length > mostAtOnceBytes) return;
       // A wide row that one read brought whole is there already, and passes.
       if (typeof pieces.ended === "string") return;
       assert.equal(told(pieces.ended), told(whole.ended));
       if (whole.ended === undefined) assert.equal(pieces.all, whole.all);
       if (whole.ended instanceof PipelineError) throw whole.ended;
+    },
+  };
+}
+
+/** The whole way into `pg`, from the first byte of a connection on: events come out, or one error. */
+export function parsed(): FuzzClass {
+  return {
+    seeds: {
+      whole: [Buffer.concat([...greeting, ...others, row(text("a"), null)]), ...copies],
+      words: wireWords,
+    },
+    run(bytes, chance) {
+      const events = (pieces: readonly Buffer[]) => {
+        let failure: Error | undefined;
+        const told: string[] = [];
+        const socket = Object.assign(new EventEmitter(), {
+          destroy: (error: Error) => (failure = error),
+        });
+        const connection = new Connection({}) as Connection & Listening;
+        guardParser(connection);
+        connection.attachListeners(socket as unknown as Socket);
+        connection.on("message", (one: { name: string; length: number }) =>
+          told.push(`${one.name} ${one.length}`),
+        );
+        for (const piece of pieces) socket.emit("data", piece);
+        if (failure && !(failure instanceof PipelineError)) throw failure;
+        return { told, failure };
+      };
+      const whole = events([bytes]);
+      const pieces = events(cut(bytes, chance));
+      // Where a message is shorter than it says, `pg` sees the next one behind it, or nothing.
+      if (whole.failure) throw whole.failure;
+      if (pieces.failure || bytes.length > mostAtOnceBytes) return;
+      assert.deepEqual(pieces.told, whole.told);
     },
   };
 }

@@ -7,6 +7,7 @@ import { Client, Connection, type ConnectionConfig } from "pg";
 import type { Socket } from "node:net";
 import { PipelineError } from "../../errors.ts";
 import type { SessionOptions } from "./postgres-session.ts";
+import { guardParser, type Listening } from "./postgres-parser.ts";
 import { createDirectSocket, type DirectSocket } from "./postgres-socket.ts";
 import { isSilentlyPlain } from "./postgres-tls.ts";
 
@@ -18,9 +19,9 @@ export interface ClientParts {
   readonly sslNegotiation: string;
   readonly processID: number | null;
   readonly secretKey: number | null;
-  readonly connection: { readonly stream: Socket };
+  readonly connection: Listening & { readonly stream: Socket };
 }
-interface Messenger extends Connection {
+interface Messenger extends Connection, Listening {
   connect(portOrPath: number | string, host?: string): void;
   requestSsl(): void;
   cancel(processID: number, secretKey: number): void;
@@ -33,10 +34,18 @@ const keepAliveMillis = 10_000;
  * Makes a client that is not connected yet.
  * @throws PipelineError `config-invalid` when the URL cannot be read
  */
-export function createClient({ url, connectMillis }: SessionOptions): {
+export function createClient(options: SessionOptions): MadeClient {
+  const made = chooseClient(options);
+  guardParser((made.client as unknown as ClientParts).connection);
+  return made;
+}
+
+interface MadeClient {
   readonly client: Client;
   readonly direct?: DirectSocket["direct"];
-} {
+}
+
+function chooseClient({ url, connectMillis }: SessionOptions): MadeClient {
   const config = {
     connectionString: url,
     fallback_application_name: "spillway",
@@ -83,6 +92,7 @@ export function cancelBackend(parts: ClientParts): Promise<void> {
       ssl,
       sslNegotiation,
     } as ConnectionConfig) as Messenger;
+    guardParser(messenger);
     const finish = () => {
       clearTimeout(timer);
       messenger.stream.destroy();

@@ -8,6 +8,7 @@
  * Source: https://www.postgresql.org/docs/current/protocol-flow.html (COPY Operations) and sql-copy.html (File Formats).
  */
 import {
+  copyData,
   cutShort,
   headBytes,
   keptBytes,
@@ -24,7 +25,6 @@ export type CopyHeader = "none" | "line" | "binary";
 /** What comes next, when it does not lie whole in one read. */
 type Expected = "message" | "header" | "mark" | "row" | "rest of a cut message";
 
-const copyData = 0x64;
 const copyDone = 0x63;
 
 const signature = Buffer.from("PGCOPY\n\xff\r\n\0", "latin1");

@@ -9,6 +9,7 @@ import { PipelineError } from "../../../errors.ts";
 export const readBytes = 256 * 1024;
 
 export const dataRow = 0x44;
+export const copyData = 0x64;
 const bind = 0x42;
 const errorResponse = 0x45;
 const noticeResponse = 0x4e;
@@ -36,13 +37,16 @@ export function messageBytes(from: Buffer, at: number): number {
   return 1 + bytes;
 }
 
+export const isErrorOrNotice = (type: number): boolean =>
+  type === errorResponse || type === noticeResponse;
+
 /**
  * How much of a message that is no row is kept: all of it, but for errors and notices that are longer than
  * `mostAtOnceBytes`.
  * @throws PipelineError `source-failed` when any other is too long to be one
  */
 export function keptBytes(type: number, bytes: number): number {
-  if (type === errorResponse || type === noticeResponse) return Math.min(bytes, mostAtOnceBytes);
+  if (isErrorOrNotice(type)) return Math.min(bytes, mostAtOnceBytes);
   if (bytes <= mostMessageBytes) return bytes;
   throw new PipelineError(
     "source-failed",
