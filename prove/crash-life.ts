@@ -131,5 +131,7 @@ async function attempt(
     return { error };
   } finally {
     turns.end();
+    // Node keeps signals that somebody waits for, and all that waits with them, until they fire.
+    stop.abort();
   }
 }

@@ -28,7 +28,7 @@ export interface CrashStates {
   readonly plant?: Plant;
   /** Ends with the first violation. */
   readonly first?: boolean;
-  readonly onState?: (state: number) => void;
+  readonly onState?: (state: number, failure: string | undefined) => void;
   /** Told of each call of the disk, where only one state is wanted. */
   readonly trace?: (line: string) => void;
 }
@@ -86,7 +86,7 @@ export async function proveCrashfs(options: CrashStates): Promise<CrashReport> {
         report.cuts += end.cuts;
         report.refused += end.refused ? 1 : 0;
         if (failure !== undefined) report.failures.push(`state ${state}: ${failure}`);
-        options.onState?.(state);
+        options.onState?.(state, failure);
         if (failure !== undefined && options.first) return report;
       }
     }
@@ -216,11 +216,11 @@ if (import.meta.main) {
     states: Number(values.states),
     seed: Number(values.seed),
     ...(values.state !== undefined && { state: Number(values.state), trace: print }),
-    onState: (state) => {
+    onState: (state, failure) => {
+      if (failure !== undefined) print(`state ${state}: ${failure}`);
       if (state % 10_000 === 9999) process.stderr.write(`${state + 1} states\n`);
     },
   });
-  for (const failure of report.failures.slice(0, 20)) print(failure);
   const rate = Math.round((report.states / (performance.now() - started)) * 1000);
   print(
     `${report.states} states of ${report.scenarios} scenarios, ${report.cuts} power cuts, ${report.failures.length} failures, ` +
