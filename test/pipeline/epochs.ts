@@ -13,9 +13,11 @@ import { defineStage, type Log } from "../../src/stages/stage.ts";
 import { makePipeline, plainOf, readPageFiles, testEnv } from "../fixtures/pipelines.ts";
 
 export interface Cut {
-  readonly source: object;
+  /** Of each attempt, or of all of them. */
+  readonly source: object | ((attempt: number) => object);
   readonly rows?: readonly Placed[];
   readonly format?: "ndjson" | "csv" | "json";
+  readonly encrypt?: Record<string, unknown>;
   /** After how many pages each attempt but the last is cut off. */
   readonly cuts: readonly number[];
   /** Between two attempts. */
@@ -41,9 +43,12 @@ export async function exportCut(cut: Cut): Promise<Exported> {
   const [dir, to] = [join(folder, "spool"), join(folder, "out")];
   for (let attempt = 0; ; attempt += 1) {
     const pipeline = makePipeline({
-      source: postgres(cut.source as never),
+      source: postgres(
+        (typeof cut.source === "function" ? cut.source(attempt) : cut.source) as never,
+      ),
       rows: cut.rows ?? [],
       ...(cut.format && { format: cut.format }),
+      ...(cut.encrypt && { encrypt: cut.encrypt }),
       dir,
       to,
       behind: { chunk: cutAfter(cuts[attempt]) },
@@ -81,10 +86,11 @@ function cutAfter(most: number | undefined) {
   })({});
 }
 
-async function readBack({ destination, manifest }: RunSummary) {
+async function readBack({ destination, manifest, layers }: RunSummary) {
   const pages = await readPageFiles(fileURLToPath(destination));
   const { head } = readManifest(await readFile(fileURLToPath(manifest)));
-  return { pages, text: plainOf(pages), consistency: head.consistency };
+  const text = layers.encrypt === "none" ? plainOf(pages) : "";
+  return { pages, text, consistency: head.consistency };
 }
 
 /** What an unfinished run has in its folder, as one text. */
