@@ -12,6 +12,7 @@ const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   plan: async () => (await import("./plan.ts")).plan,
   scale: async () => (await import("./scale.ts")).scale,
   check: async () => (await import("./check.ts")).check,
+  count: async () => (await import("./count.ts")).count,
   doctor: async () => (await import("./doctor.ts")).doctor,
   schema: async () => (await import("./schema.ts")).schema,
   verify: async () => (await import("./verify.ts")).verify,

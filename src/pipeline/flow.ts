@@ -75,6 +75,7 @@ export async function flow(init: FlowInit): Promise<void> {
   }
   try {
     await drain(items, signal);
+    for (const { settle } of plan.stages) await settle?.(ctx);
   } catch (error) {
     failure.abort(error);
     const patience = init.signal?.aborted ? stopMillis : closeMillis;

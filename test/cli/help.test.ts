@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { openDesk, type Desk } from "./spawn-cli.ts";
 
-const verbs = "run plan scale check doctor schema verify restore cat ls keygen init demo".split(
+const verbs = "run plan scale check count doctor schema verify restore cat ls keygen init demo".split(
   " ",
 );
 

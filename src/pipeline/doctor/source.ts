@@ -4,6 +4,9 @@ import { open } from "node:fs/promises";
 import { PipelineError, systemCode } from "../../errors.ts";
 import { formatBytes } from "../../stages/atoms.ts";
 import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
+import { probeFhir } from "../../stages/sources/fhir/probe.ts";
+import { fhirBulk } from "../../stages/sources/fhir-bulk.ts";
+import { fhir } from "../../stages/sources/fhir.ts";
 import { postgres } from "../../stages/sources/postgres.ts";
 import { postgresCopy } from "../../stages/sources/postgres-copy.ts";
 import { probePostgres, type ProbedQuery } from "../../stages/sources/postgres-probe.ts";
@@ -17,6 +20,10 @@ export async function* examineSource({ plan, signal }: Examined): AsyncGenerator
     // As a run would ask: what COPY prints needs no JSON of the server.
     const isText = definition === postgresCopy || (next?.name === "serialize" && format === "csv");
     yield* probePostgres(config as ProbedQuery, isText ? "text" : "json", signal);
+    return;
+  }
+  if (definition === fhir || definition === fhirBulk) {
+    yield* probeFhir(config as Parameters<typeof probeFhir>[0], signal);
     return;
   }
   const { path } = (config ?? {}) as { path?: unknown };

@@ -28,7 +28,7 @@ export const serverConfig = {
     v.description("most searches, windows or files read at the same time"),
   ),
   maxRecord: v.pipe(
-    v.optional(v.pipe(size, v.maxValue(maxRecordLimit, "expected at most 128MiB")), "2MiB"),
+    v.optional(v.pipe(size, v.maxValue(maxRecordLimit, "expected at most 128MiB")), "1MiB"),
     v.description("bytes of one resource at most; a larger one is refused with its place"),
   ),
   timeout: v.pipe(

@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { createPublicKey, generateKeyPairSync, verify, type KeyObject } from "node:crypto";
+import * as v from "valibot";
+import { PipelineError } from "../../../../src/errors.ts";
+import { fhir, readFhir } from "../../../../src/stages/sources/fhir.ts";
+import { collect, testContext } from "../../../contract/stage-contract.ts";
+import {
+  makeObservations,
+  send,
+  sendOutcome,
+  startFhir,
+  type Interceptor,
+} from "../../../servers/fhir.ts";
+
+const resources = makeObservations(30);
+const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
+const ec = generateKeyPairSync("ec", { namedCurve: "P-384" });
+
+/** What an issuer of tokens is asked, and the tokens it gave; a token is taken for so many requests. */
+function createIssuer(
+  accepts: (form: URLSearchParams, header: string | undefined) => boolean,
+  uses = 1e6,
+) {
+  const issued: string[] = [];
+  let left = 0;
+  const intercept: Interceptor = ({ url, body, headers }, response) => {
+    if (url.pathname === "/token") {
+      if (!accepts(new URLSearchParams(body), headers.authorization)) {
+        send(response, 401, '{"error":"invalid_client","error_description":"secret"}', {
+          "content-type": "application/json",
+        });
+        return true;
+      }
+      issued.push(`token-${issued.length + 1}`);
+      left = uses;
+      const token = { access_token: issued.at(-1), token_type: "bearer", expires_in: 300 };
+      send(response, 200, JSON.stringify(token), { "content-type": "application/json" });
+      return true;
+    }
+    if (headers.authorization === `Bearer ${issued.at(-1)}` && left-- > 0) return false;
+    sendOutcome(response, 401, "login");
+    return true;
+  };
+  return { intercept, issued };
+}
+
+async function read(intercept: Interceptor, authOf: (origin: string) => object) {
+  const server = await startFhir({ resources }, [intercept]);
+  try {
+    const auth = authOf(server.origin);
+    const config = v.parse(fhir.config, {
+      url: server.base,
+      search: "Observation",
+      count: 10,
+      auth,
+    });
+    const batches = await collect(readFhir(config, testContext()));
+    return batches.at(-1)?.end?.rows;
+  } finally {
+    await server.close();
+  }
+}
+
+const assertionOf = (form: URLSearchParams) => {
+  const [head = "", claims = "", signature = ""] = (form.get("client_assertion") ?? "").split(".");
+  const decode = (part: string) =>
+    JSON.parse(Buffer.from(part, "base64url").toString()) as Record<string, unknown>;
+  return {
+    head: decode(head),
+    claims: decode(claims),
+    signed: `${head}.${claims}`,
+    signature: Buffer.from(signature, "base64url"),
+  };
+};
+
+describe("fhir logs in", () => {
+  it("with a bearer token, or with user and password", async () => {
+    for (const [auth, header] of [
+      [{ token: "abc" }, "Bearer abc"],
+      [{ user: "me", password: "p:w" }, `Basic ${Buffer.from("me:p:w").toString("base64")}`],
+    ] as const) {
+      const guard: Interceptor = ({ headers }, response) => {
+        if (headers.authorization === header) return false;
+        sendOutcome(response, 401, "login");
+        return true;
+      };
+      assert.equal(await read(guard, () => auth), 30);
+      await assert.rejects(
+        read(guard, () => ({ token: "wrong" })),
+        { code: "source-refused", message: /401, error: login/ },
+      );
+    }
+  });
+
+  it("with client credentials, one token for all requests, another when it is refused", async () => {
+    const login = `Basic ${Buffer.from("app%3A1:s%20ecret").toString("base64")}`;
+    for (const [uses, tokens] of [
+      [1e6, 1],
+      [2, 2],
+    ] as const) {
+      const { intercept, issued } = createIssuer(
+        (form, header) =>
+          header === login &&
+          form.get("grant_type") === "client_credentials" &&
+          form.get("scope") === "system/*.rs",
+        uses,
+      );
+      const auth = (origin: string) => ({
+        tokenUrl: `${origin}/token`,
+        clientId: "app:1",
+        clientSecret: "s ecret",
+        scope: "system/*.rs",
+      });
+      assert.equal(await read(intercept, auth), 30);
+      assert.equal(issued.length, tokens);
+    }
+  });
+
+  it("with an assertion signed by its key, as SMART Backend Services wants it", async () => {
+    const keys: [string, string, KeyObject][] = [
+      [
+        "RS384",
+        JSON.stringify({ ...rsa.privateKey.export({ format: "jwk" }), kid: "k1" }),
+        rsa.publicKey,
+      ],
+      ["ES384", ec.privateKey.export({ format: "pem", type: "pkcs8" }).toString(), ec.publicKey],
+    ];
+    for (const [algorithm, key, publicKey] of keys) {
+      const seen = new Set<unknown>();
+      let origin = "";
+      const { intercept } = createIssuer((form) => {
+        const { head, claims, signed, signature } = assertionOf(form);
+        assert.deepEqual(head, { alg: algorithm, typ: "JWT", kid: "k1" });
+        assert.equal(claims["iss"], "app");
+        assert.equal(claims["sub"], "app");
+        assert.equal(claims["aud"], `${origin}/token`);
+        assert.ok(Number(claims["exp"]) <= Date.now() / 1000 + 300);
+        seen.add(claims["jti"]);
+        assert.equal(
+          form.get("client_assertion_type"),
+          "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        );
+        return verify(
+          "sha384",
+          Buffer.from(signed),
+          {
+            key: createPublicKey(publicKey.export({ format: "pem", type: "spki" })),
+            dsaEncoding: "ieee-p1363",
+          },
+          signature,
+        );
+      }, 2);
+      const auth = (at: string) => ({
+        tokenUrl: `${(origin = at)}/token`,
+        clientId: "app",
+        key,
+        ...(algorithm === "ES384" && { keyId: "k1" }),
+      });
+      assert.equal(await read(intercept, auth), 30);
+      assert.equal(seen.size, 2);
+    }
+  });
+
+  it("and says why not without what is secret", async () => {
+    const { intercept } = createIssuer(() => false);
+    const auth = (origin: string) => ({
+      tokenUrl: `${origin}/token`,
+      clientId: "app",
+      clientSecret: "hidden",
+    });
+    await assert.rejects(read(intercept, auth), (error) => {
+      assert.ok(error instanceof PipelineError);
+      assert.equal(error.code, "source-refused");
+      assert.match(error.message, /gave no token \(401, invalid_client\)/);
+      assert.doesNotMatch(error.message, /secret|hidden/);
+      return true;
+    });
+    const keyless = (origin: string) => ({
+      tokenUrl: `${origin}/token`,
+      clientId: "app",
+      key: "hidden",
+    });
+    await assert.rejects(read(intercept, keyless), (error) => {
+      assert.ok(error instanceof PipelineError);
+      assert.equal(error.code, "config-invalid");
+      assert.doesNotMatch(error.message, /hidden/);
+      return true;
+    });
+  });
+});

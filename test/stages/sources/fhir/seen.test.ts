@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import { createSeen, generationSize, seenBytes } from "../../../../src/stages/sources/fhir/seen.ts";
+
+describe("what was seen", () => {
+  it("is known again, and nothing else is", () => {
+    const seen = createSeen();
+    for (let i = 0; i < 20_000; i += 1) assert.equal(seen.add(`Patient/${i}/1`), false);
+    for (let i = 0; i < 20_000; i += 1) assert.equal(seen.add(`Patient/${i}/1`), true);
+    assert.equal(seen.add("Patient/1/2"), false);
+    assert.equal(seen.forgets, false);
+  });
+
+  it("is remembered for a generation at least, in bounded memory, and says when it forgets", function () {
+    this.timeout(20_000);
+    const seen = createSeen();
+    const before = process.memoryUsage().arrayBuffers;
+    const many = 2.5 * generationSize;
+    for (let i = 0; i < many; i += 1) seen.add(`${i}`);
+    assert.equal(seen.forgets, true);
+    for (let i = many - generationSize; i < many; i += 997) assert.equal(seen.add(`${i}`), true);
+    assert.equal(seen.add("0"), false);
+    assert.ok(process.memoryUsage().arrayBuffers - before <= 2 * seenBytes);
+  });
+});
