@@ -56,36 +56,44 @@ export async function findRot(list: readonly Mutation[]): Promise<string[]> {
 const plant = (text: string, { find, replace }: Mutation): string =>
   text.replace(find, () => replace);
 
-/** Plants each bug alone and runs its tests; the sources themselves are not touched. */
+/** Plants each bug alone and runs its tests, in copies of their own; the sources themselves are not touched. */
 export async function proveMutations(
   list: readonly Mutation[],
   onResult: (result: Result) => void = () => {},
+  lanes = 1,
 ): Promise<readonly Result[]> {
-  const copy = await mkdtemp(join(tmpdir(), "spillway-mutations-"));
-  try {
-    for (const name of copied) await cp(join(root, name), join(copy, name), { recursive: true });
-    await symlink(join(root, "node_modules"), join(copy, "node_modules"));
-    const results: Result[] = [];
-    const sound = new Set<string>();
-    for (const mutation of list) {
-      await expectSound(copy, mutation, sound);
+  const folder = await mkdtemp(join(tmpdir(), "spillway-mutations-"));
+  const results: Result[] = [];
+  const sound = new Map<string, Promise<void>>();
+  const left = list.values();
+  const work = async (copy: string) => {
+    await copySources(copy);
+    for (const mutation of left) {
+      for (const test of mutation.caughtBy) {
+        if (!sound.has(test)) sound.set(test, expectSound(copy, test));
+        await sound.get(test);
+      }
       const result = { mutation, caught: await tryMutation(copy, mutation) };
       results.push(result);
       onResult(result);
     }
+  };
+  try {
+    await Promise.all(Array.from({ length: lanes }, (_, lane) => work(join(folder, `${lane}`))));
     return results;
   } finally {
-    await rm(copy, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function expectSound(copy: string, { caughtBy }: Mutation, sound: Set<string>) {
-  const unknown = caughtBy.filter((test) => !sound.has(test));
-  for (const test of unknown) {
-    const failed = await firstFailure(copy, [test]);
-    if (failed) throw new Error(`${test} fails before anything is planted: ${failed}`);
-    sound.add(test);
-  }
+async function copySources(copy: string): Promise<void> {
+  for (const name of copied) await cp(join(root, name), join(copy, name), { recursive: true });
+  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
+}
+
+async function expectSound(copy: string, test: string): Promise<void> {
+  const failed = await firstFailure(copy, [test]);
+  if (failed) throw new Error(`${test} fails before anything is planted: ${failed}`);
 }
 
 async function tryMutation(copy: string, mutation: Mutation): Promise<string | undefined> {
@@ -132,15 +140,17 @@ async function firstFailure(copy: string, tests: readonly string[]): Promise<str
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { only: { type: "string" } } });
+  const { values } = parseArgs({
+    options: { only: { type: "string" }, lanes: { type: "string", default: "2" } },
+  });
   const { only = "" } = values;
   const list = allMutations().filter(({ bug, file }) => `${bug} ${file}`.includes(only));
   const rot = await findRot(list);
   for (const line of rot) process.stdout.write(`${line}\n`);
   if (rot.length > 0) process.exit(1);
-  const results = await proveMutations(list, ({ mutation, caught }) =>
-    process.stderr.write(`${caught ? "caught" : "SURVIVED"}  ${mutation.bug}  ${caught ?? ""}\n`),
-  );
+  const tell = ({ mutation, caught }: Result) =>
+    process.stderr.write(`${caught ? "caught" : "SURVIVED"}  ${mutation.bug}  ${caught ?? ""}\n`);
+  const results = await proveMutations(list, tell, Number(values.lanes));
   const survivors = results.filter(({ caught }) => !caught || caught.includes(broken));
   if (only === "") await writeFile(join(root, "docs", "mutations.md"), mutationsPage(results));
   process.stdout.write(

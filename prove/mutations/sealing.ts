@@ -34,8 +34,8 @@ export const sealingMutations: readonly Mutation[] = [
   {
     bug: "headers are counted as records",
     file: "src/stages/pages/chunk.ts",
-    find: "if (!framing) records += after - next;",
-    replace: "records += after - next;",
+    find: "if (!framing) page.count(after - next, marks?.[after - 1]);",
+    replace: "page.count(after - next, marks?.[after - 1]);",
     why: "one record more than the source has rows",
     caughtBy: chunkTests,
   },
@@ -67,17 +67,17 @@ export const sealingMutations: readonly Mutation[] = [
   {
     bug: "a record's parts are not marked",
     file: "src/stages/pages/chunk.ts",
-    find: '        span = fragments === 0 ? "first" : "middle";',
-    replace: '        span = fragments === 0 ? "first" : "whole";',
+    find: '        page.span = fragments === 0 ? "first" : "middle";',
+    replace: '        page.span = fragments === 0 ? "first" : "whole";',
     why: "a part of a record is taken as a record",
     caughtBy: chunkTests,
   },
   {
     bug: "records end without the source's proof",
     file: "src/stages/pages/chunk.ts",
-    find: '      assert(last?.end, "records end with the source\'s proof");\n      yield await pages.finish({ columns: last.columns, end: last.end }, last.extension);',
+    find: '      assert(pages && last?.end, "records end with the source\'s proof");\n      yield await pages.finish({ columns: last.columns, end: last.end }, last.extension);',
     replace:
-      "      const end = last?.end ?? ({ rows: 0 } as never);\n      yield await pages.finish({ columns: last?.columns ?? [], end }, last?.extension ?? 'ndjson');",
+      '      const end = last?.end ?? ({ rows: 0 } as never);\n      if (pages) yield await pages.finish({ columns: last?.columns ?? [], end }, last?.extension ?? "");',
     why: "a source that just stops looks like one that came to its end",
     caughtBy: chunkTests,
   },
