@@ -2,7 +2,7 @@
  * Values out of files: JSON, NDJSON, CSV, tar archives and SQLite, each made at random and read by its source. The
  * references are others' readers and writers (Python's, and SQLite's own types as Python sees them), or what was written.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -187,7 +187,13 @@ const sqlite: Kind = async (folder, chance) => {
   return [found, typed];
 };
 
-const kinds: Readonly<Record<string, Kind>> = { json, ndjson, csv, tar, sqlite };
+/** Without Python only what needs no other reader is left. */
+export const hasPython = spawnSync("python3", ["--version"]).status === 0;
+
+const kinds: Readonly<Record<string, Kind>> = {
+  csv,
+  ...(hasPython && { json, ndjson, tar, sqlite }),
+};
 
 /** One file of each kind. */
 export async function proveFiles(chance: Chance, counts: Counts): Promise<readonly string[]> {

@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
 import { PipelineError } from "../src/errors.ts";
 import { type Chance, createChance, seedOf } from "./fuzz-chance.ts";
-import { proveFiles } from "./values-files.ts";
+import { hasPython, proveFiles } from "./values-files.ts";
 import {
   copyOf,
   outcomeOf,
@@ -187,6 +187,7 @@ if (import.meta.main) {
     from: one ?? 0,
     onTrial: (line) => process.stderr.write(`${line}\n`),
   });
+  if (!hasPython) process.stdout.write("without python3: files were compared with nothing else\n");
   for (const failure of report.failures) process.stdout.write(`${failure}\n`);
   process.stdout.write(
     `${report.trials} trials, ${report.failures.length} failures, seed ${report.seed} ` +
