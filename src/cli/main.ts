@@ -78,10 +78,13 @@ process.stdout.on("error", (error) => {
 });
 // An export goes on when nobody looks at its progress any more.
 process.stderr.on("error", () => {});
-// Node's own way to tell of it would print messages that may quote rows.
 // A report on a crash would show the environment, where secrets are.
 Object.assign(process.report, { excludeEnv: true });
-process.on("uncaughtException", (error) => void fail(error).then((code) => process.exit(code)));
+// Node's own way to tell of it would print messages that may quote rows. The first one is told; others follow from it.
+process.once("uncaughtException", (error) => {
+  process.on("uncaughtException", () => {});
+  void fail(error).then((code) => process.exit(code));
+});
 
 const code = await main(args).catch(fail);
 // What was written last may still be on its way to a pipe.

@@ -214,6 +214,26 @@ describe("run", () => {
     assert.doesNotMatch(stdout + stderr, /Jane/);
   });
 
+  it("ten thousand defects at once are told as one", async () => {
+    await desk.write(
+      "flood.mjs",
+      `export default (row) => {
+        for (let n = 0; n < 5e3; n += 1) {
+          setImmediate(() => { throw new Error("Jane Doe"); });
+          Promise.reject(new Error("Jane Doe"));
+        }
+        return new Promise(() => {});
+      };`,
+    );
+    await desk.write("flood.yaml", pipelineText({ name: "flood", stages: ["map: ./flood.mjs"] }));
+    const { code, stderr } = await desk.cli(["run", "flood.yaml", "-q"]);
+    assert.equal(code, 1);
+    assert.equal(
+      stderr,
+      "spillway: an unexpected Error ended the command; run with --debug for its stack\n",
+    );
+  });
+
   it("a destination that cannot be written ends it with 5", async () => {
     await desk.write("taken", "a file, not a folder");
     await desk.write(
