@@ -65,7 +65,8 @@ const whilePaused = (work: (scene: Scene) => unknown) =>
     scene.gate.open();
   });
 
-const pause = whilePaused(() => sleep(300));
+/** Longer than any limit of the role `limited`. */
+const pause = whilePaused(() => sleep(1300));
 
 export const harms: readonly Harm[] = [
   { name: "backend terminated", weight: 40, do: at(signalBackend("pg_terminate_backend")) },

@@ -27,10 +27,10 @@ export async function prepareServer(url: string): Promise<void> {
     );
     await client.query("create role limited login superuser");
     for (const setting of [
-      "statement_timeout = 200",
-      "idle_in_transaction_session_timeout = 200",
-      "transaction_timeout = 200",
-      "tcp_user_timeout = 200",
+      "statement_timeout = 1000",
+      "idle_in_transaction_session_timeout = 1000",
+      "transaction_timeout = 1000",
+      "tcp_user_timeout = 1000",
     ])
       await client.query(`alter role limited set ${setting}`);
   });

@@ -97,7 +97,10 @@ export async function proveStorm({ stage, home, trial, random }: Trial): Promise
       // The last ones in calm: a table that is always locked is nobody's promise.
       if (tries === 30) over = true;
     }
-    for (const text of await restoredTexts(made.out)) checkVersion(text, path);
+    const texts = await restoredTexts(made.out);
+    if (texts.length !== 1)
+      throw new Error(`storm, ${path}: ${texts.length} exports were committed`);
+    for (const text of texts) checkVersion(text, path);
     if ((await leftIn(made.folder)).length > 0) throw new Error("storm: the spool is not empty");
     return { what: `storm, ${path}: ${failures > 0 ? "failed, then whole" : "whole"}` };
   } finally {
