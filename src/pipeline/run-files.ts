@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { PipelineError, systemCode } from "../errors.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
 import { makeTopFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
-import { onDisk } from "../stages/pages/spool-room.ts";
+import { onDisk, toSpoolError } from "../stages/pages/spool-room.ts";
 import type { Disk } from "../stages/world.ts";
 
 /** A folder on its disk. */
@@ -16,7 +16,8 @@ export interface Place {
 
 /**
  * Undefined where there is none.
- * @throws PipelineError `integrity-failed` for what is not as `schema` says, or not as it was written
+ * @throws PipelineError `integrity-failed` for what is not as `schema` says, or not as it was written; `spool-failed`
+ * when the disk refuses to read
  */
 export async function readJson<T>(
   { disk, path }: Place,
@@ -29,7 +30,10 @@ export async function readJson<T>(
     if (digest !== undefined && digest !== digestOf(value)) throw new Error("another digest");
     return v.parse(schema, value) as T;
   } catch (cause) {
-    if (systemCode(cause) === "ENOENT") return undefined;
+    const code = systemCode(cause);
+    if (code === "ENOENT") return undefined;
+    // A disk that refuses to read says nothing of what lies on it.
+    if (code !== undefined && code !== "EISDIR") throw toSpoolError(cause);
     throw new PipelineError(
       "integrity-failed",
       `spool: ${join(path, name)} cannot be read; it may be damaged`,

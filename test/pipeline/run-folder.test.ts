@@ -6,6 +6,7 @@ import {
   type LastCommit,
   type RunFolderInit,
 } from "../../src/pipeline/run-folder.ts";
+import { realWorld } from "../../src/stages/world.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 
 const last = (runId: string): LastCommit => ({
@@ -172,6 +173,17 @@ describe("run-folder", () => {
     await visit(dir, { pipeline: "another" });
     opened.release();
     await visit(dir);
+  });
+
+  it("does not call a record damaged that the disk refuses to read", async () => {
+    const dir = folder.next();
+    await visit(dir);
+    const readFile = async () => {
+      throw Object.assign(new Error("refused"), { code: "EIO" });
+    };
+    const world = { ...realWorld, disk: { ...realWorld.disk, readFile } };
+    await assert.rejects(openRunFolder(initOf(dir, { world })), { code: "spool-failed" });
+    assert.ok((await visit(dir)).resumed);
   });
 
   it("tells a record that cannot be read, and does not begin anew over it", async () => {
