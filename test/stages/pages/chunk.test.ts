@@ -85,6 +85,17 @@ describe("chunk", () => {
     ]);
   });
 
+  it("fills a page to its last byte, however the records come", async () => {
+    const records = recordsOf(Array.from({ length: 8 }, () => 1024));
+    for (const pieces of [1, 2, 3, 8]) {
+      const pages = await pagesOf(recordBatches(records, pieces));
+      assert.deepEqual(pick(pages, "bytes", "records"), [
+        [4096, 4],
+        [4096, 4],
+      ]);
+    }
+  });
+
   it("spreads a record larger than a page over pages that hold nothing else, and marks them", async () => {
     const pages = await pagesOf(recordBatches(recordsOf([10, 3 * 4096 + 5, 20, 4097])));
     assert.deepEqual(pick(pages, "bytes", "records", "total", "span", "final"), [

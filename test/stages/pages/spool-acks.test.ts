@@ -62,6 +62,16 @@ describe("spool-acks", () => {
     await again.close();
   });
 
+  it("writes nothing of a page whose turn it is not", async () => {
+    const { spool, durable, lines } = await open(3);
+    for (const page of [durable[1]!, durable[2]!])
+      await assert.rejects(spool.acknowledge(page, never), { message: /in order/ });
+    await Promise.all(durable.map((page) => spool.acknowledge(page, never)));
+    await assert.rejects(spool.acknowledge(durable[0]!, never), { message: /in order/ });
+    assert.deepEqual([(await lines()).length, spool.acknowledged], [1, 3]);
+    await spool.close();
+  });
+
   it("acknowledges nothing behind a page that failed", async () => {
     const { path, spool, durable, lines } = await open(4);
     await rm(join(path, "pages", durable[0]!.name));
