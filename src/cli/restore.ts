@@ -23,6 +23,7 @@ export const restore: Verb = {
   ],
   notes: [
     "A file appears only when the whole export has proven complete; nothing is overwritten.",
+    "Objects that nobody signed are passed over; `spillway verify` names them.",
     s3Note,
   ],
   async run(call) {
