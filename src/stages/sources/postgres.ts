@@ -69,7 +69,9 @@ export const postgresConfig = v.strictObject({
   ),
   timeout: v.pipe(
     v.optional(duration, "60s"),
-    v.description("longest silence of the server while rows are awaited, the first one included"),
+    v.description(
+      "longest silence of the server while rows are awaited, the first one included; where it proves to be the network, not the server, the run ends within seconds",
+    ),
   ),
   connectTimeout: v.pipe(
     v.optional(duration, "10s"),
