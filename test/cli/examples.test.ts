@@ -76,6 +76,31 @@ describe("examples", () => {
     assert.equal(rows, expected.map(([row]) => `${row}\n`).join(""));
   });
 
+  it("write-back fills a table, and a second run changes only what changed", async () => {
+    const { url } = await sharedPostgres();
+    await runSql(
+      url,
+      "drop schema if exists examples_back cascade",
+      "create schema examples_back",
+      "create table examples_back.observation as select g as id, 'k' || g % 7 as code, g / 7.0 as value from generate_series(1, 3000) g",
+      "create table examples_back.term as select 'k' || g as code, 'Term ' || g as display from generate_series(0, 5) g",
+      "create table examples_back.observation_named (id int primary key, code text, value numeric, display text)",
+    );
+    const database = `${url}?options=-csearch_path%3Dexamples_back`;
+    const env = { DATABASE_URL: database, TARGET_URL: database };
+    const run = async () => {
+      const { code, stderr } = await desk.cli(["run", "write-back.yaml", "-q"], env);
+      assert.equal(code, 0, stderr);
+      return runSql(
+        database,
+        "select count(*), count(display), sum(value)::text = (select sum(value)::text from observation) from observation_named",
+      );
+    };
+    assert.deepEqual(await run(), [["3000", "2572", "t"]]);
+    await runSql(database, "update observation set value = 0 where id < 10");
+    assert.deepEqual(await run(), [["3000", "2572", "t"]]);
+  });
+
   it("postgres-copy gives a file that COPY … FROM takes back", async () => {
     const { url } = await sharedPostgres();
     await runSql(

@@ -6,6 +6,7 @@
 
 import type { Finding } from "../finding.ts";
 import type { World } from "../world.ts";
+import type { TableOptions } from "./table-rows.ts";
 
 /** An object to store: whole bytes, so that length and digest are known before the first byte leaves. */
 export interface StoredObject {
@@ -27,6 +28,8 @@ export interface Destination {
   readonly url: string;
   /** What tells this store from another with the same URL, such as the endpoint; the URL itself when absent. */
   readonly identity?: string;
+  /** True where objects must be put one after another, in their order. */
+  readonly sequential?: boolean;
   /**
    * Stores the object once and checks that it arrived whole. Repeating it with equal bytes succeeds and changes nothing.
    * @throws PipelineError `foreign-object` when the name is taken by other bytes (never overwritten);
@@ -49,6 +52,8 @@ export interface Destination {
 export interface DestinationOptions {
   /** The S3 endpoint, region and addressing; empty for other schemes. */
   readonly s3?: S3Options;
+  /** The table that takes the rows; absent for other schemes. */
+  readonly postgres?: TableOptions;
   /** How long one request may take, in milliseconds. */
   readonly timeoutMillis: number;
   /** The disk of destinations that are folders; the real one where none is given. */

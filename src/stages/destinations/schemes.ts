@@ -16,6 +16,8 @@ import type {
 import { folderSegmentsOf } from "./object-names.ts";
 
 interface Scheme {
+  /** Whether its URL names a user and says how to connect. */
+  readonly isServer?: true;
   readonly check: (url: URL) => void;
   readonly load: () => Promise<OpenDestination>;
   readonly loadProbe: () => Promise<ProbeDestination>;
@@ -37,9 +39,18 @@ const schemes: Record<string, Scheme> = {
     load: async () => (await import("./tar.ts")).openTar,
     loadProbe: async () => (await import("./file-probe.ts")).probeTar,
   },
+  "postgres:": {
+    isServer: true,
+    check: checkDatabase,
+    load: async () => (await import("./postgres.ts")).openPostgres,
+    loadProbe: async () => (await import("./postgres-table-probe.ts")).probeTable,
+  },
 };
 
-/** The schemes in the order people should read them: `file:`, `s3:`, `tar:`. */
+/** Their URLs are paths of this machine. */
+const pathSchemes: ReadonlySet<string> = new Set(["file:", "tar:"]);
+
+/** The schemes in the order people should read them: `file:`, `s3:`, `tar:`, `postgres:`. */
 export const destinationSchemes: readonly string[] = Object.keys(schemes);
 
 /**
@@ -77,11 +88,17 @@ export function checkDestinationUrl(text: string): URL {
   const match = /^([A-Za-z][A-Za-z0-9+.-]*:)(.*)$/s.exec(text);
   if (text === "" || text.includes("\0")) throw invalid("is empty or holds a NUL byte");
   if (!match) return pathToFileURL(resolve(text));
-  const protocol = (match[1] ?? "").toLowerCase();
+  const protocol = (match[1] ?? "").toLowerCase().replace("postgresql:", "postgres:");
   const rest = match[2] ?? "";
   const scheme = schemeOf(protocol);
-  const isPath = protocol !== "s3:" && !rest.startsWith("//");
+  const isPath = pathSchemes.has(protocol) && !rest.startsWith("//");
   const url = isPath ? pathUrl(protocol, rest) : parse(`${protocol}${rest}`);
+  if (!scheme.isServer) refuseExtras(url);
+  scheme.check(url);
+  return url;
+}
+
+function refuseExtras(url: URL): void {
   if (url.username !== "" || url.password !== "") {
     throw invalid(
       "holds a user or password; expected none, give credentials as `${env:…}` instead",
@@ -90,8 +107,6 @@ export function checkDestinationUrl(text: string): URL {
   if (url.search !== "" || url.hash !== "") {
     throw invalid("holds `?` or `#`; expected them written as %3F and %23");
   }
-  scheme.check(url);
-  return url;
 }
 
 function schemeOf(protocol: string): Scheme {
@@ -131,6 +146,11 @@ function checkBucket(url: URL): void {
     throw invalid("names no usable bucket; expected s3://bucket/prefix, the bucket in lower case");
   }
   folderSegmentsOf(decode(url.pathname.replace(/^\//, "")));
+}
+
+function checkDatabase(url: URL): void {
+  if (url.pathname.length < 2)
+    throw invalid("names no database; expected postgres://user@host:port/database");
 }
 
 function decode(text: string): string {

@@ -22,7 +22,7 @@ const config = v.strictObject({
   to: v.pipe(
     text,
     v.description(
-      "destination URL: `s3://bucket/prefix`, `file:///folder` or a path, `tar:///file.tar`",
+      "destination URL: `s3://bucket/prefix`, `file:///folder` or a path, `tar:///file.tar`, `postgres://host/database`",
     ),
   ),
   concurrency: v.pipe(
@@ -36,6 +36,16 @@ const config = v.strictObject({
     v.optional(duration, "60s"),
     v.description("how long one request may take before it is tried again"),
     v.metadata({ unit: "milliseconds" }),
+  ),
+  table: v.pipe(
+    v.optional(text),
+    v.description("PostgreSQL: the table that takes the rows, as SQL names it"),
+  ),
+  key: v.pipe(
+    v.optional(v.array(text, "expected a list of column names")),
+    v.description(
+      "PostgreSQL: columns of a unique index; a row with the same key is replaced. Rows are appended when absent",
+    ),
   ),
   endpoint: v.pipe(
     v.optional(text),
@@ -68,8 +78,9 @@ export const upload = defineStage({
   takes: "durable",
   gives: "receipts",
   holds: ({ concurrency }, pageBytes) => memoryBytes(concurrency, pageBytes),
-  async *open({ concurrency }, ctx, input) {
+  async *open({ concurrency: most }, ctx, input) {
     const { signal } = ctx;
+    const concurrency = ctx.destination.sequential ? 1 : most;
     const memory = createUploadMemory();
     const stored = mapOrdered(input, { width: concurrency, signal }, (page, wanted) =>
       store(page, { ctx, memory, concurrency }, wanted),
@@ -113,7 +124,11 @@ async function store(
 
 /** What of the upload's config the destination needs. */
 export function destinationOptions(config: UploadConfig): DestinationOptions {
-  const { to: _to, concurrency: _concurrency, timeout, ...s3 } = config;
+  const { to: _to, concurrency: _concurrency, timeout, table, key = [], ...s3 } = config;
   const given = Object.entries(s3).filter(([, value]) => value !== undefined);
-  return { timeoutMillis: timeout, s3: Object.fromEntries(given) };
+  return {
+    timeoutMillis: timeout,
+    s3: Object.fromEntries(given),
+    ...(table !== undefined && { postgres: { table, key } }),
+  };
 }

@@ -1,0 +1,236 @@
+import assert from "node:assert/strict";
+import { run } from "../../../src/pipeline/run.ts";
+import { planPipeline } from "../../../src/pipeline/plan.ts";
+import { openPostgres } from "../../../src/stages/destinations/postgres.ts";
+import { openDestination, probeDestination } from "../../../src/stages/destinations/schemes.ts";
+import { serialize } from "../../../src/stages/formats/serialize.ts";
+import { chunk } from "../../../src/stages/pages/chunk.ts";
+import { compress } from "../../../src/stages/pages/compress.ts";
+import { encrypt } from "../../../src/stages/pages/encrypt.ts";
+import { spool } from "../../../src/stages/pages/spool.ts";
+import { upload } from "../../../src/stages/pages/upload.ts";
+import { postgres } from "../../../src/stages/sources/postgres.ts";
+import { expectError, listAll, objectOf, readAll } from "../../contract/destination-contract.ts";
+import { countedRows, defineUnchecked, testEnv, useFolder } from "../../fixtures/pipelines.ts";
+import { runSql, sharedPostgres } from "../../servers/postgres.ts";
+
+const never = new AbortController().signal;
+const page = (number: number, ...rows: readonly object[]) =>
+  objectOf(
+    `p/r/${String(number).padStart(8, "0")}.ndjson`,
+    rows.map((row) => `${JSON.stringify(row)}\n`).join(""),
+  );
+
+describe("destination postgres", () => {
+  let url: string;
+  const folder = useFolder();
+  const reset = () =>
+    runSql(
+      url,
+      "drop schema if exists written cascade",
+      "create schema written",
+      "create table written.keyed (id bigint, part text, value numeric, at timestamptz, list int[], doc jsonb, made int generated always as (1) stored, primary key (id, part))",
+      "create table written.plain (id int, text text)",
+    );
+  const open = (table = "written.plain", key: readonly string[] = []) =>
+    openDestination(url, { timeoutMillis: 5000, postgres: { table, key } });
+  const rowsOf = (table: string, order = "id") =>
+    runSql(url, `select row_to_json(t) from written.${table} t order by ${order}`).then((rows) =>
+      rows.map(([row]) => JSON.parse(row!) as Record<string, unknown>),
+    );
+
+  before(async () => {
+    ({ url } = await sharedPostgres());
+  });
+  beforeEach(reset);
+  after(() => runSql(url, "drop schema if exists written cascade"));
+
+  it("appends the records of a page, and keeps what is no page to give it back", async () => {
+    const destination = await open();
+    await destination.put(page(0, { id: 1, text: 'Größe "1"\\n' }, { id: 2, text: null }), never);
+    await destination.put(page(1, { id: 3 }), never);
+    await destination.put(objectOf("p/r/manifest.json", "{}"), never);
+    assert.deepEqual(await rowsOf("plain"), [
+      { id: 1, text: 'Größe "1"\\n' },
+      { id: 2, text: null },
+      { id: 3, text: null },
+    ]);
+    assert.equal((await readAll(destination, "p/r/manifest.json")).toString(), "{}");
+    assert.deepEqual(
+      (await listAll(destination, "p/r")).map(({ name }) => name),
+      ["p/r/00000000.ndjson", "p/r/00000001.ndjson", "p/r/manifest.json"],
+    );
+    assert.deepEqual(await listAll(destination, "p/other"), []);
+    await expectError("not-found", readAll(destination, "p/r/nothing"));
+    await expectError("destination-refused", readAll(destination, "p/r/00000000.ndjson"));
+    await destination.close();
+  });
+
+  it("replaces rows with the same key, the last one of a page and of the pages", async () => {
+    const destination = await open("written.keyed", ["part", "id"]);
+    const row = {
+      id: 1,
+      part: "a",
+      value: 1,
+      at: "2024-01-01T00:00:00.000001+00:00",
+      list: [1, 2],
+    };
+    await destination.put(page(0, row, { ...row, value: 2.5 }, { ...row, part: "b" }), never);
+    await destination.put(page(1, { ...row, value: 3, doc: { x: [1] } }), never);
+    assert.deepEqual(await rowsOf("keyed", "part"), [
+      { ...row, value: 3, doc: { x: [1] }, made: 1 },
+      { ...row, part: "b", doc: null, made: 1 },
+    ]);
+    await destination.close();
+  });
+
+  it("writes a page once, however often it is put, and by however many at once", async () => {
+    const first = await open();
+    const object = page(0, { id: 1, text: "a" });
+    const others = await Promise.all(Array.from({ length: 4 }, () => open()));
+    await Promise.all([first, ...others].map((one) => one.put(object, never)));
+    await first.put(object, never);
+    assert.equal((await rowsOf("plain")).length, 1);
+    const changed = page(0, { id: 1, text: "b" });
+    const error = await expectError("foreign-object", first.put(changed, never));
+    assert.match(error.message, /nothing was overwritten/);
+    assert.equal((await rowsOf("plain"))[0]?.["text"], "a");
+    await Promise.all([first, ...others].map((one) => one.close()));
+  });
+
+  it("refuses what does not fit, writes nothing of the page, and tells no value", async () => {
+    const destination = await open("written.keyed", ["id", "part"]);
+    const good = { id: 1, part: "a" };
+    const refusals: [object, RegExp][] = [
+      [{ ...good, value: "canary" }, /SQLSTATE 22P02/],
+      [{ ...good, canary: 1 }, /1 columns that written.keyed has not; expected some of id, part/],
+      [{ part: "canary" }, /1 records have no value for their key/],
+      [{ ...good, part: null }, /1 records have no value for their key/],
+      [{ ...good, part: "\u0000" }, /SQLSTATE 22P05/],
+    ];
+    for (const [bad, message] of refusals) {
+      const error = await expectError(
+        "destination-refused",
+        destination.put(page(0, good, bad), never),
+      );
+      assert.match(error.message, message);
+      assert.doesNotMatch(error.message, /canary/);
+      assert.deepEqual(await rowsOf("keyed"), []);
+      assert.deepEqual(await listAll(destination), []);
+    }
+    await runSql(
+      url,
+      "create function written.skip() returns trigger language plpgsql as 'begin return null; end'",
+      "create trigger skip before insert on written.keyed for each row execute function written.skip()",
+    );
+    const kept = await expectError("destination-refused", destination.put(page(0, good), never));
+    assert.match(kept.message, /the table kept 0 of 1 rows/);
+    const half = objectOf("p/r/00000000.ndjson", '{"id":1');
+    assert.match(
+      (await expectError("destination-refused", destination.put(half, never))).message,
+      /longer than a page/,
+    );
+    const sealed = objectOf("p/r/00000000.ndjson.zst.age", "x");
+    await expectError("destination-refused", destination.put(sealed, never));
+    await destination.close();
+  });
+
+  it("refuses a table that is not there, and a key that is not unique", async () => {
+    for (const [table, key] of [
+      ["written.nobody", []],
+      ["written.plain", ["id"]],
+      ["written.keyed", ["id"]],
+    ] as const) {
+      const destination = await open(table, key);
+      await expectError("destination-refused", destination.put(page(0, { id: 1 }), never));
+      await destination.close();
+    }
+    await assert.rejects(openPostgres(new URL(url), { timeoutMillis: 1000 }), /needs `table`/);
+  });
+
+  it("goes on after its connection is ended, and commits each page once", async () => {
+    const destination = await open();
+    await destination.put(page(0, { id: 0 }), never);
+    await runSql(
+      url,
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'spillway' and pid <> pg_backend_pid()",
+    );
+    await destination.put(page(1, { id: 1 }), never);
+    await destination.put(page(0, { id: 0 }), never);
+    assert.deepEqual(
+      (await rowsOf("plain")).map(({ id }) => id),
+      [0, 1],
+    );
+    assert.doesNotMatch(destination.url, /@|password/);
+    await destination.close();
+  });
+
+  const pipeline = (
+    source: ReturnType<typeof countedRows>,
+    more: object,
+    sealing: object = { mode: "none" },
+  ) =>
+    defineUnchecked({
+      name: "back",
+      memory: "512MiB",
+      sign: "${env:SIGN_KEY}",
+      stages: [
+        source,
+        serialize("ndjson"),
+        chunk("4KiB"),
+        compress("none"),
+        encrypt(sealing as { mode: "none" }),
+        spool({ dir: folder.next(), maxBytes: "1GiB" }),
+        upload({ to: url, ...more }),
+      ],
+    });
+
+  it("takes a whole run: rows, manifest and all, and the same rows again", async () => {
+    await runSql(
+      url,
+      "create table written.obs as select g::bigint as id, 'x' || g as text, g / 7.0 as value from generate_series(1, 2000) g",
+      "create table written.copy (like written.obs, primary key (id))",
+    );
+    const read = () => postgres({ url, query: "select * from written.obs order by id" }) as never;
+    const more = { table: "written.copy", key: ["id"] };
+    const summary = await run(pipeline(read(), more), { env: testEnv });
+    assert.equal(summary.state, "committed");
+    assert(summary.pages > 5);
+    assert.match(summary.destination, /^postgres:\/\/[^@]+\/written\.copy\/back\//);
+    const differences = "select count(*) from (table written.obs except table written.copy) d";
+    assert.deepEqual(await runSql(url, differences), [["0"]]);
+    await runSql(url, "update written.obs set value = 0 where id % 2 = 0");
+    await run(pipeline(read(), more), { env: testEnv });
+    assert.deepEqual(await runSql(url, differences), [["0"]]);
+    assert.deepEqual(await runSql(url, "select count(*) from written.copy"), [["2000"]]);
+  });
+
+  it("is refused by the plan where a table could not read the pages", async () => {
+    const source = countedRows({ rows: 1 });
+    const to = "age1yeznxjjp7n4hz27d4gkwad7wrdulpfxm64f62ac5nc07npm84cgq3tzux6";
+    for (const bad of [pipeline(source, { table: "t" }, { to }), pipeline(source, {})]) {
+      await assert.rejects(planPipeline(bad, { resolve: "none", env: testEnv }), {
+        code: "config-invalid",
+        message:
+          /writes rows; expected `serialize: ndjson`, `compress: none`, `encrypt: none` and its `table`/,
+      });
+    }
+  });
+
+  it("is looked at by doctor", async () => {
+    const look = async (table: string, key: readonly string[]) =>
+      Array.fromAsync(
+        probeDestination(url, {
+          timeoutMillis: 5000,
+          postgres: { table, key },
+          folder: "p",
+          signal: never,
+        }),
+      );
+    assert.deepEqual(
+      (await look("written.keyed", ["id", "part"])).map(({ level, found }) => [level, found]),
+      [["ok", "written.keyed, rows replaced by id, part"]],
+    );
+    await assert.rejects(look("written.nobody", []), /there is no table/);
+  });
+});
