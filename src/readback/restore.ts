@@ -1,5 +1,5 @@
 /**
- * Restores an export to one file, or to a stream. Nothing is released before it is authenticated: a stream gets page
+ * Restores an export to one file, to a stream or to a table. Nothing is released before it is authenticated: a stream gets page
  * after page, a file gets its name only when the whole export has proven complete.
  */
 import { randomUUID } from "node:crypto";
@@ -12,12 +12,14 @@ import { PipelineError, systemCode } from "../errors.ts";
 import { linkOnce, statOf } from "../stages/destinations/file-work.ts";
 import { makeFolder, syncFolder, writeAll } from "../stages/durable-file.ts";
 import { freeBuffer } from "../workers/free.ts";
+import type { ManifestHead } from "../pipeline/manifest.ts";
 import type { ReadOptions } from "./find-run.ts";
 import { openExport, type OpenExport } from "./read-pages.ts";
+import { restoreToTable, type TableTarget } from "./restore-table.ts";
 
 export interface RestoreOptions extends ReadOptions {
-  /** A folder, made when missing, or a stream, which is not ended. */
-  readonly to: string | Writable;
+  /** A folder, made when missing; a stream, which is not ended; or a table. */
+  readonly to: string | Writable | TableTarget;
   readonly onProgress?: (progress: RestoreProgress) => void;
 }
 
@@ -35,7 +37,7 @@ export interface RestoreSummary {
   readonly records: number;
   /** Bytes of records. */
   readonly bytes: number;
-  /** Absolute or relative as `to` was; null for a stream. */
+  /** Absolute or relative as `to` was; null for a stream and for a table. */
   readonly file: string | null;
   readonly signer: string;
   readonly pinned: boolean;
@@ -43,7 +45,7 @@ export interface RestoreSummary {
 
 /**
  * Restores the export at `url` (a run's folder; a pipeline's or a destination's gives the newest complete run) to
- * `<pipeline>.<format>` in a folder (0600, never over a file that is there), or to a stream.
+ * `<pipeline>.<format>` in a folder (0600, never over a file that is there), to a stream or to a table.
  * @throws PipelineError `integrity-failed`, `key-wrong`, `not-found`, `config-invalid` (the file exists),
  * `destination-failed` (the target cannot be written), `disk-full`, or of the export's destination.
  */
@@ -52,11 +54,7 @@ export async function restoreExport(url: string, options: RestoreOptions): Promi
   const { head, manifest } = opened;
   try {
     const content = contentOf(opened, options);
-    const { to } = options;
-    const file =
-      typeof to === "string"
-        ? await toFile(content, to, `${head.pipeline}.${head.layers.extension}`)
-        : await toStream(content, to);
+    const file = await release(content, head, options);
     const { pages, records, plainBytes } = manifest.tail.totals;
     return {
       run: head.run,
@@ -86,6 +84,20 @@ async function* contentOf(
     yield content;
     onProgress?.({ pages: count, totalPages, bytes });
   }
+}
+
+/** Gives the name of the file, where it became one. */
+async function release(
+  content: AsyncGenerator<Uint8Array>,
+  head: ManifestHead,
+  { to, signal }: RestoreOptions,
+): Promise<string | null> {
+  if (typeof to === "string")
+    return toFile(content, to, `${head.pipeline}.${head.layers.extension}`);
+  if ("table" in to)
+    await restoreToTable(content, head, to, signal ?? new AbortController().signal);
+  else await toStream(content, to);
+  return null;
 }
 
 /** The name comes from the manifest's checked pipeline name and format alone, so it cannot leave the folder. */
@@ -131,10 +143,9 @@ async function writeFile(content: AsyncGenerator<Uint8Array>, path: string): Pro
   }
 }
 
-async function toStream(content: AsyncGenerator<Uint8Array>, to: Writable): Promise<null> {
+async function toStream(content: AsyncGenerator<Uint8Array>, to: Writable): Promise<void> {
   try {
     await pipeline(content, to, { end: false });
-    return null;
   } catch (error) {
     throw writeFailure(error, "the stream");
   }

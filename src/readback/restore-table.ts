@@ -1,0 +1,63 @@
+/**
+ * An export back into a table of PostgreSQL, page by page: each is authenticated, then written in one transaction that also
+ * notes it. Stopped and called again, it goes on where it was, and no page is written twice.
+ */
+import { hash } from "node:crypto";
+import { PipelineError } from "../errors.ts";
+import { openDestination } from "../stages/destinations/schemes.ts";
+import type { ManifestHead } from "../pipeline/manifest.ts";
+
+/** The table that takes the records. */
+export interface TableTarget {
+  /** `postgres://user@host:port/database` */
+  readonly url: string;
+  /** As SQL names it. */
+  readonly table: string;
+  /** Columns of a unique index: rows with the same key are replaced. Rows are appended when absent. */
+  readonly key?: readonly string[];
+}
+
+const timeoutMillis = 60_000;
+
+/**
+ * Writes the records into the table.
+ * @throws PipelineError `config-invalid` when they are no NDJSON; as the destination `postgres` does
+ */
+export async function restoreToTable(
+  content: AsyncGenerator<Uint8Array>,
+  { layers, run }: Pick<ManifestHead, "layers" | "run">,
+  { url, table, key = [] }: TableTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  if (layers.extension !== "ndjson") {
+    throw new PipelineError(
+      "config-invalid",
+      `restore: a table takes NDJSON, and the export holds ${layers.extension}; restore it to a folder`,
+    );
+  }
+  const destination = await openDestination(url, { timeoutMillis, postgres: { table, key } });
+  try {
+    let number = 0;
+    for await (const bytes of wholeRecords(content)) {
+      const name = `restored/${run}/${String(number).padStart(8, "0")}.ndjson`;
+      await destination.put({ name, bytes, sha256: hash("sha256", bytes, "buffer") }, signal);
+      number += 1;
+    }
+  } finally {
+    await destination.close();
+  }
+}
+
+const newline = 0x0a;
+
+/** Pages, and where a record goes on in the next ones, these with them. */
+async function* wholeRecords(content: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let begun: Uint8Array[] = [];
+  for await (const page of content) {
+    begun.push(page);
+    if (page.at(-1) !== newline) continue;
+    yield begun.length === 1 ? page : Buffer.concat(begun);
+    begun = [];
+  }
+  if (begun.length > 0) yield Buffer.concat(begun);
+}

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { PipelineError, type ErrorCode } from "../../src/errors.ts";
+import { restoreExport } from "../../src/readback/restore.ts";
+import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
+import { openDesk } from "../cli/spawn-cli.ts";
+import {
+  makeExport,
+  ndjsonPages,
+  type MakeOptions,
+  type PlainPage,
+} from "../fixtures/make-export.ts";
+import { useFolder } from "../fixtures/pipelines.ts";
+import { runSql, sharedPostgres } from "../servers/postgres.ts";
+
+const failsWith = (code: ErrorCode) => (error: unknown) =>
+  error instanceof PipelineError && error.code === code;
+
+describe("restore to a table", () => {
+  const folder = useFolder();
+  let url: string;
+  let identity: string;
+  let recipients: string[];
+  before(async () => {
+    ({ url } = await sharedPostgres());
+    identity = await generateAgeIdentity();
+    recipients = [await identityToRecipient(identity)];
+  });
+  beforeEach(() =>
+    runSql(
+      url,
+      "drop schema if exists restored_test cascade",
+      "create schema restored_test",
+      "create table restored_test.people (id bigint primary key, name text)",
+    ),
+  );
+  after(() => runSql(url, "drop schema if exists restored_test cascade"));
+
+  const make = (pages: readonly PlainPage[] = ndjsonPages(300, 100), options: MakeOptions = {}) =>
+    makeExport(folder.next(), pages, { encrypt: { to: recipients }, ...options });
+  const table = () => ({ url, table: "restored_test.people", key: ["id"] });
+  const counts = () =>
+    runSql(url, "select count(*), min(id), max(id), max(name) from restored_test.people");
+
+  it("writes every record, once, however often it is called", async () => {
+    const { folder: from } = await make();
+    const summary = await restoreExport(from, { identity, to: table() });
+    assert.equal(summary.records, 300);
+    assert.equal(summary.file, null);
+    assert.deepEqual(await counts(), [["300", "0", "299", "Zoë 99"]]);
+    await runSql(url, "update restored_test.people set name = 'changed since'");
+    await restoreExport(from, { identity, to: table() });
+    assert.deepEqual(await counts(), [["300", "0", "299", "changed since"]]);
+  });
+
+  it("goes on after it was stopped, and appends nothing twice", async () => {
+    await runSql(url, "alter table restored_test.people drop constraint people_pkey");
+    const to = { url, table: "restored_test.people" };
+    const { folder: from } = await make();
+    const stop = new AbortController();
+    const stopped = restoreExport(from, {
+      identity,
+      to,
+      signal: stop.signal,
+      onProgress: ({ pages }) => {
+        if (pages === 2) stop.abort(new Error("stop"));
+      },
+    });
+    await assert.rejects(stopped);
+    assert.equal((await counts())[0]?.[0] === "300", false);
+    await restoreExport(from, { identity, to });
+    assert.deepEqual(await counts(), [["300", "0", "299", "Zoë 99"]]);
+  });
+
+  it("puts a record that spans pages together again", async () => {
+    const pages: PlainPage[] = [
+      { content: '{"id":1,"name":"one"}\n', records: 1 },
+      { content: '{"id":2,"na', records: 0, span: "first" },
+      { content: 'me":"tw', records: 0, span: "middle" },
+      { content: 'o"}\n', records: 1, span: "last" },
+    ];
+    const { folder: from } = await make(pages);
+    await restoreExport(from, { identity, to: table() });
+    assert.deepEqual(await runSql(url, "select id, name from restored_test.people order by id"), [
+      ["1", "one"],
+      ["2", "two"],
+    ]);
+  });
+
+  it("writes nothing of a damaged page, and refuses what is no NDJSON", async () => {
+    const made = await make();
+    await writeFile(join(made.folder, made.names[1]!), "damage");
+    await assert.rejects(
+      restoreExport(made.folder, { identity, to: table() }),
+      failsWith("integrity-failed"),
+    );
+    assert.deepEqual(
+      await runSql(url, "select count(*) from restored_test.people where id >= 100"),
+      [["0"]],
+    );
+    const csv = await make([{ content: "id\n1\n", records: 1 }], { extension: "csv" });
+    await assert.rejects(
+      restoreExport(csv.folder, { identity, to: table() }),
+      failsWith("config-invalid"),
+    );
+  });
+
+  it("is a flag of the command", async () => {
+    const desk = await openDesk();
+    try {
+      const { folder: from } = await make();
+      await writeFile(join(desk.folder, "key.txt"), `${identity}\n`, { mode: 0o600 });
+      const call = ["restore", from, "--to", url, "-i", "key.txt"];
+      const bare = await desk.cli(call);
+      assert.equal(bare.code, 2);
+      assert.match(bare.stderr, /--table and --to postgres:\/\/… belong together/);
+      const { code, stdout, stderr } = await desk.cli([
+        ...call,
+        "--table",
+        "restored_test.people",
+        "--key",
+        "id",
+      ]);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /300 records, .* in restored_test\.people/);
+      assert.equal((await counts())[0]?.[0], "300");
+    } finally {
+      await desk.remove();
+    }
+  });
+});
