@@ -98,40 +98,34 @@ export const shareFolderSync = (path: string, disk: Disk = realDisk) =>
   shareNext(() => syncFolder(path, disk));
 
 /**
- * Makes a folder (0700) and its missing parents, each durable in its own parent; so it does with one that was there, for
- * a process may have died between making it and syncing.
+ * Makes a folder (0700) and its missing parents, each durable in its own parent; so it does with one that was there, as
+ * far as it may, for a process may have died between making it and syncing.
  */
 export async function makeFolder(path: string, disk: Disk = realDisk): Promise<void> {
+  const parent = dirname(path);
+  const make = () => disk.mkdir(path, { mode: 0o700 });
   try {
-    await disk.mkdir(path, { mode: 0o700 });
+    await make().catch(async (error: unknown) => {
+      if (systemCode(error) !== "ENOENT") throw error;
+      await makeFolder(parent, disk);
+      await make();
+    });
   } catch (error) {
-    if (systemCode(error) === "ENOENT") {
-      await makeFolder(dirname(path), disk);
-      await disk.mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
-    } else ignoreExisting(error);
+    if (systemCode(error) !== "EEXIST") throw error;
+    return await syncFolder(parent, disk).catch(ignoreForeign);
   }
-  await syncFolder(dirname(path), disk);
+  await syncFolder(parent, disk);
 }
 
-function ignoreExisting(error: unknown): void {
-  if (systemCode(error) !== "EEXIST") throw error;
-}
-
-/** Of folders that belong to others. */
-const notOurs = new Set(["EACCES", "EPERM", "EROFS", "EINVAL", "ENOTSUP"]);
-
-/** The same, and makes all names above it durable too, as far as we may: once for the top of a tree of ours. */
+/** The same for the top of a tree of ours: all names above it are made durable too. */
 export async function makeTopFolder(path: string, disk: Disk = realDisk): Promise<void> {
-  const existed = await disk.lstat(path).then(
-    () => true,
-    () => false,
-  );
-  if (!existed) await makeFolder(path, disk);
-  for (let at = dirname(path); ; at = dirname(at)) {
-    await syncFolder(at, disk).catch(ignoreForeign);
-    if (at === dirname(at)) return;
-  }
+  await makeFolder(path, disk);
+  for (let at = dirname(path); at !== dirname(at); at = dirname(at))
+    await syncFolder(dirname(at), disk).catch(ignoreForeign);
 }
+
+/** Of a folder that belongs to others. */
+const notOurs = new Set(["EACCES", "EPERM", "EROFS", "EINVAL", "ENOTSUP"]);
 
 function ignoreForeign(error: unknown): void {
   if (!notOurs.has(systemCode(error) ?? "")) throw error;

@@ -3,11 +3,13 @@ import { lstat, mkdir, open, readFile, readdir, symlink, writeFile } from "node:
 import { basename, join } from "node:path";
 import {
   makeFolder,
+  makeTopFolder,
   readAll,
   writeAll,
   writeDurably,
   writeSynced,
 } from "../../src/stages/durable-file.ts";
+import { realDisk, type Disk } from "../../src/stages/world.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 import { writeDown } from "../fixtures/written-disk.ts";
 
@@ -113,5 +115,30 @@ describe("durable-file", () => {
       await assert.rejects(writeSynced(join(place, name), [bytes]), { code: "EEXIST" });
     assert.equal(await readFile(join(place, "precious"), "utf8"), "keep");
     await (await open(join(place, "link"))).close();
+  });
+
+  /** A disk that opens no folder but those below `top`, as where the folders above belong to others. */
+  const lockedAbove = (top: string, code: string): { disk: Disk; asked: string[] } => {
+    const asked: string[] = [];
+    const open: Disk["open"] = async (path, flags, mode) => {
+      asked.push(path);
+      if (path !== top && !path.startsWith(`${top}/`))
+        throw Object.assign(new Error("locked"), { code });
+      return await realDisk.open(path, flags, mode);
+    };
+    return { disk: { ...realDisk, open }, asked };
+  };
+
+  it("makes the names of folders durable that were there, as far as it may", async () => {
+    const place = await fresh();
+    const tree = join(place, "a", "b");
+    await mkdir(tree, { recursive: true });
+    const { disk, asked } = lockedAbove(place, "EACCES");
+    await makeTopFolder(tree, disk);
+    for (const parent of [join(place, "a"), place, "/"]) assert.ok(asked.includes(parent), parent);
+    await assert.rejects(makeTopFolder(tree, lockedAbove(place, "EIO").disk), { code: "EIO" });
+    await assert.rejects(makeFolder(join(place, "c"), lockedAbove(tree, "EACCES").disk), {
+      code: "EACCES",
+    });
   });
 });
