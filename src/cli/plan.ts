@@ -5,6 +5,7 @@ import type { PlanReport } from "../pipeline/plan-types.ts";
 import type { Pipeline } from "../pipeline/define.ts";
 import { sampleRows, type Sample } from "../pipeline/sample.ts";
 import { formatBytes } from "../stages/atoms.ts";
+import { withoutLiterals } from "../stages/queries/without-literals.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { alignColumns, drawBar, formatCount } from "./screen.ts";
@@ -101,14 +102,6 @@ function stageTable({ stages }: PlanReport, { dim, cyan, width }: Paint): string
   const head = ["Stage", "Takes → gives", "Holds", "Made of"].map(dim);
   return alignColumns([head, ...rows], { right: [2], width });
 }
-
-// Texts, numbers and comments of SQL; what stands in double quotes or is a parameter is matched to be left alone.
-const sqlToken =
-  /"(?:[^"]|"")*"|\$\d+|[A-Za-z_][\w$]*(?!')|[eE]'(?:\\.|''|[^'\\])*'|'(?:''|[^'])*'|\$(\w*)\$.*?\$\1\$|\d[\w.]*|--[^\n]*|\/\*.*?\*\//gs;
-
-/** A query without its values: a plan is pasted into tickets and kept by logs, and a literal may be a patient's number. */
-export const withoutLiterals = (sql: string): string =>
-  sql.replace(sqlToken, (token) => (/^(?:"|\$\d|[A-Za-z_][\w$]*$)/.test(token) ? token : "…"));
 
 function withoutValues({ pushed, ...report }: PlanReport): PlanReport {
   if (!pushed) return { ...report, pushed };

@@ -6,10 +6,11 @@
  */
 import { createHash } from "node:crypto";
 import { formatDuration } from "../atoms.ts";
+import { withoutLiterals } from "./without-literals.ts";
 
 /** What a run says of one statement that its own stages asked. */
 export interface QueryStats {
-  /** Its text with `?` for every literal. */
+  /** Its text with `…` for every literal. */
   readonly statement: string;
   readonly asked: number;
   /** Different sets of parameters, literals included; counting ends at 10,000. */
@@ -65,7 +66,7 @@ export function watchQueries(
 
   return {
     answered(sql, params, millis) {
-      const statement = withoutLiterals(sql);
+      const statement = statementOf(sql);
       let counts = statements.get(statement);
       if (!counts) {
         if (statements.size >= statementsMost) return;
@@ -101,16 +102,11 @@ const digest = (sql: string, params: readonly unknown[]): string =>
     .digest("base64")
     .slice(0, 16);
 
-const comments = /--[^\r\n]*|\/\*[^]*?\*\//g;
-const literals =
-  /(?<!\w)[eE]'(?:[^'\\]|''|\\[^])*'|'(?:[^']|'')*'|\$(\w*)\$[^]*?\$\1\$|(?<![\w$."])-?\d+(?:\.\d+)?(?![\w"])/g;
-
-/** Literals first: what looks like a comment may be part of one. */
-const withoutLiterals = (sql: string): string =>
-  sql.replaceAll(literals, "?").replaceAll(comments, " ").replaceAll(/\s+/g, " ").trim();
+/** On one line, so that a statement is the same however it is laid out. */
+const statementOf = (sql: string): string => withoutLiterals(sql).replaceAll(/\s+/g, " ").trim();
 
 /** One table, one key that is a parameter or a literal. */
-const byKey = /^select (.+) from ([\w."]+) where (?:[\w"]+\.)?("?\w+"?) = (?:\$1|\?)$/i;
+const byKey = /^select (.+) from ([\w."]+) where (?:[\w"]+\.)?("?\w+"?) = (?:\$1|…)$/i;
 
 function findLookup(statement: string): QueryStats["lookup"] {
   const [, columns, table, key] = byKey.exec(statement) ?? [];
