@@ -1,4 +1,7 @@
-/** A server that loses rows, doubles them, or states another number of them than it sent: each must be found. */
+/**
+ * A server that loses rows, doubles them, states another number of them than it sent, or ends its backend as a standby does
+ * whose primary removed what the query reads: each must be found.
+ */
 import { startMessageProxy } from "../test/servers/lossy-proxy.ts";
 import { attempt, type Outcome, pickOf, type Trial } from "./source-trial.ts";
 import { leftIn, makeExport, paths } from "./source-pipeline.ts";
@@ -14,9 +17,21 @@ type Lie = (message: Buffer) => Buffer | undefined;
 const lies: Readonly<Record<string, (row: number) => Lie>> = {
   "row lost": (row) => onRow(row, () => undefined),
   "row doubled": (row) => onRow(row, (message) => Buffer.concat([message, message])),
+  "conflict with recovery": (row) => onRow(row, () => conflict),
   "count too small": () => onTag((rows) => rows - 1),
   "count too large": () => onTag((rows) => rows + 1),
 };
+
+/** As a standby says it: the backend ends, though the code is one of those after which a statement may be tried again. */
+const conflict = errorResponse({ S: "FATAL", V: "FATAL", C: "40001", M: "terminating connection" });
+
+function errorResponse(fields: Readonly<Record<string, string>>): Buffer {
+  const texts = Object.entries(fields).map(([type, text]) => `${type}${text}\0`);
+  const body = Buffer.from(`${texts.join("")}\0`);
+  const head = Buffer.from([0x45, 0, 0, 0, 0]);
+  head.writeInt32BE(4 + body.length, 1);
+  return Buffer.concat([head, body]);
+}
 
 function onRow(row: number, lie: Lie): Lie {
   let seen = 0;
@@ -58,7 +73,7 @@ export async function proveLies({ stage, home, random }: Trial): Promise<Outcome
   try {
     const error = await attempt(made);
     if (!error) throw new Error(`${what}, ${path}: nobody noticed`);
-    if (!/states \d+ rows/.test(error.message))
+    if (!/states \d+ rows|40001/.test(error.message))
       throw new Error(`${what}, ${path}: another failure: ${error.message}`);
     if ((await leftIn(made.folder)).length === 0) throw new Error(`${what}: the spool is gone`);
     return { what: `${what}, ${path}: found` };

@@ -9,10 +9,13 @@ export const queries = {
 
 export async function withClient<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
   const client = new Client({ connectionString: url });
-  client.on("error", () => {});
+  let lost: Error | undefined;
+  client.on("error", (error) => (lost ??= error));
   await client.connect();
   try {
     return await work(client);
+  } catch (error) {
+    throw lost ?? error;
   } finally {
     await client.end().catch(() => {});
   }

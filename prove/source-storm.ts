@@ -65,7 +65,7 @@ async function inTransaction(client: Client, statements: readonly string[]): Pro
     await client.query("commit");
     return true;
   } catch (error) {
-    await client.query("rollback");
+    await client.query("rollback").catch(() => {});
     if ((error as { code?: string }).code === "55P03") return false;
     throw error;
   }
@@ -87,6 +87,8 @@ export async function proveStorm({ stage, home, trial, random }: Trial): Promise
   const made = makeExport({ home, url, query, path });
   let over = false;
   const storming = storm(serverUrl, table, random, () => over);
+  // It is awaited at the end.
+  storming.catch(() => {});
   try {
     let failures = 0;
     if (random() < 0.5) proxy.cutAfter(Math.ceil(random() * 200_000));
