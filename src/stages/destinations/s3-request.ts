@@ -75,10 +75,11 @@ export function connect(target: S3Target, timeoutMillis: number): S3Connection {
   return {
     send: async (request, signal) => {
       signal.throwIfAborted();
+      if (!isRepeatable(request)) return exchange(request, signal, false);
       try {
         return await exchange(request, signal, agent);
       } catch (error) {
-        if (!(error instanceof DiedIdle) || !isRepeatable(request)) throw error;
+        if (!(error instanceof DiedIdle)) throw error;
         return exchange(request, signal, false);
       }
     },
@@ -89,7 +90,7 @@ export function connect(target: S3Target, timeoutMillis: number): S3Connection {
 /** A kept connection may have died while nobody used it. That says nothing of the store, and costs no attempt. */
 class DiedIdle extends TryAgain {}
 
-/** An unguarded put asks first what lies there, each time. */
+/** An unguarded put is preceded by a question each time; so it takes a fresh connection, and is not repeated blindly. */
 function isRepeatable({ method, headers }: S3Request): boolean {
   return method !== "PUT" || headers?.["if-none-match"] !== undefined;
 }
