@@ -34,7 +34,7 @@ export function createEnvelope(): Envelope {
   return {
     append(chunk, start, end) {
       makeRoom(end - start);
-      bytes.set(chunk.subarray(start, end), length);
+      bytes.set(new Uint8Array(chunk.buffer, chunk.byteOffset + start, end - start), length);
       length += end - start;
     },
     put(byte) {
@@ -43,7 +43,7 @@ export function createEnvelope(): Envelope {
     },
     endsWithKey(key) {
       const start = length - key.length;
-      if (start < 1 || !bytes.subarray(start, length).equals(key)) return false;
+      if (start < 1 || key.compare(bytes, start, length) !== 0) return false;
       return bytes[start - 1] === openObject || bytes[start - 1] === comma;
     },
     take() {

@@ -36,6 +36,8 @@ export function createResourceBuffer(): ResourceBuffer {
   let length = 0;
   const start = () => (count === 0 ? 0 : ends[count - 1]!);
 
+  const begun = () => new Uint8Array(memory.buffer, memory.byteOffset + start(), length - start());
+
   const makeRoom = (bytes: number) => {
     if (length + bytes <= memory.length) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(memory.length * 2, length + bytes));
@@ -52,14 +54,12 @@ export function createResourceBuffer(): ResourceBuffer {
     },
     append(bytes, from, to) {
       makeRoom(to - from);
-      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).copy(memory, length, from, to);
+      // Views of plain arrays cost a third of a Buffer's.
+      memory.set(new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from), length);
       length += to - from;
     },
-    text() {
-      const bytes = memory.subarray(start(), length);
-      return isUtf8(bytes) ? bytes.toString("utf8") : undefined;
-    },
-    view: () => memory.subarray(start(), length),
+    text: () => (isUtf8(begun()) ? memory.toString("utf8", start(), length) : undefined),
+    view: begun,
     trim() {
       while (length > start() && memory[length - 1]! <= space) length -= 1;
     },

@@ -6,12 +6,7 @@ import { parsePipeline } from "../../../../src/pipeline/load.ts";
 import { run } from "../../../../src/pipeline/run.ts";
 import { readExport } from "../../../../src/readback/read-export.ts";
 import { createBulk } from "../../../servers/fhir-bulk.ts";
-import {
-  makeObservations,
-  sendOutcome,
-  startFhir,
-  type Interceptor,
-} from "../../../servers/fhir.ts";
+import { makeObservations, startFhir, type Interceptor } from "../../../servers/fhir.ts";
 
 const resources = makeObservations(3000);
 const observations = resources.filter(({ type }) => type === "Observation");
