@@ -26,7 +26,7 @@ const root = join(import.meta.dirname, "..");
 /** What is said of a change that does not even run. */
 const broken = "the list itself has a bug";
 /** A bug may make tests hang; then they are ended, and it is caught. */
-const hangsMillis = 120_000;
+const hangsMillis = 300_000;
 /** What tests need; results of builds are left out, so that commands run from the sources. */
 const copied = ["bin", "docs", "examples", "prove", "scripts", "src", "test", "package.json"];
 
@@ -121,7 +121,7 @@ async function firstFailure(copy: string, tests: readonly string[]): Promise<str
   const output = join(copy, "out", "report.json");
   await rm(output, { force: true });
   const mocha = join(root, "node_modules", "mocha", "bin", "mocha.js");
-  const how = "--no-config --bail --timeout 20000 --exit --reporter json --reporter-option".split(
+  const how = "--no-config --bail --timeout 60000 --exit --reporter json --reporter-option".split(
     " ",
   );
   const args = [mocha, ...how, `output=${output}`, ...tests];
