@@ -36,11 +36,17 @@ export async function readJson<T>(
     if (code !== undefined && code !== "EISDIR") throw toSpoolError(cause);
     throw new PipelineError(
       "integrity-failed",
-      `spool: ${join(path, name)} cannot be read; it may be damaged`,
+      `spool: ${join(path, name)} is damaged or not ours; ${remedy(name)}`,
       { cause },
     );
   }
 }
+
+/** The run's own record is discarded with the run; what was committed before is remembered beside it. */
+const remedy = (name: string): string =>
+  name === "run.json"
+    ? "--restart discards the unfinished run"
+    : "move it away, then the count of generations begins anew";
 
 /** Each file holds the digest of what else it holds: nobody should go on with a run, or count from a commit, that was not. */
 const sealed = v.looseObject({ digest: v.optional(v.string()) });

@@ -62,8 +62,12 @@ export async function loadSigningKey(
  */
 async function tellSigner(folder: string, { made, publicPem }: SigningKey): Promise<void> {
   const path = join(folder, signerName);
-  const told = (await statOf(path)) !== undefined || writeOnce(folder, path, publicPem, 0o644);
-  const [outcome] = await Promise.allSettled([told]);
+  const tell = async () => {
+    // Of a key that is gone.
+    if (made) await unlink(path).catch(() => {});
+    return (await statOf(path)) !== undefined || writeOnce(folder, path, publicPem, 0o644);
+  };
+  const [outcome] = await Promise.allSettled([tell()]);
   if (outcome.status === "rejected" && made) throw outcome.reason;
   if (outcome.status === "rejected") return;
   for (const name of await readdir(folder)) {

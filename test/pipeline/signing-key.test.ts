@@ -16,6 +16,15 @@ describe("a signing key whose making was cut off", () => {
     assert.equal(await readFile(join(state, "signer.pem"), "utf8"), publicPem);
   });
 
+  it("gets a public half of its own where that of an older key is left", async () => {
+    const state = folder.next();
+    await loadSigningKey(undefined, state);
+    await rm(join(state, "signing-key.pem"));
+    const { made, publicPem } = await loadSigningKey(undefined, state);
+    assert.equal(made, true);
+    assert.equal(await readFile(join(state, "signer.pem"), "utf8"), publicPem);
+  });
+
   it("leaves no half of a key behind", async () => {
     const state = folder.next();
     await loadSigningKey(undefined, state);
