@@ -24,7 +24,7 @@ export const serverConfig = {
     v.description("how the server knows this client; not at all when absent"),
   ),
   parallel: v.pipe(
-    v.optional(v.pipe(count(1), v.maxValue(16, "expected at most 16")), 4),
+    v.optional(v.pipe(count(1), v.maxValue(16, "expected at most 16")), 2),
     v.description("most searches, windows or files read at the same time"),
   ),
   maxRecord: v.pipe(
@@ -37,6 +37,9 @@ export const serverConfig = {
   ),
 };
 
+/** What HTTP takes of a process, its code, buffers and garbage: what a run weighs more than one from a file. */
+const clientBytes = 8 * 2 ** 20;
+
 /** Each lane has a batch and the resource under way; one resource at a time is parsed. */
 export const holdsOf = (lanes: number, maxRecord: number): number =>
-  seenBytes + lanes * (2 * batchBytes + maxRecord) + 4 * maxRecord;
+  clientBytes + seenBytes + lanes * (2 * batchBytes + maxRecord) + 4 * maxRecord;

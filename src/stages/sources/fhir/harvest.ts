@@ -7,7 +7,7 @@ import { PipelineError } from "../../../errors.ts";
 import { createResourceBuffer } from "./resource-buffer.ts";
 
 /** Bytes of resources that are passed on together. */
-export const batchBytes = 128 * 1024;
+export const batchBytes = 64 * 1024;
 
 export interface Mark {
   /** Type, id and version; undefined for a resource without an id, which nothing can be a copy of. */

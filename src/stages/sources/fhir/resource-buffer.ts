@@ -1,7 +1,7 @@
 /** Resources back to back, as their server wrote them, in memory that is used again for every batch. */
 import { isUtf8 } from "node:buffer";
 
-const initialBytes = 256 * 1024;
+const initialBytes = 128 * 1024;
 /** Grown beyond this by one large resource, the memory is given up again when the next ones are small. */
 const keptBytes = 4 * 1024 * 1024;
 const lineFeed = 0x0a;

@@ -4,7 +4,7 @@
  */
 import { hash } from "node:crypto";
 
-export const generationSize = 2 ** 16;
+export const generationSize = 2 ** 15;
 /** At most half full; three words a slot. */
 const mostSlots = 2 * generationSize;
 const initialSlots = 2 ** 10;
