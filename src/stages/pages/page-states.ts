@@ -82,14 +82,15 @@ export function judgeFile(
 
 /**
  * What becomes of a line of the journal (`pages`: those it acknowledges, where it is whole), in order. A crash tears the
- * line that was being written, which is the last; its pages are uploaded again, and found to be there.
+ * line that was being written, which is the last, and what is left of it may look like several; its pages are uploaded
+ * again, and found to be there.
  */
 export function judgeLine(
   pages: readonly number[] | undefined,
   acked: number,
   behindTorn: boolean,
 ): "believe" | "cut" | "stop" {
-  if (behindTorn) return "stop";
   if (!pages) return "cut";
+  if (behindTorn) return "stop";
   return pages.every((page, i) => page === acked + i) ? "believe" : "stop";
 }

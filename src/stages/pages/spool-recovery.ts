@@ -144,7 +144,7 @@ async function recoverJournal({ disk, folder, key }: At): Promise<RecoveredJourn
       );
       if (verdict === "stop")
         throw spoolDamaged("the journal of acknowledgements was changed or has a gap");
-      torn = verdict === "cut";
+      torn ||= verdict === "cut";
       for (const checkpoint of whole ?? []) {
         facts = checkpoint.facts ?? facts;
         point = checkpoint.point ?? point;
