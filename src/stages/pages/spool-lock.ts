@@ -51,14 +51,21 @@ const lockBytesFrom = 0x40000000;
 function holderOf(path: string): string {
   try {
     const inode = String(statSync(path).ino);
-    // 12: POSIX  ADVISORY  WRITE 4711 fd:00:123456 1073741824 1073742335
-    for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
-      const [, kind, , access, pid, file, from] = line.trim().split(/\s+/);
-      const isOurs = kind === "POSIX" && access === "WRITE" && file?.split(":")[2] === inode;
-      if (isOurs && Number(from) >= lockBytesFrom && Number(pid) > 0) return ` (process ${pid})`;
-    }
+    // The table is read in pieces, and what moves in it meanwhile can be passed over: a second look finds it.
+    const pid = findHolder(inode) ?? findHolder(inode) ?? findHolder(inode);
+    return pid === undefined ? "" : ` (process ${pid})`;
   } catch {
     // Nobody needs to know it.
+    return "";
   }
-  return "";
+}
+
+function findHolder(inode: string): string | undefined {
+  // 12: POSIX  ADVISORY  WRITE 4711 fd:00:123456 1073741824 1073742335
+  for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
+    const [, kind, , access, pid, file, from] = line.trim().split(/\s+/);
+    const isOurs = kind === "POSIX" && access === "WRITE" && file?.split(":")[2] === inode;
+    if (isOurs && Number(from) >= lockBytesFrom && Number(pid) > 0) return pid;
+  }
+  return undefined;
 }
