@@ -7,7 +7,7 @@ import { startFhir } from "../../../servers/fhir.ts";
 
 const megabyte = 1e6;
 /** `SPILLWAY_SLOW=1` reads 100 MB of each. */
-const largest = (process.env["SPILLWAY_SLOW"] === "1" ? 100 : 25) * megabyte;
+const largest = (process.env["SPILLWAY_SLOW"] === "1" ? 100 : 12) * megabyte;
 const note = "blood pressure, seated, after five minutes of rest; ".repeat(20);
 
 /** Sends parts until so many bytes are sent, as fast as they are taken. */
