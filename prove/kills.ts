@@ -3,22 +3,21 @@
  *
  *   npm run prove:kills -- --trials 200 --seed 7
  *
- * A trial runs the command and kills it at a random moment, up to three times in a row, then runs it to its end. The
- * oracle is the table itself: the restored rows must be what `row_to_json` prints, byte for byte and in order.
+ * A trial runs the command and kills it at a random moment, up to three times in a row, then runs it to its end; every
+ * other one exports to a store that speaks S3. The oracle is the table itself: the restored rows must be what `row_to_json` prints, byte for byte and in order.
  */
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Writable } from "node:stream";
 import { parseArgs } from "node:util";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
-import { verifyExport } from "../src/readback/verify.ts";
-import { restoreExport } from "../src/readback/restore.ts";
+import { startScriptedS3, type ScriptedS3 } from "../test/servers/scripted-s3.ts";
+import { judge } from "./judge.ts";
 import { createKey } from "./keys.ts";
-import { seededRandom } from "./seeded.ts";
 import { createTable, tableDigest } from "./oracle.ts";
+import { seededRandom } from "./seeded.ts";
+import { copyStore } from "./stop-scenes.ts";
 
 export interface KillTrials {
   readonly trials: number;
@@ -36,17 +35,19 @@ export interface KillReport {
 
 const command = join(import.meta.dirname, "..", "bin", "spillway.js");
 const killsMost = 3;
+const bucket = "exports";
 
 /** Runs the trials one after another on one table; gives every failure with what was found. */
 export async function proveKills({ trials, seed, rows, onTrial }: KillTrials): Promise<KillReport> {
   const folder = await mkdtemp(join(tmpdir(), "spillway-kills-"));
   const server = await startPostgres();
+  const store = await startScriptedS3(bucket);
   try {
     await createTable(server.url, rows, seed);
     const key = await createKey();
     const expected = await tableDigest(server.url);
     const random = seededRandom(seed);
-    const golden = await measureRun(folder, server.url, key.recipient);
+    const golden = await measureRun({ home: join(folder, "golden"), url: server.url, key });
     const failures: string[] = [];
     let kills = 0;
     for (let trial = 0; trial < trials; trial += 1) {
@@ -55,9 +56,10 @@ export async function proveKills({ trials, seed, rows, onTrial }: KillTrials): P
         { length: 1 + Math.floor(random() * killsMost) },
         () => random() * golden * 1.1,
       );
-      const outcome = await runTrial({ home, url: server.url, key, moments, expected }).catch(
-        String,
-      );
+      store.objects.clear();
+      // Every other trial goes to a store, which outlives the killed process as a real one would.
+      const place = { home, url: server.url, key, ...(trial % 2 === 1 && { store }) };
+      const outcome = await runTrial({ ...place, moments, expected }).catch(String);
       kills += moments.length;
       if (outcome !== undefined) failures.push(`trial ${trial}: ${outcome}`);
       onTrial?.(
@@ -68,55 +70,41 @@ export async function proveKills({ trials, seed, rows, onTrial }: KillTrials): P
     return { trials, kills, failures, seed };
   } finally {
     await server.stop();
+    await store.stop();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-interface Trial {
+interface Place {
   readonly home: string;
   readonly url: string;
   readonly key: { readonly identity: string; readonly recipient: string };
+  /** Where pages go; into a folder when absent. */
+  readonly store?: ScriptedS3;
+}
+
+interface Trial extends Place {
   /** Milliseconds after the start of each attempt at which it is killed. */
   readonly moments: readonly number[];
   readonly expected: string;
 }
 
 /** @returns what was wrong, or undefined when nothing was lost, doubled or damaged */
-async function runTrial({ home, url, key, moments, expected }: Trial): Promise<string | undefined> {
-  const yaml = await writePipeline(home, url, key.recipient);
+async function runTrial(trial: Trial): Promise<string | undefined> {
+  const { home, key, moments, expected, store } = trial;
+  const yaml = await writePipeline(trial);
   for (const moment of moments) await runCommand(yaml, home, moment);
   const last = await runCommand(yaml, home);
   if (last.exit !== 0) return `the last run ended with ${last.exit}: ${last.error}`;
-  const out = join(home, "out");
-  const runs = await readdir(join(out, "kills"));
+  if (store) await copyStore(store, join(home, "out"));
   // A kill after the commit leaves that run complete, and the next command begins another; each must be whole.
-  for (const run of runs) {
-    const runUrl = join(out, "kills", run);
-    const report = await verifyExport(runUrl, { level: "full", identity: key.identity });
-    if (!report.ok)
-      return `verify found ${report.problems.length} problems in ${run}: ${JSON.stringify(report.problems[0])}`;
-    const digest = await restoredDigest(runUrl, key.identity);
-    if (digest !== expected) return `${run} restores to other rows than the table holds`;
-  }
-  const left = (await readdir(join(home, "spool", "kills"))).filter(
-    (name) => name !== "lock.db" && !/^last-[0-9a-f]{16}\.json$/.test(name),
-  );
-  return left.length > 0 ? `the spool still holds ${left.join(", ")}` : undefined;
+  const exports = join(home, "out", "kills");
+  const spool = join(home, "spool", "kills");
+  const verdict = await judge({ exports, spool, identity: key.identity, expected });
+  return typeof verdict === "string" ? verdict : undefined;
 }
 
-async function restoredDigest(url: string, identity: string): Promise<string> {
-  const hash = createHash("sha256");
-  const sink = new Writable({
-    write(bytes: Buffer, _encoding, done) {
-      hash.update(bytes);
-      done();
-    },
-  });
-  await restoreExport(url, { to: sink, identity });
-  return hash.digest("hex");
-}
-
-async function writePipeline(home: string, url: string, recipient: string): Promise<string> {
+async function writePipeline({ home, url, key, store }: Place): Promise<string> {
   await mkdir(home, { recursive: true });
   const yaml = join(home, "export.yaml");
   const stages = [
@@ -124,19 +112,27 @@ async function writePipeline(home: string, url: string, recipient: string): Prom
     { serialize: "ndjson" },
     { chunk: "32KiB" },
     { compress: "zstd" },
-    { encrypt: { to: recipient } },
+    { encrypt: { to: key.recipient } },
     { spool: { dir: join(home, "spool") } },
-    { upload: join(home, "out") },
+    { upload: store ? uploadTo(store) : join(home, "out") },
   ];
   // JSON is YAML.
   await writeFile(yaml, JSON.stringify({ name: "kills", stages }));
   return yaml;
 }
 
+const uploadTo = ({ endpoint }: ScriptedS3) => ({
+  to: `s3://${bucket}`,
+  endpoint,
+  region: "us-east-1",
+  accessKeyId: "${env:STORE_KEY}",
+  secretAccessKey: "${env:STORE_KEY}",
+});
+
 /** How long an undisturbed run takes, in milliseconds. */
-async function measureRun(folder: string, url: string, recipient: string): Promise<number> {
-  const home = join(folder, "golden");
-  const yaml = await writePipeline(home, url, recipient);
+async function measureRun(place: Place): Promise<number> {
+  const { home } = place;
+  const yaml = await writePipeline(place);
   const started = performance.now();
   const { exit, error } = await runCommand(yaml, home);
   if (exit !== 0) throw new Error(`an undisturbed run ended with ${exit}: ${error}`);
@@ -151,7 +147,7 @@ function runCommand(
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [command, "run", yaml, "--quiet"], {
       stdio: ["ignore", "ignore", "pipe"],
-      env: { ...process.env, XDG_STATE_HOME: join(home, "state") },
+      env: { ...process.env, XDG_STATE_HOME: join(home, "state"), STORE_KEY: "key" },
     });
     let error = "";
     child.stderr.on("data", (text: Buffer) => (error += text.toString()));
