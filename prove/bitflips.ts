@@ -13,13 +13,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { proveBombs } from "./bitflip-bombs.ts";
-import { sampleOf, sumOf, type Tally } from "./bitflip-damage.ts";
-import { makeGolden, proveExports } from "./bitflip-exports.ts";
-import { provePages } from "./bitflip-pages.ts";
-import { proveSpool } from "./bitflip-spool.ts";
-import { proveSwaps } from "./bitflip-swaps.ts";
-import { proveVectors } from "./bitflip-vectors.ts";
+import { proveBombs } from "./bitflips/bombs.ts";
+import { sampleOf, sumOf, type Tally } from "./bitflips/damage.ts";
+import { makeGolden, proveExports } from "./bitflips/exports.ts";
+import { provePages } from "./bitflips/pages.ts";
+import { proveSpool } from "./bitflips/spool.ts";
+import { proveSwaps } from "./bitflips/swaps.ts";
+import { proveVectors } from "./bitflips/vectors.ts";
 
 export interface BitflipTrials {
   /** Damages tried of each file; all where absent. */

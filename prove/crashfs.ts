@@ -12,12 +12,12 @@
 import { generateKeyPairSync } from "node:crypto";
 import { parseArgs } from "node:util";
 import { publicText } from "../src/pipeline/manifest-signature.ts";
-import { FolderNode, below, type Cut, type Random } from "./crash-files.ts";
-import { live, type LifeEnd, type Plant } from "./crash-life.ts";
-import { calm, drawLucks, drawSetup, type Luck } from "./crash-luck.ts";
-import { judgeExports, judgeSpool } from "./crash-oracle.ts";
-import { sealAll, type SealedPages } from "./crash-pages.ts";
-import type { Attempt, Setup } from "./crash-run.ts";
+import { FolderNode, below, type Cut, type Random } from "./crashfs/files.ts";
+import { live, type LifeEnd, type Plant } from "./crashfs/life.ts";
+import { calm, drawLucks, drawSetup, type Luck } from "./crashfs/luck.ts";
+import { judgeExports, judgeSpool } from "./crashfs/oracle.ts";
+import { sealAll, type SealedPages } from "./crashfs/pages.ts";
+import type { Attempt, Setup } from "./crashfs/run.ts";
 import { seededRandom } from "./seeded.ts";
 
 export interface CrashStates {

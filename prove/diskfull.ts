@@ -20,7 +20,7 @@ import { mountDisk } from "../test/fixtures/small-disk.ts";
 import { startScriptedS3, type ScriptedS3 } from "../test/servers/scripted-s3.ts";
 import { createKey } from "./keys.ts";
 import { seededRandom } from "./seeded.ts";
-import { openHome, type Home, type Key } from "./syscall-home.ts";
+import { openHome, type Home, type Key } from "./syscalls/home.ts";
 
 export interface DiskFullTrials {
   /** How many of all, drawn at random; all where absent. */

@@ -11,9 +11,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { PipelineError } from "../src/errors.ts";
-import { createChance, mutate, seedOf } from "./fuzz-chance.ts";
-import { fuzzClasses, type FuzzClass } from "./fuzz-classes.ts";
-import { prototypesNow, tellMemory, watchForHangs } from "./fuzz-watch.ts";
+import { createChance, mutate, seedOf } from "./fuzz/chance.ts";
+import { fuzzClasses, type FuzzClass } from "./fuzz/classes.ts";
+import { prototypesNow, tellMemory, watchForHangs } from "./fuzz/watch.ts";
 
 export interface FuzzOptions {
   readonly name: string;

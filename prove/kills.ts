@@ -17,7 +17,7 @@ import { judge } from "./judge.ts";
 import { createKey } from "./keys.ts";
 import { createTable, tableDigest } from "./oracle.ts";
 import { seededRandom } from "./seeded.ts";
-import { copyStore } from "./stop-scenes.ts";
+import { copyStore } from "./stops/scenes.ts";
 
 export interface KillTrials {
   readonly trials: number;

@@ -8,11 +8,11 @@
  * has to be found out in every sink.
  */
 import { parseArgs } from "node:util";
-import { createScanner, formsOf, type Canary, type Scanner } from "./canaries.ts";
-import { writeCases, type SecretCase } from "./secret-cases.ts";
-import { leak, leakySinks } from "./secret-leaks.ts";
-import { openScene, type Scene } from "./secret-scene.ts";
-import { runCase, type Captured } from "./secret-sinks.ts";
+import { createScanner, formsOf, type Canary, type Scanner } from "./secrets/canaries.ts";
+import { writeCases, type SecretCase } from "./secrets/cases.ts";
+import { leak, leakySinks } from "./secrets/leaks.ts";
+import { openScene, type Scene } from "./secrets/scene.ts";
+import { runCase, type Captured } from "./secrets/sinks.ts";
 import { seededRandom } from "./seeded.ts";
 
 export interface SecretTrials {

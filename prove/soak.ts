@@ -21,9 +21,9 @@ import { judge } from "./judge.ts";
 import { createKey } from "./keys.ts";
 import { createTable, tableDigest } from "./oracle.ts";
 import { seededRandom } from "./seeded.ts";
-import type { Answer, Ask, Weight } from "./soak-life.ts";
-import { slopeOf } from "./soak-slope.ts";
-import { copyStore, openStage, writeScene, type Stage } from "./stop-scenes.ts";
+import type { Answer, Ask, Weight } from "./soak/life.ts";
+import { slopeOf } from "./soak/slope.ts";
+import { copyStore, openStage, writeScene, type Stage } from "./stops/scenes.ts";
 
 export interface Soak {
   readonly minutes: number;
@@ -124,7 +124,10 @@ export async function soak({ minutes, seed, rows, onCycle }: Soak): Promise<Soak
   const server = await startPostgres();
   const stage = await openStage(server.url);
   const env = { ...process.env, XDG_STATE_HOME: join(folder, "state"), STORE_KEY: "key" };
-  const life = fork(join(import.meta.dirname, "soak-life.ts"), { env, execArgv: ["--expose-gc"] });
+  const life = fork(join(import.meta.dirname, "soak", "life.ts"), {
+    env,
+    execArgv: ["--expose-gc"],
+  });
   const admin = new Client({ connectionString: server.url });
   try {
     await createTable(server.url, rows, seed);

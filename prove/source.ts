@@ -17,7 +17,7 @@ import { run } from "../src/pipeline/run.ts";
 import { startTcpProxy } from "../test/servers/tcp-proxy.ts";
 import { createTable, tableDigest } from "./oracle.ts";
 import { seededRandom } from "./seeded.ts";
-import { chooseHarm } from "./source-harms.ts";
+import { chooseHarm } from "./source/harms.ts";
 import {
   digestOf,
   type Export,
@@ -26,12 +26,12 @@ import {
   paths,
   restoredTexts,
   signEnv,
-} from "./source-pipeline.ts";
-import { proveEpochs } from "./source-epochs.ts";
-import { proveLies } from "./source-lies.ts";
-import { prepareServer, queries } from "./source-server.ts";
-import { proveStorm } from "./source-storm.ts";
-import { attempt, type Outcome, pickOf, type Stage, type Trial } from "./source-trial.ts";
+} from "./source/pipeline.ts";
+import { proveEpochs } from "./source/epochs.ts";
+import { proveLies } from "./source/lies.ts";
+import { prepareServer, queries } from "./source/server.ts";
+import { proveStorm } from "./source/storm.ts";
+import { attempt, type Outcome, pickOf, type Stage, type Trial } from "./source/trial.ts";
 
 export interface SourceTrials {
   readonly trials: number;

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { PipelineError } from "../src/errors.ts";
 import { takeLock } from "../src/stages/pages/spool-lock.ts";
-import { startCommands } from "./start-commands.ts";
+import { startCommands } from "./starts/commands.ts";
 
 export interface StartRounds {
   readonly rounds: number;

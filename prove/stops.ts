@@ -24,7 +24,7 @@ import {
   writeScene,
   type Scene,
   type Stage,
-} from "./stop-scenes.ts";
+} from "./stops/scenes.ts";
 
 export interface StopTrials {
   readonly trials: number;

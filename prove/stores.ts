@@ -16,7 +16,7 @@ import { parseArgs } from "node:util";
 import { PipelineError } from "../src/errors.ts";
 import { run } from "../src/pipeline/run.ts";
 import { startScriptedS3 } from "../test/servers/scripted-s3.ts";
-import { proveRealStore } from "./real-store.ts";
+import { proveRealStore } from "./stores/real-store.ts";
 import { seededRandom } from "./seeded.ts";
 import {
   bucket,
@@ -27,8 +27,8 @@ import {
   type Exported,
   type StoreReport,
   type StoreTrials,
-} from "./store-oracle.ts";
-import { makeMischief, type Mischief } from "./store-script.ts";
+} from "./stores/oracle.ts";
+import { makeMischief, type Mischief } from "./stores/script.ts";
 
 const mostAttempts = 40;
 /** Trials side by side: an exporter that asks again waits most of its time. */

@@ -15,8 +15,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { keep, startScriptedS3, type Call } from "../test/servers/scripted-s3.ts";
 import { seededRandom } from "./seeded.ts";
-import type { Ended } from "./syscall-home.ts";
-import type { Act } from "./syscall-orders.ts";
+import type { Ended } from "./syscalls/home.ts";
+import type { Act } from "./syscalls/orders.ts";
 import {
   actsOf,
   goldenPoints,
@@ -24,7 +24,7 @@ import {
   scenarios,
   type Scenario,
   type Staged,
-} from "./syscall-scenarios.ts";
+} from "./syscalls/scenarios.ts";
 
 export interface SyscallTrials {
   /** How many of all trials, drawn at random; all where absent. */

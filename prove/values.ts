@@ -11,8 +11,8 @@
 import { parseArgs } from "node:util";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
 import { PipelineError } from "../src/errors.ts";
-import { type Chance, createChance, seedOf } from "./fuzz-chance.ts";
-import { hasPython, proveFiles } from "./values-files.ts";
+import { type Chance, createChance, seedOf } from "./fuzz/chance.ts";
+import { hasPython, proveFiles } from "./values/files.ts";
 import {
   copyOf,
   outcomeOf,
@@ -20,9 +20,9 @@ import {
   serverSays,
   withClient,
   type CopyFormat,
-} from "./values-paths.ts";
-import { chooseTable, encodings, makeDatabases, type Encoding } from "./values-databases.ts";
-import { processZones, setOddly, type TrialTable } from "./values-tables.ts";
+} from "./values/paths.ts";
+import { chooseTable, encodings, makeDatabases, type Encoding } from "./values/databases.ts";
+import { processZones, setOddly, type TrialTable } from "./values/tables.ts";
 
 export interface ValueTrials {
   readonly trials: number;

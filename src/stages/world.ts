@@ -1,6 +1,6 @@
 /**
  * What the world can do to a run: its disk, its clock, its chance. The durable code reaches them through here alone, so
- * that a proof can put a disk that loses power in their place (`prove/crash-disk.ts`).
+ * that a proof can put a disk that loses power in their place (`prove/crashfs/disk.ts`).
  */
 import { randomBytes } from "node:crypto";
 import * as files from "node:fs/promises";

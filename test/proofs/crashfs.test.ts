@@ -1,6 +1,6 @@
 /** Some of the states that `npm run prove:crashfs` goes through by the million, and proof that it finds defects. */
 import assert from "node:assert/strict";
-import { plants } from "../../prove/crash-plants.ts";
+import { plants } from "../../prove/crashfs/plants.ts";
 import { proveCrashfs } from "../../prove/crashfs.ts";
 
 /** States of a slice: the defects must be found in as many as are gone through without any. */

@@ -1,6 +1,6 @@
 /** Some of the cases that `npm run prove:fuzz` runs by the million. */
 import assert from "node:assert/strict";
-import { fuzzClasses } from "../../prove/fuzz-classes.ts";
+import { fuzzClasses } from "../../prove/fuzz/classes.ts";
 import { proveFuzz } from "../../prove/fuzz.ts";
 
 const cases = 250;

@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { proveRealStore } from "../../prove/real-store.ts";
+import { proveRealStore } from "../../prove/stores/real-store.ts";
 import {
   bucket,
   judgeStore,
   pipelineOf,
   prepare,
   type Exported,
-} from "../../prove/store-oracle.ts";
+} from "../../prove/stores/oracle.ts";
 import { proveStores } from "../../prove/stores.ts";
 import { run } from "../../src/pipeline/run.ts";
 import { rgwInstalled } from "../servers/rgw.ts";
