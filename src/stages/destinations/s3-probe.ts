@@ -9,9 +9,12 @@ import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
 import { staysOnThisMachine } from "../this-machine.ts";
 import type { ProbeDestination } from "./destination.ts";
+import { failureOf, refusalOf, type Refusal } from "./http-dialect.ts";
+import type { HttpAnswer, HttpConnection, HttpRequest } from "./http-exchange.ts";
 import { TryAgain, persist, type RetryPolicy } from "./retry.ts";
-import { failureOf, listingOf, refusalOf, type Refusal } from "./s3-answers.ts";
-import { connect, type S3Answer, type S3Connection, type S3Request } from "./s3-request.ts";
+import { listingOf } from "./s3-answers.ts";
+import { s3Dialect } from "./s3-dialect.ts";
+import { connect } from "./s3-request.ts";
 import { probeWrites } from "./s3-write-probe.ts";
 import { targetOf, type S3Target } from "./s3-target.ts";
 
@@ -34,7 +37,7 @@ export interface Bench {
   /** Names of this probe alone. */
   readonly stem: string;
   /** Sends a request; what it made is remembered. */
-  send(request: S3Request): Promise<S3Answer>;
+  send(request: HttpRequest): Promise<HttpAnswer>;
   /** The first keys that begin with this name, or why the store does not say. */
   list(name: string): Promise<readonly { readonly key: string }[] | Refusal>;
 }
@@ -46,7 +49,7 @@ interface Made {
 
 export const probeS3: ProbeDestination = async function* (url, asked) {
   const { signal } = asked;
-  let connection: S3Connection | undefined;
+  let connection: HttpConnection | undefined;
   const made = new Map<string, Made>();
   let left: readonly string[] = [];
   try {
@@ -69,7 +72,7 @@ export const probeS3: ProbeDestination = async function* (url, asked) {
 };
 
 function openBench(
-  connection: S3Connection,
+  connection: HttpConnection,
   target: S3Target,
   probe: {
     readonly made: Map<string, Made>;
@@ -78,7 +81,7 @@ function openBench(
   },
 ): Bench {
   const { made, signal, folder } = probe;
-  const send = async (request: S3Request) => {
+  const send = async (request: HttpRequest) => {
     const { name, method } = request;
     const known = name === undefined || made.has(name);
     // Whether it was stored is not known when the answer is lost.
@@ -105,7 +108,7 @@ function openBench(
       const prefix = target.keyPrefix + name;
       const query = { "list-type": "2", "encoding-type": "url", "max-keys": "2", prefix };
       const answer = await send({ method: "GET", query });
-      if (answer.status !== 200) return refusalOf(answer);
+      if (answer.status !== 200) return refusalOf(s3Dialect, answer);
       return listingOf(await answer.text(listingBytesAtMost)).objects;
     },
   };
@@ -136,7 +139,7 @@ async function* probeReading(bench: Bench, folder: string): AsyncGenerator<Findi
       "not allowed to these credentials",
       "`ls`, `verify` and `restore` need it; a run does not",
     );
-  else throw failureOf(listed, "listing objects");
+  else throw failureOf(s3Dialect, listed, "listing objects");
 }
 
 function* compareClocks(date: string | undefined, asked: number): Generator<Finding> {
@@ -166,9 +169,9 @@ async function* mayDelete(bench: Bench): AsyncGenerator<Finding, boolean> {
     answer.drop();
     return true;
   }
-  const refusal = answer && (await refusalOf(answer));
+  const refusal = answer && (await refusalOf(s3Dialect, answer));
   if (refusal && refusal.status !== 403 && refusal.status !== 405)
-    throw failureOf(refusal, "asking to delete");
+    throw failureOf(s3Dialect, refusal, "asking to delete");
   const why = isLocked ? "the bucket keeps what is written (object lock)" : "may not delete";
   yield doubt(
     "writing",
@@ -180,14 +183,14 @@ async function* mayDelete(bench: Bench): AsyncGenerator<Finding, boolean> {
 
 /** Deletes what was made, with time of its own: the caller may be leaving. Gives what could not be deleted. */
 async function remove(
-  connection: S3Connection,
+  connection: HttpConnection,
   made: ReadonlyMap<string, Made>,
 ): Promise<readonly string[]> {
   const signal = AbortSignal.timeout(removeMillis);
   const left = new Set<string>();
   for (const { name, versionId } of made.values()) {
     const query = versionId === undefined ? {} : { query: { versionId } };
-    const request: S3Request = { method: "DELETE", name, ...query };
+    const request: HttpRequest = { method: "DELETE", name, ...query };
     const gone = await persist(() => connection.send(request, signal), signal, patience).then(
       (answer) => {
         answer.drop();

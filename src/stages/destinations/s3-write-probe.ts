@@ -6,9 +6,10 @@ import { createHash, randomBytes } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
 import type { Bench } from "./s3-probe.ts";
-import { type Refusal, failureOf, refusalOf } from "./s3-answers.ts";
-import { type Parcel, claimOf, lacksConditions, parcelOf } from "./s3-put.ts";
-import type { S3Answer, S3Request } from "./s3-request.ts";
+import { type Parcel, type Refusal, failureOf, refusalOf } from "./http-dialect.ts";
+import type { HttpAnswer, HttpRequest } from "./http-exchange.ts";
+import { parcelOf } from "./http-put.ts";
+import { s3Dialect } from "./s3-dialect.ts";
 
 const probeBytes = 64;
 
@@ -27,20 +28,20 @@ export async function* probeWrites(bench: Bench): AsyncGenerator<Finding> {
 }
 
 const parcelFor = (name: string, bytes: Buffer): Parcel =>
-  parcelOf({ name, bytes, sha256: createHash("sha256").update(bytes).digest() });
+  parcelOf(s3Dialect, { name, bytes, sha256: createHash("sha256").update(bytes).digest() });
 
 /** Stores an object, without the condition where the store has none; tells whether it has. */
 async function store(
   bench: Bench,
-  request: S3Request,
-): Promise<{ readonly answer: S3Answer; readonly conditional: boolean }> {
+  request: HttpRequest,
+): Promise<{ readonly answer: HttpAnswer; readonly conditional: boolean }> {
   const answer = await bench.send(request);
   // A 200 may hold an error.
-  const refusal = await refusalOf(answer);
+  const refusal = await refusalOf(s3Dialect, answer);
   if (refusal.status === 200 && refusal.code === "") return { answer, conditional: true };
   const headers: Record<string, string> = { ...request.headers };
-  if (!lacksConditions(refusal) || headers["if-none-match"] === undefined)
-    throw failureOf(refusal, "storing an object");
+  if (!s3Dialect.lacksConditions(refusal) || headers["if-none-match"] === undefined)
+    throw failureOf(s3Dialect, refusal, "storing an object");
   delete headers["if-none-match"];
   return { ...(await store(bench, { ...request, headers })), conditional: false };
 }
@@ -48,10 +49,11 @@ async function store(
 const readBack = "every page is read back after it was stored: twice the traffic";
 
 /** What the answer to a put says of the bytes. */
-function compareClaim(answer: S3Answer, parcel: Parcel): Finding {
-  const claim = claimOf(answer, parcel);
-  const isMd5 =
-    answer.header("etag")?.replaceAll('"', "").toLowerCase() === parcel.md5.toString("hex");
+function compareClaim(answer: HttpAnswer, parcel: Parcel): Finding {
+  const claim = s3Dialect.claimOf(answer, parcel);
+  const tag = answer.header("etag");
+  const md5 = parcel.request.headers?.["content-md5"];
+  const isMd5 = Buffer.from(tag?.replaceAll('"', "") ?? "", "hex").toString("base64") === md5;
   if (claim === "right")
     return good(
       "ETag",
@@ -59,20 +61,21 @@ function compareClaim(answer: S3Answer, parcel: Parcel): Finding {
     );
   if (claim === "wrong")
     return doubt("ETag", "or checksum names other bytes than were sent", readBack);
-  const tag = answer.header("etag") === undefined ? "is missing" : "is the store's own";
-  return doubt("ETag", `${tag}, and no checksum is repeated`, readBack);
+  const what = tag === undefined ? "is missing" : "is the store's own";
+  return doubt("ETag", `${what}, and no checksum is repeated`, readBack);
 }
 
 /** A second writer's put: the name is taken, by other bytes. */
 async function* probeOverwriting(
   bench: Bench,
-  request: S3Request,
+  request: HttpRequest,
   conditional: boolean,
 ): AsyncGenerator<Finding> {
   const answer = conditional ? await bench.send(request) : undefined;
   if (answer && answer.status !== 200) {
-    const refusal = await refusalOf(answer);
-    if (refusal.status !== 412) throw failureOf(refusal, "asking for conditional writes");
+    const refusal = await refusalOf(s3Dialect, answer);
+    if (refusal.status !== 412)
+      throw failureOf(s3Dialect, refusal, "asking for conditional writes");
     yield good("no overwriting", "a taken name is refused (`If-None-Match: *`)");
     return;
   }
@@ -93,7 +96,7 @@ async function* probeCopy(
 ): AsyncGenerator<Finding> {
   const answer = await bench.send({ method: "GET", name });
   const found = answer.status === 200 ? Buffer.from(await readAll(answer.pieces())) : undefined;
-  if (!found) yield describeUnread(await refusalOf(answer));
+  if (!found) yield describeUnread(await refusalOf(s3Dialect, answer));
   else if (!wanted.some((bytes) => bytes.equals(found)))
     yield fault(
       "reading back",
@@ -170,10 +173,10 @@ async function readAll(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 }
 
 /** Bytes that changed on the way: the digests speak of others. */
-async function* probeDamage(bench: Bench, request: S3Request): AsyncGenerator<Finding> {
+async function* probeDamage(bench: Bench, request: HttpRequest): AsyncGenerator<Finding> {
   const answer = await bench.send(request);
   if (answer.status !== 200) {
-    const { status, code } = await refusalOf(answer);
+    const { status, code } = await refusalOf(s3Dialect, answer);
     yield good("digests", `damaged bytes are refused (${code || status})`);
     return;
   }

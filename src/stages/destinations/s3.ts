@@ -8,9 +8,12 @@
  * fails          `destination-unreachable` and `destination-failed` (try again), `destination-refused`, `foreign-object`
  */
 import type { Destination, DestinationOptions } from "./destination.ts";
+import type { Session } from "./http-dialect.ts";
+import { put } from "./http-put.ts";
+import { get } from "./http-read.ts";
+import { list } from "./key-listing.ts";
 import { type RetryPolicy, patience } from "./retry.ts";
-import { put } from "./s3-put.ts";
-import { type Session, get, list } from "./s3-read.ts";
+import { s3Dialect, s3Lister } from "./s3-dialect.ts";
 import { connect } from "./s3-request.ts";
 import { targetOf } from "./s3-target.ts";
 
@@ -27,7 +30,7 @@ export const openS3 = async (
 ): Promise<S3Destination> => {
   const target = targetOf(url, options.s3 ?? {}, process.env);
   const connection = connect(target, options.timeoutMillis);
-  const session: Session = { connection, policy, conditional: undefined };
+  const session: Session = { connection, dialect: s3Dialect, policy, conditional: undefined };
   return {
     url: url.href,
     identity: `${target.origin.href} ${target.basePath} ${target.keyPrefix}`,
@@ -36,7 +39,8 @@ export const openS3 = async (
     },
     put: (object, signal) => put(session, object, signal),
     get: (name, signal) => get(session, name, signal),
-    list: (folder, signal) => list(session, target.keyPrefix, folder, signal),
+    list: (folder, signal) =>
+      list(session, s3Lister, { keyPrefix: target.keyPrefix, folder }, signal),
     finish: async () => {},
     close: async () => connection.close(),
   };

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import type { S3Options } from "../../../src/stages/destinations/destination.ts";
-import { type S3Connection, connect } from "../../../src/stages/destinations/s3-request.ts";
+import type { HttpConnection } from "../../../src/stages/destinations/http-exchange.ts";
+import { connect } from "../../../src/stages/destinations/s3-request.ts";
 import { targetOf } from "../../../src/stages/destinations/s3-target.ts";
 import { openS3 } from "../../../src/stages/destinations/s3.ts";
 import {
@@ -19,7 +20,7 @@ const timeoutMillis = 10_000;
 describe("destination s3 against Ceph RGW", () => {
   let rgw: Rgw | undefined;
   let s3: S3Options;
-  let direct: S3Connection;
+  let direct: HttpConnection;
   let round = 0;
 
   const open = (options: S3Options = s3, bucket = "exports") =>

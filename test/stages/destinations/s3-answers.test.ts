@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { errorCodeOf, failureOf, listingOf } from "../../../src/stages/destinations/s3-answers.ts";
+import { failureOf } from "../../../src/stages/destinations/http-dialect.ts";
+import { errorCodeOf, listingOf } from "../../../src/stages/destinations/s3-answers.ts";
+import { s3Dialect } from "../../../src/stages/destinations/s3-dialect.ts";
 import { TryAgain } from "../../../src/stages/destinations/retry.ts";
 
 const listing = (content: string) => `<ListBucketResult>${content}</ListBucketResult>`;
@@ -8,7 +10,7 @@ const last = "<IsTruncated>false</IsTruncated>";
 const keysOf = (xml: string) => listingOf(xml).objects.map(({ key }) => key);
 
 const again = (status: number, code = "") =>
-  failureOf({ status, code, waitMillis: 0 }, "storing") instanceof TryAgain;
+  failureOf(s3Dialect, { status, code, waitMillis: 0 }, "storing") instanceof TryAgain;
 
 describe("s3 answers", () => {
   it("list names as XML where the store does not escape them", () => {

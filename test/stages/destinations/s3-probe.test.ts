@@ -5,7 +5,8 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import type { S3Options } from "../../../src/stages/destinations/destination.ts";
 import { probeS3 } from "../../../src/stages/destinations/s3-probe.ts";
-import { connect, type S3Connection } from "../../../src/stages/destinations/s3-request.ts";
+import type { HttpConnection } from "../../../src/stages/destinations/http-exchange.ts";
+import { connect } from "../../../src/stages/destinations/s3-request.ts";
 import { targetOf } from "../../../src/stages/destinations/s3-target.ts";
 import type { Finding } from "../../../src/stages/finding.ts";
 import { rewrite } from "../../servers/http-faults.ts";
@@ -267,7 +268,7 @@ describe("the probe of s3", () => {
 describe("the probe of s3 at Ceph RGW", () => {
   let rgw: Rgw | undefined;
   let s3: S3Options;
-  let direct: S3Connection;
+  let direct: HttpConnection;
   let bucket: string;
 
   before(async function () {
@@ -285,7 +286,7 @@ describe("the probe of s3 at Ceph RGW", () => {
   });
   afterEach(() => direct?.close());
 
-  const send = async (request: Parameters<S3Connection["send"]>[0]) => {
+  const send = async (request: Parameters<HttpConnection["send"]>[0]) => {
     const answer = await direct.send(request, never);
     await answer.text(65_536);
     return answer.status;
