@@ -4,10 +4,12 @@ import { PipelineError } from "../../src/errors.ts";
 import { checkDestinationUrl } from "../../src/stages/destinations/schemes.ts";
 import { segmentsOf } from "../../src/stages/destinations/object-names.ts";
 import { TryAgain, retryAfterMillis } from "../../src/stages/destinations/retry.ts";
-import { errorCodeOf, failureOf, listingOf } from "../../src/stages/destinations/s3-answers.ts";
-import { put } from "../../src/stages/destinations/s3-put.ts";
-import { type Session, list } from "../../src/stages/destinations/s3-read.ts";
-import type { S3Answer } from "../../src/stages/destinations/s3-request.ts";
+import { type Session, failureOf } from "../../src/stages/destinations/http-dialect.ts";
+import type { HttpAnswer } from "../../src/stages/destinations/http-exchange.ts";
+import { put } from "../../src/stages/destinations/http-put.ts";
+import { list } from "../../src/stages/destinations/key-listing.ts";
+import { errorCodeOf, listingOf } from "../../src/stages/destinations/s3-answers.ts";
+import { s3Dialect, s3Lister } from "../../src/stages/destinations/s3-dialect.ts";
 import { parseTraceparent } from "../../src/telemetry/traceparent.ts";
 import { pairsOf } from "../../src/telemetry/otel-env.ts";
 import { type Chance, wordsOf } from "./chance.ts";
@@ -45,7 +47,7 @@ const policy = { attempts: 3, firstMillis: 0, longestMillis: 0, totalMillis: 100
 /** A store that answers whatever the case says, and at last nothing. */
 function sessionOf(bytes: Buffer, chance: Chance): Session {
   let left = 12;
-  const answer = (): S3Answer => {
+  const answer = (): HttpAnswer => {
     left -= 1;
     const status = left < 0 ? 404 : chance.pick(statuses);
     const headers: Record<string, string | undefined> = {
@@ -70,7 +72,12 @@ function sessionOf(bytes: Buffer, chance: Chance): Session {
     };
   };
   const connection = { send: () => Promise.resolve(answer()), close() {} };
-  return { connection, policy, conditional: chance.pick([undefined, true, false]) };
+  return {
+    connection,
+    dialect: s3Dialect,
+    policy,
+    conditional: chance.pick([undefined, true, false]),
+  };
 }
 
 export function answersOfS3(): FuzzClass {
@@ -82,6 +89,7 @@ export function answersOfS3(): FuzzClass {
       const text = bytes.toString("utf8");
       assert.match(errorCodeOf(text), /^[A-Za-z0-9.]{0,64}$/);
       const failure = failureOf(
+        s3Dialect,
         { status: chance.pick(statuses), code: errorCodeOf(text), waitMillis: 0 },
         "x",
       );
@@ -90,7 +98,12 @@ export function answersOfS3(): FuzzClass {
       if (chance.once(3)) return put(session, stored, signal);
       if (chance.once(2)) return void listingOf(text);
       let last = "";
-      for await (const { name, bytes: size } of list(session, "p/", "", signal)) {
+      for await (const { name, bytes: size } of list(
+        session,
+        s3Lister,
+        { keyPrefix: "p/", folder: "" },
+        signal,
+      )) {
         assert.ok(Number.isSafeInteger(size) && size >= 0);
         assert.notEqual(name, last);
         last = name;
