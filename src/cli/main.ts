@@ -9,6 +9,7 @@ import type { Call, Report, Verb } from "./verb.ts";
 /** Each verb is loaded when it is called, so that `run` carries nothing of the others in its memory. */
 const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   run: async () => (await import("./run.ts")).run,
+  serve: async () => (await import("./serve.ts")).serve,
   plan: async () => (await import("./plan.ts")).plan,
   scale: async () => (await import("./scale.ts")).scale,
   check: async () => (await import("./check.ts")).check,

@@ -70,9 +70,7 @@ function describe(verb: Verb, found: (parsed: ParsedCall) => void): Command {
     const notes = (verb.notes ?? []).map((note) => `\n${note}`).join("");
     return (notes && `${notes}\n`) + exampleText(verb.examples);
   });
-  command.action(() =>
-    found({ verb, call: callOf(command.optsWithGlobals(), command.args[0] ?? "") }),
-  );
+  command.action(() => found({ verb, call: callOf(command.optsWithGlobals(), command.args) }));
   return command;
 }
 
@@ -103,12 +101,13 @@ const wholeNumber = (option: Option) => (value: string) => {
   );
 };
 
-function callOf(values: Readonly<Record<string, unknown>>, argument: string): Call {
+function callOf(values: Readonly<Record<string, unknown>>, operands: readonly string[]): Call {
   const get = (option: string): unknown =>
     values[option.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())];
   const flag = (option: string) => get(option) === true;
   return {
-    argument,
+    argument: operands[0] ?? "",
+    operands,
     flag,
     text: (option) => get(option) as string | undefined,
     texts: (option) => (get(option) as readonly string[] | undefined) ?? [],

@@ -28,6 +28,10 @@ export const run: Verb = {
   options: [
     { flags: "--restart", description: "discard an unfinished run and begin a new one" },
     {
+      flags: "--slot <time>",
+      description: "the time of a schedule this run is for (ISO); it is exported for once",
+    },
+    {
       flags: "--profile <dir>",
       description: "write CPU profiles of all threads there, and show where each stage's time went",
     },
@@ -94,6 +98,7 @@ async function exportFile(
   return await runPipeline(pipeline, {
     signal,
     restart: call.flag("restart"),
+    ...slotOf(call.text("slot")),
     log: progress,
     onPlan: tuneCompiler,
     onProgress(now) {
@@ -102,6 +107,23 @@ async function exportFile(
     },
     env: call.env,
   });
+}
+
+/** A slot too far ahead would keep all before it from being run for. */
+const aheadMillis = 3_600_000;
+
+function slotOf(text: string | undefined): Pick<RunOptions, "slot"> {
+  if (text === undefined) return {};
+  const slot = new Date(text);
+  if (
+    /^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:\d\d)$/.test(text) &&
+    slot.getTime() <= Date.now() + aheadMillis
+  )
+    return { slot };
+  throw new PipelineError(
+    "config-invalid",
+    "--slot: expected a time such as 2026-03-01T02:30:00Z, an hour ahead at most",
+  );
 }
 
 function reportSummary(summary: RunSummary, profiles: string | undefined): Report {

@@ -34,6 +34,8 @@ export interface Verb {
 export interface Call {
   /** The positional argument; empty when it was optional and not given. */
   readonly argument: string;
+  /** All of them, where the form is `<name...>`. */
+  readonly operands: readonly string[];
   text(option: string): string | undefined;
   texts(option: string): readonly string[];
   flag(option: string): boolean;

@@ -23,7 +23,8 @@ import { pushDown } from "./pushdown.ts";
 import { planResume } from "./resume.ts";
 import { measureReference } from "./references.ts";
 import { describeField } from "./schema-walk.ts";
-import type { TelemetryConfig } from "./spec.ts";
+import { planSchedule } from "./schedule-plan.ts";
+import type { ScheduleConfig, TelemetryConfig } from "./spec.ts";
 import { resolveSpec, validateSpec, type ValidSpec, type ValidStage } from "./validate.ts";
 import { findMisfit } from "./wiring.ts";
 
@@ -40,6 +41,7 @@ export interface Plan {
   };
   readonly sign: string | undefined;
   readonly telemetry: TelemetryConfig | undefined;
+  readonly schedule: ScheduleConfig | undefined;
   /** What another attempt must mean too; may hold a passphrase, so it is never written anywhere. Empty unless resolved. */
   readonly meaning: string;
   /** True when every row of the source becomes a record, so that the two counts must agree. */
@@ -115,6 +117,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
         ...explainPath(pushdown.stages),
         planResume(pushdown.stages),
         ...explainLookups(pushdown.stages),
+        ...(await planSchedule(valid.schedule, upload.to, locate)),
       ],
       configDigest: digestStages(pipeline.spec),
     },
@@ -128,6 +131,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     },
     sign: valid.sign,
     telemetry: valid.telemetry,
+    schedule: valid.schedule,
     meaning: options.resolve === "full" ? await describeMeaning(configured, baseDir) : "",
     keepsRows: pushdown.stages.every(
       ({ definition }) =>

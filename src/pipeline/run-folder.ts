@@ -13,8 +13,10 @@ import { statOf } from "../stages/destinations/file-work.ts";
 import { realWorld, type World } from "../stages/world.ts";
 import { hasFile, makePrivate, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
 import {
+  doneSlotSchema,
   lastCommitSchema,
   runRecordSchema,
+  type DoneSlot,
   type LastCommit,
   type RunRecord,
 } from "./run-record.ts";
@@ -29,6 +31,8 @@ export interface RunFolder {
   readonly last: LastCommit | undefined;
   /** True when the run was committed, and only the tidying up after it was cut off. */
   readonly committed: boolean;
+  /** Where nothing is to be done: an export was committed for this slot, or a later one, before. */
+  readonly done: DoneSlot | undefined;
   /** Replaces the record durably. */
   save(record: RunRecord): Promise<void>;
   /** Remembers the commit durably, then removes what the run left here. */
@@ -47,6 +51,8 @@ export interface RunFolderInit {
   readonly destination: string;
   /** Discards an unfinished run and begins a new one. */
   readonly restart: boolean;
+  /** The time of the schedule that is to be run for (ISO, UTC); it is run for once. */
+  readonly slot?: string | undefined;
   /** Disk, clock and chance; the real ones where none are given. */
   readonly world?: World;
   /** The kernel's lock, unless a proof has its own. */
@@ -79,9 +85,16 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
     const lastPath = lastName(init.destination);
     const last = await readJson<LastCommit>(place, lastPath, lastCommitSchema);
     let found = await readRecord(place, init.restart);
+    const done = await readJson<DoneSlot>(place, doneName, doneSlotSchema);
+    if (done && init.slot !== undefined && done.slot >= init.slot)
+      return untouched(path, begin(init, world, last), done, lock);
     if (found && (init.restart || (!isSame(found, init) && !(await hasPages(place))))) {
-      await discard(place, found);
-      found = undefined;
+      // What is complete but for its last step is finished, and the slot's own run comes after it.
+      const isFinishing = init.slot !== undefined && (await hasFile(place, "manifest.json"));
+      if (!isFinishing) {
+        await discard(place, found);
+        found = undefined;
+      }
     }
     if (found) refuseChanges(found, init);
     else await clear(place);
@@ -94,9 +107,12 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
       resumed: found !== undefined,
       last,
       committed: last?.runId === record.runId,
+      done: undefined,
       save,
       async commit(next) {
         await writeJson(place, lastPath, next);
+        if (record.slot !== undefined)
+          await writeJson(place, doneName, { slot: record.slot, commit: next });
         await clear(place);
         await removeAll(place, ["run.json"]);
       },
@@ -107,6 +123,27 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
     throw error;
   }
 }
+
+/** The last slot that was run for, whatever the destination was. */
+export const doneName = "slot.json";
+
+/** A folder that is only looked at. */
+const untouched = (
+  path: string,
+  record: RunRecord,
+  done: DoneSlot,
+  lock: { release(): void },
+): RunFolder => ({
+  path,
+  record,
+  resumed: false,
+  last: done.commit,
+  committed: true,
+  done,
+  save: async () => {},
+  commit: async () => {},
+  release: () => lock.release(),
+});
 
 function begin(init: RunFolderInit, world: World, last: LastCommit | undefined): RunRecord {
   const key = world.randomBytes(32).toString("hex");
@@ -120,6 +157,7 @@ function begin(init: RunFolderInit, world: World, last: LastCommit | undefined):
     key,
     started,
     attempts: 1,
+    ...(init.slot !== undefined && { slot: init.slot }),
   };
 }
 

@@ -19,6 +19,8 @@ export interface RunRecord {
   readonly attempts: number;
   /** Trace of the latest attempt, for the next one to link to. */
   readonly traceparent?: string;
+  /** The time of the schedule the run is for (ISO, UTC), where it is for one. */
+  readonly slot?: string;
 }
 
 const ours = v.looseObject({
@@ -31,6 +33,7 @@ const ours = v.looseObject({
   started: v.string(),
   attempts: count,
   traceparent: v.optional(v.string()),
+  slot: v.optional(v.string()),
 });
 /** Of another version nothing is known but which run it is. */
 const others = v.looseObject({ version: v.pipe(v.number(), v.notValue(2)), runId });
@@ -65,3 +68,11 @@ export const lastCommitSchema = v.looseObject({
   consistency: v.string(),
   extension: v.string(),
 });
+
+/** The last slot of the schedule that an export was committed for. */
+export interface DoneSlot {
+  readonly slot: string;
+  readonly commit: LastCommit;
+}
+
+export const doneSlotSchema = v.looseObject({ slot: v.string(), commit: lastCommitSchema });

@@ -29,6 +29,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Discards an unfinished run and begins anew. */
   readonly restart?: boolean;
+  /** The time of a schedule this run is for: when one for it, or for a later one, is committed, nothing is done. */
+  readonly slot?: Date;
   readonly log?: Log;
   /** Takes the first so many rows of the source and no more: to try a pipeline out, never for an export. */
   readonly sample?: number;
@@ -75,6 +77,7 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
       meaning: plan.meaning,
       destination: destination.identity ?? destination.url,
       restart: options.restart ?? false,
+      slot: options.slot?.toISOString(),
     });
     try {
       return await runInFolder({ plan, key, destination, folder, options, signal, env, started });
@@ -100,6 +103,8 @@ interface Opened {
 
 async function runInFolder(opened: Opened): Promise<RunSummary> {
   const { plan, folder } = opened;
+  if (folder.done)
+    opened.options.log?.info(`slot ${folder.done.slot} is done, by run ${folder.last!.runId}`);
   if (folder.committed) {
     await folder.commit(folder.last!);
     return summarize(opened, folder.last!, undefined);
@@ -145,6 +150,7 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
       await flow({ ...world, plan, folder, watch, signal, sample, onExpected });
       watched.committing();
       const last = await commitRun(opened);
+      await tidyUp(opened, last, log);
       watch.end();
       return { ...summarize(opened, last, watch), ...tellQueries(queries) };
     } finally {
@@ -159,6 +165,18 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
   }
 }
 
+/** Exports that the schedule does not keep leave the destination. */
+async function tidyUp(opened: Opened, { runId }: LastCommit, log: Log): Promise<void> {
+  const { plan, folder, destination, signal } = opened;
+  const keep = plan.schedule?.keep;
+  if (!keep || signal.aborted) return;
+  const { removeOutdated } = await import("./retention.ts");
+  const { pipeline } = folder.record;
+  const now = new Date();
+  const run = { pipeline, current: runId, folder: folder.path };
+  await removeOutdated({ keep, destination, ...run, now, signal, log });
+}
+
 /** What stages of one's own asked, where they asked anything. */
 function tellQueries(queries: Queries): Pick<RunSummary, "queries"> {
   const asked = queries.stats();
@@ -171,6 +189,7 @@ function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined
   return {
     runId: last.runId,
     pipeline: folder.record.pipeline,
+    slot: folder.done?.slot ?? folder.record.slot ?? null,
     state: "committed",
     rows: last.rows,
     pages: last.pages,

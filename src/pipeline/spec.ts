@@ -54,6 +54,41 @@ export const memorySchema = v.strictObject({
 
 export type MemoryConfig = v.InferOutput<typeof memorySchema>;
 
+/** Which exports stay at the destination; others go after a later one is committed. */
+export const keepSchema = v.strictObject({
+  runs: v.pipe(v.optional(count(1)), v.description("the newest so many")),
+  days: v.pipe(v.optional(count(1)), v.description("those begun within so many days")),
+});
+
+export type KeepConfig = v.InferOutput<typeof keepSchema>;
+
+export const scheduleSchema = v.strictObject({
+  cron: v.pipe(
+    text,
+    v.description(
+      "when to run: minute, hour, day of month, month, weekday, such as `30 2 * * *`; six fields begin with seconds",
+    ),
+  ),
+  timezone: v.pipe(
+    v.optional(text, "UTC"),
+    v.description("whose hours these are, such as `Europe/Berlin`"),
+  ),
+  overlap: v.pipe(
+    v.optional(v.picklist(["skip", "wait", "replace"], "expected skip, wait or replace"), "skip"),
+    v.description(
+      "when a slot comes while the run before goes on: `skip` the slot · `wait` for the run to end · `replace` the run",
+    ),
+  ),
+  keep: v.pipe(
+    v.optional(keepSchema),
+    v.description(
+      "exports of this pipeline that stay at the destination; an older one goes when neither `runs` nor `days` keeps it, and the newest stays always; all stay when absent",
+    ),
+  ),
+});
+
+export type ScheduleConfig = v.InferOutput<typeof scheduleSchema>;
+
 export const specSchema = v.strictObject({
   name: v.pipe(
     v.string("expected a name"),
@@ -82,6 +117,10 @@ export const specSchema = v.strictObject({
     ),
   ),
   telemetry: v.pipe(v.optional(telemetrySchema), v.description("where traces and metrics go")),
+  schedule: v.pipe(
+    v.optional(scheduleSchema),
+    v.description("when `spillway serve` runs the pipeline, and which exports stay"),
+  ),
 });
 
 /** As written: sizes and durations may still be texts, references are still `${env:…}`. */

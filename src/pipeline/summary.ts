@@ -17,6 +17,8 @@ export type RunState = "committed" | "stopped" | "failed";
 export interface RunSummary {
   readonly runId: string;
   readonly pipeline: string;
+  /** The time of the schedule that the run was for, or null. */
+  readonly slot: string | null;
   readonly state: RunState;
   readonly rows: number;
   readonly pages: number;

@@ -17,6 +17,7 @@ import {
   specSchema,
   type MemoryConfig,
   type PipelineSpec,
+  type ScheduleConfig,
   type TelemetryConfig,
 } from "./spec.ts";
 import { suggestion } from "./suggest.ts";
@@ -42,6 +43,7 @@ export interface ValidSpec {
   readonly memory: MemoryConfig;
   readonly sign?: string;
   readonly telemetry?: TelemetryConfig;
+  readonly schedule?: ScheduleConfig;
   readonly stages: readonly ValidStage[];
   /** Places whose reference hides a number or another checked value; empty once references are resolved. */
   readonly unresolved: readonly Path[];
@@ -74,17 +76,19 @@ export function validateSpec(
   const others = [top, ...stages].flatMap((checked) => checked.problems);
   const problems = resolve === "full" ? others : [...wrong, ...withoutPlaces(others, wrong)];
   if (problems.length > 0) throw problemsError(problems, locate);
-  const { name, memory, sign, telemetry } = top.output as {
+  const { name, memory, sign, telemetry, schedule } = top.output as {
     name: string;
     memory: WrittenMemory;
     sign?: string;
     telemetry?: TelemetryConfig;
+    schedule?: ScheduleConfig;
   };
   return {
     name,
     memory: fillMemory(memory),
     ...(sign !== undefined && { sign }),
     ...(telemetry !== undefined && { telemetry }),
+    ...(schedule !== undefined && { schedule }),
     stages: stages.flatMap(({ stage }) => stage ?? []),
     unresolved: [top, ...stages].flatMap((checked) => checked.unresolved),
   };

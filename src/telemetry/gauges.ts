@@ -14,7 +14,7 @@ import type { Pressure } from "../stages/pressure.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import type { CacheCounters } from "../stages/transforms/lookup-cache.ts";
 import type { Pool } from "../workers/pool.ts";
-import { attributes, metrics, type MetricEntry } from "./names.ts";
+import { attributes, metrics, serveMetrics, type MetricEntry } from "./names.ts";
 import type { StageStats } from "./stage-watch.ts";
 import type { RunCounters } from "./watch.ts";
 
@@ -69,11 +69,11 @@ export function registerExportGauges(
 
 const exportMetrics: readonly MetricEntry[] = [metrics.spansDropped, metrics.exportsFailed];
 const ourMetrics = Object.values<MetricEntry>(metrics).filter(
-  (entry) => !exportMetrics.includes(entry),
+  (entry) => !exportMetrics.includes(entry) && !serveMetrics.includes(entry),
 );
 
 /** One callback over many instruments, so that a reading is one moment. */
-function observe(
+export function observe(
   meter: Meter,
   entries: readonly MetricEntry[],
   read: (observe: Observe) => void,

@@ -73,6 +73,10 @@ export const attributes = {
   pageSealedBytes: attribute("spillway.page.sealed_bytes", "Bytes as stored."),
   pageOutcome: attribute("spillway.page.outcome", "`uploaded`, or `aborted` when the run ended."),
   cache: attribute("spillway.cache.name", "The stage that keeps the cache."),
+  outcome: attribute(
+    "spillway.serve.outcome",
+    "What became of a slot: `committed`, `skipped`, `stopped` or `failed`.",
+  ),
   heapSpace: attribute("v8js.heap.space.name", "The V8 heap space."),
   dbSystem: attribute("db.system.name", "The database system of a source stage."),
   errorType: attribute("error.type", "The error code, such as `source-failed`."),
@@ -120,9 +124,14 @@ export const metrics = {
   cacheTime: counter("spillway.cache.load.time", "s", "Time spent loading."),
   cacheEvictions: counter("spillway.cache.evictions", "{entry}", "Entries that made room."),
   cacheBytes: upDownCounter("spillway.cache.bytes", "By", "Memory of the entries, about."),
+  serveSlots: counter("spillway.serve.slots", "{slot}", "Slots of `serve`, by outcome."),
+  serveRunning: upDownCounter("spillway.serve.running", "{run}", "Runs of `serve` under way."),
   spansDropped: counter("spillway.telemetry.spans.dropped", "{span}", "Spans that were lost."),
   exportsFailed: counter("spillway.telemetry.exports.failed", "{request}", "Failed exports."),
 } as const;
+
+/** Those of `spillway serve`, which no run emits. */
+export const serveMetrics: readonly MetricEntry[] = [metrics.serveSlots, metrics.serveRunning];
 
 /** Source stages that are clients of another system, and what their span says of it: no URL, no query text. */
 export const clientStages: Readonly<Record<string, Readonly<Record<string, string>>>> = {

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { openDesk, type Desk } from "./spawn-cli.ts";
 
-const verbs = "run plan scale check count doctor schema verify restore cat ls keygen init demo".split(
-  " ",
-);
+const verbs =
+  "run serve plan scale check count doctor schema verify restore cat ls keygen init demo".split(
+    " ",
+  );
 
 describe("help and usage", () => {
   let desk: Desk;

@@ -110,6 +110,7 @@ describe("run", () => {
     assert.deepEqual(rest, {
       runId: summary.runId,
       pipeline: "observations",
+      slot: null,
       state: "committed",
       rows,
       bytesIn: plain().length,

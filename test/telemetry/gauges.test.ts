@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { registerGauges } from "../../src/telemetry/gauges.ts";
+import { registerServeGauges } from "../../src/telemetry/serve-gauges.ts";
 import { attributes, metrics, spans } from "../../src/telemetry/names.ts";
 import { telemetryReference } from "../../src/telemetry/reference.ts";
 import { startTelemetry, type TelemetryOptions } from "../../src/telemetry/sdk.ts";
@@ -31,6 +32,8 @@ async function gauged(
   const telemetry = await startTelemetry(ask, {}, options);
   const watch = watchRun({ telemetry, pipeline: "p", runId: "r" });
   const remove = registerGauges(telemetry.meter, { ...idleSources, caches, ...watch });
+  const served = [{ pipeline: "p", running: true, slots: { skipped: 2 } }];
+  const removeServe = registerServeGauges(telemetry.meter, () => served);
   const error = await runSynthetic(watch, {
     pages: 2,
     ...(fail && { failAt: { page: 1, error: fail } }),
@@ -42,6 +45,7 @@ async function gauged(
   watch.end(error);
   await telemetry.shutdown(2000);
   remove();
+  removeServe();
 }
 
 for (const sdk of ["light", "node"] as const) {

@@ -43,6 +43,8 @@ export interface Destination {
   get(name: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Names and sizes below a folder (`""` for all), in name order, never held whole. */
   list(folder: string, signal: AbortSignal): AsyncIterable<ListedObject>;
+  /** Removes one object for ever; one that is not there is no error. Absent where single objects cannot be removed. */
+  remove?(name: string, signal: AbortSignal): Promise<void>;
   /** Called once after the manifest is stored: a destination that builds one file gives it its final name here. */
   finish(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;

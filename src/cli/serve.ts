@@ -1,0 +1,75 @@
+/** `spillway serve`: runs pipelines at the slots of their `schedule`, for as long as it lives. */
+import { once } from "node:events";
+import { failureText } from "./failure.ts";
+import { interrupted, listenForInterrupt } from "./interrupt.ts";
+import { processStarter } from "./run-process.ts";
+import { harmless, paintFor } from "./screen.ts";
+import type { Call, Verb } from "./verb.ts";
+import { listenForHealth, type Health } from "../pipeline/serve/health.ts";
+import { startServer, type Server } from "../pipeline/serve/server.ts";
+
+const usualAddress = "127.0.0.1:9470";
+
+export const serve: Verb = {
+  name: "serve",
+  summary: "Run pipelines at the times of their schedule, for as long as it lives",
+  argument: ["<path...>", "pipelines in YAML, or folders of them"],
+  options: [
+    {
+      flags: "--listen <host:port>",
+      description: `where /healthz, /readyz and /status answer (default: ${usualAddress})`,
+    },
+  ],
+  examples: ["spillway serve nightly.yaml", "spillway serve /etc/spillway --listen 0.0.0.0:9470"],
+  notes: [
+    "SIGHUP reads the files again; a run under way goes on, and a broken file stays as it was.",
+    "Ctrl-C or SIGTERM stops what runs cleanly; the next start takes it up.",
+    "Each run is a process of its own, `spillway run <file> --slot <time>`; docs/nightly.md says more.",
+  ],
+  async run(call) {
+    const tell = (line: string) => call.quiet || say(line);
+    const interrupt = listenForInterrupt(interrupted, () =>
+      tell("stopping; runs are stopped cleanly"),
+    );
+    // Runs have a deadline of their own, and are waited for.
+    interrupt.overdue.catch(() => {});
+    const server = await startServer({
+      paths: call.operands,
+      env: call.env,
+      start: processStarter(process.env, (name, line) => tell(`${name}: ${line}`)),
+      log: tell,
+      onBroken: (error) => say(failureText(error, paintFor(process.stderr), false)),
+    });
+    const hear = () => void server.reload();
+    process.on("SIGHUP", hear);
+    try {
+      await serveUntil(interrupt.signal, server, call, tell);
+      return { document: server.status, text: () => "" };
+    } finally {
+      process.off("SIGHUP", hear);
+      interrupt.dispose();
+    }
+  },
+};
+
+async function serveUntil(
+  signal: AbortSignal,
+  server: Server,
+  call: Call,
+  tell: (line: string) => void,
+): Promise<void> {
+  let health: Health | undefined;
+  try {
+    health = await listenForHealth(call.text("listen") ?? usualAddress, () => server.status);
+    const { pipelines } = server.status;
+    tell(`serving ${pipelines.length} pipelines, ${health.url}/status`);
+    for (const { name, next } of pipelines) tell(`${name}: next slot ${next ?? "never"}`);
+    if (!signal.aborted) await once(signal, "abort");
+  } finally {
+    await server.stop();
+    await health?.close();
+  }
+}
+
+const say = (line: string) =>
+  void process.stderr.write(`${new Date().toISOString()} ${harmless(line)}\n`);
