@@ -15,6 +15,7 @@ export { csv } from "./stages/sources/csv.ts";
 export { fhirBulk } from "./stages/sources/fhir-bulk.ts";
 export { fhir } from "./stages/sources/fhir.ts";
 export { json } from "./stages/sources/json.ts";
+export { mysql } from "./stages/sources/mysql.ts";
 export { ndjson } from "./stages/sources/ndjson.ts";
 export { postgres } from "./stages/sources/postgres.ts";
 export { postgresCopy } from "./stages/sources/postgres-copy.ts";

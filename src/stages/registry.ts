@@ -9,6 +9,7 @@ import { csv } from "./sources/csv.ts";
 import { fhirBulk } from "./sources/fhir-bulk.ts";
 import { fhir } from "./sources/fhir.ts";
 import { json } from "./sources/json.ts";
+import { mysql } from "./sources/mysql.ts";
 import { ndjson } from "./sources/ndjson.ts";
 import { postgres } from "./sources/postgres.ts";
 import { postgresCopy } from "./sources/postgres-copy.ts";
@@ -23,6 +24,7 @@ import { select } from "./transforms/select.ts";
 const stages: readonly AnyStage[] = [
   postgres,
   postgresCopy,
+  mysql,
   sqlite,
   fhir,
   fhirBulk,
