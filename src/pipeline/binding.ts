@@ -12,6 +12,7 @@ import { isModulePath } from "./validate.ts";
 
 /** Settings that may change between two attempts: how fast, how patient, by which login. */
 const tunable = new Set([
+  "sealedBy",
   "batch",
   "timeout",
   "connectTimeout",
@@ -28,6 +29,7 @@ const tunable = new Set([
 
 /** Settings that hold secrets or people's data: no digest that is published may speak of them. */
 const unspoken = new Set([
+  "sealedBy",
   "url",
   "params",
   "search",

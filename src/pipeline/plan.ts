@@ -18,9 +18,9 @@ import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts"
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import { refuseLiteralSecrets } from "./literal-secrets.ts";
 import type { LedgerLine, PlanReport } from "./plan-types.ts";
-import { printPlace } from "./problems.ts";
-import { pushDown } from "./pushdown.ts";
-import { planResume } from "./resume.ts";
+import { printPlace, type Locate } from "./problems.ts";
+import { pushDown, type Pushdown } from "./pushdown.ts";
+import { planResume, planWatermark } from "./resume.ts";
 import { measureReference } from "./references.ts";
 import { describeField } from "./schema-walk.ts";
 import { planSchedule } from "./schedule-plan.ts";
@@ -111,14 +111,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
       })),
       pushed,
       ledger: ledger.lines,
-      notes: [
-        ...pushdown.notes,
-        ...notes,
-        ...explainPath(pushdown.stages),
-        planResume(pushdown.stages),
-        ...explainLookups(pushdown.stages),
-        ...(await planSchedule(valid.schedule, upload.to, locate)),
-      ],
+      notes: await tell(pushdown, notes, valid.schedule, { to: upload.to, locate }),
       configDigest: digestStages(pipeline.spec),
     },
     stages: physical,
@@ -138,6 +131,23 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
         definition.takes !== "rows" || definition.gives !== "rows" || definition === select,
     ),
   };
+}
+
+async function tell(
+  { stages, notes }: Pick<Pushdown, "stages" | "notes">,
+  fused: readonly string[],
+  schedule: ScheduleConfig | undefined,
+  { to, locate }: { readonly to: string; readonly locate: Locate | undefined },
+): Promise<readonly string[]> {
+  return [
+    ...notes,
+    ...fused,
+    ...explainPath(stages),
+    planResume(stages),
+    ...planWatermark(stages),
+    ...explainLookups(stages),
+    ...(await planSchedule(schedule, to, locate)),
+  ];
 }
 
 async function knownStages(pipeline: Pipeline): Promise<ReadonlyMap<string, AnyStage>> {

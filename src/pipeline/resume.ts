@@ -21,6 +21,39 @@ type PostgresConfig = InferOutput<typeof postgresConfig>;
 export const resumesByKey = ({ definition, config }: ConfiguredStage): boolean =>
   definition === postgres && (config as PostgresConfig).resume === "epochs";
 
+/** Whether a run of this plan exports what is new since the last one alone. */
+export const hasWatermark = ({ configured }: Pick<Plan, "configured">): boolean =>
+  watermarkOf(configured[0]!) !== undefined;
+
+const watermarkOf = ({ definition, config }: ConfiguredStage): PostgresConfig["watermark"] =>
+  definition === postgres ? (config as PostgresConfig).watermark : undefined;
+
+/**
+ * Says what of the source is new.
+ * @throws PipelineError `config-invalid` for a watermark that cannot be kept
+ */
+export function planWatermark([source]: readonly ConfiguredStage[]): readonly string[] {
+  const watermark = watermarkOf(source!);
+  if (!watermark) return [];
+  const { resume, url } = source!.config as PostgresConfig;
+  const { column, tiebreak, sealedBy } = watermark;
+  if (resume === "epochs")
+    throw refusedWatermark(
+      "goes with `resume: proof`: every attempt reads the range that the first one fixed",
+    );
+  if (sealedBy === undefined && measureReference(url) === "none" && passwordOf(url) === undefined)
+    throw refusedWatermark(
+      "keeps its bound in the spool, sealed by the password of `url` or PGPASSWORD, and there is none; give one, or `sealedBy`",
+    );
+  const by = tiebreak === undefined ? column : `${column}, ${tiebreak}`;
+  return [
+    `an export holds what is new by ${by} since the last one committed, in that order; what was deleted is in none`,
+  ];
+}
+
+const refusedWatermark = (why: string): PipelineError =>
+  new PipelineError("config-invalid", `postgres: \`watermark\` ${why}`);
+
 /**
  * Says what resume will be, and why it is not by key.
  * @throws PipelineError `config-invalid` where it is wanted by key and cannot be

@@ -8,11 +8,14 @@ import { createHash, createHmac } from "node:crypto";
 import { join, resolve } from "node:path";
 import { PipelineError } from "../errors.ts";
 import { nextRunId } from "./run-id.ts";
+import { readNote } from "../stages/pages/run-note.ts";
+import type { Carried } from "../stages/pages/spool-store.ts";
 import { takeLock } from "../stages/pages/spool-lock.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
 import { realWorld, type World } from "../stages/world.ts";
 import { hasFile, makePrivate, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
 import {
+  carriedSchema,
   doneSlotSchema,
   lastCommitSchema,
   runRecordSchema,
@@ -26,6 +29,8 @@ export type { LastCommit, RunRecord };
 export interface RunFolder {
   readonly path: string;
   readonly record: RunRecord;
+  /** What the source of the run before left for this one. */
+  readonly carried: Carried | undefined;
   /** True when an earlier attempt of the same run is taken up. */
   readonly resumed: boolean;
   readonly last: LastCommit | undefined;
@@ -51,6 +56,8 @@ export interface RunFolderInit {
   readonly destination: string;
   /** Discards an unfinished run and begins a new one. */
   readonly restart: boolean;
+  /** Whether the note that the source leaves becomes the next run's `carried`, with the commit. */
+  readonly carries?: boolean | undefined;
   /** The time of the schedule that is to be run for (ISO, UTC); it is run for once. */
   readonly slot?: string | undefined;
   /** Disk, clock and chance; the real ones where none are given. */
@@ -106,6 +113,7 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
       record,
       resumed: found !== undefined,
       last,
+      carried: await readJson<Carried>(place, carriedName(init.destination), carriedSchema),
       committed: last?.runId === record.runId,
       done: undefined,
       save,
@@ -113,6 +121,9 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
         await writeJson(place, lastPath, next);
         if (record.slot !== undefined)
           await writeJson(place, doneName, { slot: record.slot, commit: next });
+        const text = init.carries ? await readNote(path, world.disk) : undefined;
+        const carried = text !== undefined && { runId: record.runId, text };
+        if (carried) await writeJson(place, carriedName(init.destination), carried);
         await clear(place);
         await removeAll(place, ["run.json"]);
       },
@@ -136,6 +147,7 @@ const untouched = (
 ): RunFolder => ({
   path,
   record,
+  carried: undefined,
   resumed: false,
   last: done.commit,
   committed: true,
@@ -167,8 +179,11 @@ const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): stri
     .digest("hex");
 
 /** Generations are counted, and commits remembered, for each destination. */
-const lastName = (destination: string): string =>
-  `last-${createHash("sha256").update(destination).digest("hex").slice(0, 16)}.json`;
+const lastName = (destination: string): string => `last-${digestOf(destination)}.json`;
+const carriedName = (destination: string): string => `carried-${digestOf(destination)}.json`;
+
+const digestOf = (destination: string): string =>
+  createHash("sha256").update(destination).digest("hex").slice(0, 16);
 
 /** A record that cannot be read stops a run, but not one that discards it. */
 export async function readRecord(place: Place, restart: boolean): Promise<RunRecord | undefined> {

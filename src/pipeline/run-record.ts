@@ -69,6 +69,9 @@ export const lastCommitSchema = v.looseObject({
   extension: v.string(),
 });
 
+/** What a committed run's source leaves for the next run. */
+export const carriedSchema = v.looseObject({ runId, text: v.string() });
+
 /** The last slot of the schedule that an export was committed for. */
 export interface DoneSlot {
   readonly slot: string;

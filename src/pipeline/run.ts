@@ -18,7 +18,7 @@ import type { Pipeline } from "./define.ts";
 import { flow, toPipelineError } from "./flow.ts";
 import { planPipeline, type Plan } from "./plan.ts";
 import type { PlanReport } from "./plan-types.ts";
-import { pointsOf } from "./resume.ts";
+import { hasWatermark, pointsOf } from "./resume.ts";
 import { openRunFolder, type LastCommit, type RunFolder } from "./run-folder.ts";
 import { loadSigningKey, type SigningKey } from "./signing-key.ts";
 import type { Progress, RunSummary } from "./summary.ts";
@@ -78,6 +78,7 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
       destination: destination.identity ?? destination.url,
       restart: options.restart ?? false,
       slot: options.slot?.toISOString(),
+      carries: hasWatermark(plan),
     });
     try {
       return await runInFolder({ plan, key, destination, folder, options, signal, env, started });
@@ -117,6 +118,7 @@ async function runInFolder(opened: Opened): Promise<RunSummary> {
     key: Buffer.from(folder.record.key, "hex"),
     bufferBytes: bufferBytes(sealedMost(plan.report.pageBytes)),
     points,
+    carried: folder.carried,
   });
   if (points && spool.durable > 0 && !spool.facts && !spool.point)
     opened.options.log?.warn(

@@ -51,7 +51,7 @@ function parse(cron: string, timezone: string): Cron | undefined {
 
 function isZone(timezone: string): boolean {
   try {
-    return new Intl.DateTimeFormat("en", { timeZone: timezone }) !== undefined;
+    return new Intl.DateTimeFormat("en", { timeZone: timezone }).resolvedOptions().timeZone !== "";
   } catch {
     return false;
   }

@@ -64,10 +64,18 @@ export interface Spool {
   /** One short text that the source left for the run's next attempt. */
   readNote(): Promise<string | undefined>;
   writeNote(text: string): Promise<void>;
+  /** What the source of the last committed run left for this one, where runs carry something on. */
+  readonly carried: Carried | undefined;
   /** Every acknowledged page in order, streamed from the journal. */
   checkpoints(): AsyncIterable<Checkpoint>;
   /** Waits a few seconds for what is under way, then nothing more is stored. A second call does nothing. */
   close(): Promise<void>;
+}
+
+/** A note that outlived its run, and whose it was. */
+export interface Carried {
+  readonly runId: string;
+  readonly text: string;
 }
 
 export interface SpoolOptions {
@@ -82,6 +90,7 @@ export interface SpoolOptions {
   readonly bufferBytes: number;
   /** Where the source can go on behind a row. */
   readonly points?: PointSealer | undefined;
+  readonly carried?: Carried | undefined;
   readonly policy?: FlushPolicy;
   /** The disk and the clock; the real ones where none are given. */
   readonly world?: World;
@@ -202,6 +211,7 @@ function createSpool(options: Opening, recovered: Recovered, inside: Inside): Sp
         await acks.add(page.page, pages.find(page.page, page.name), signal);
         return page;
       }),
+    carried: options.carried,
     readNote: () => readNote(options.folder, options.world.disk),
     writeNote: (text) => writeNote(options.folder, text, options.world.disk),
     async *checkpoints() {

@@ -51,10 +51,10 @@ export async function orderByKey(
 }
 
 /** What its type's output function prints; of NULL `format` would make an empty text. */
-const textOf = (index: number): string =>
+export const textOf = (index: number): string =>
   `case when q.c${index} is not null then pg_catalog.format('%s', q.c${index}) end`;
 
-async function typeNames(
+export async function typeNames(
   session: Session,
   columns: readonly KeyColumn[],
 ): Promise<readonly string[]> {

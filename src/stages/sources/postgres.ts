@@ -25,6 +25,7 @@ import { pushSteps, type RowStep } from "./postgres-pushdown.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postgres-snapshot.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
+import { boundByWatermark, type Keeper, watermarkSchema } from "./postgres-watermark.ts";
 
 const param = v.union(
   [v.string(), v.number(), v.boolean(), v.null()],
@@ -59,6 +60,12 @@ export const postgresConfig = v.strictObject({
     v.optional(v.picklist(["proof", "epochs"], "expected proof or epochs"), "proof"),
     v.description(
       "how an interrupted export goes on: `proof` runs the query again and compares what is durable · `epochs` orders by `key`, goes on behind the last durable one in a new snapshot, and the manifest says so",
+    ),
+  ),
+  watermark: v.pipe(
+    v.optional(watermarkSchema),
+    v.description(
+      "exports what is new since the last export alone, in the order of `column` and `tiebreak`",
     ),
   ),
   batch: v.pipe(
@@ -109,7 +116,7 @@ export async function* readTuples(
   composites: "json" | "text",
 ): AsyncGenerator<RowBatch> {
   const from = config.resume === "epochs" ? ctx.spool?.point : undefined;
-  const query = await openQuery(config, ctx.signal, composites, from);
+  const query = await openQuery(config, ctx.signal, composites, { from, ...keeperOf(config, ctx) });
   try {
     if (from) yield { ...emptyBatch(query.columns), from };
     const { pressure } = ctx.lease;
@@ -118,6 +125,20 @@ export async function* readTuples(
     await query.session.close();
   }
 }
+
+/** Where an export of a query begins and ends, but for the query itself. */
+export interface QueryBounds {
+  /** Where an earlier attempt's pages end, to go on behind them. */
+  readonly from?: ResumePoint | undefined;
+  /** Where the bounds of a watermark lie. */
+  readonly keeper?: Keeper | undefined;
+}
+
+/** A run has a spool; who only looks at rows keeps no bounds. */
+export const keeperOf = (
+  { watermark }: Pick<Config, "watermark">,
+  { spool }: { readonly spool?: unknown },
+): QueryBounds => (watermark && spool ? { keeper: spool as Keeper } : {});
 
 /** A query in its snapshot, described and ready to run. */
 export interface OpenedQuery extends DescribedQuery {
@@ -133,23 +154,26 @@ export interface OpenedQuery extends DescribedQuery {
 /**
  * Connects, takes the snapshot, describes the query. The caller closes the session.
  * @param composites whether arrays, rows and unknown types come as JSON or as the server's text
- * @param from where an earlier attempt's pages end, to go on behind them
  */
 export async function openQuery(
-  config: Omit<Config, "key" | "batch" | "resume"> & Partial<Pick<Config, "key" | "resume">>,
+  config: Omit<Config, "key" | "batch" | "resume" | "watermark"> &
+    Partial<Pick<Config, "key" | "resume" | "watermark">>,
   signal: AbortSignal,
   composites: "json" | "text",
-  from?: ResumePoint,
+  { from, keeper }: QueryBounds = {},
 ): Promise<OpenedQuery> {
   const { url, connectTimeout: connectMillis, timeout: answerMillis } = config;
   const session = await openSession({ url, connectMillis, answerMillis }, signal);
   try {
     const values = config.params.map((value) => (value === null ? null : String(value)));
     await beginSnapshot(session, config);
-    const consistency = await readConsistency(session);
-    const { steps = [] } = config;
-    const query = { sql: config.query, values };
-    const { key = [], resume } = config;
+    const { steps = [], key = [], resume, watermark } = config;
+    const plain = { sql: config.query, values };
+    const snapshot = await readConsistency(session);
+    const range =
+      watermark && (await boundByWatermark(session, plain, { ...config, watermark }, keeper));
+    const consistency = { ...snapshot, proof: { ...snapshot.proof, ...range?.proof } };
+    const query = range ?? plain;
     const keyed = resume === "epochs" ? await orderByKey(session, query, key, from) : undefined;
     const { keyColumns = 0 } = keyed ?? {};
     const asked = await pushSteps(session, keyed ?? query, steps, keyColumns);

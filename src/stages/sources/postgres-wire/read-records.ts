@@ -7,7 +7,7 @@
 import type { InferOutput } from "valibot";
 import type { RecordBatch } from "../../nouns.ts";
 import type { StageContext } from "../../stage.ts";
-import { openQuery, type postgresConfig } from "../postgres.ts";
+import { keeperOf, openQuery, type postgresConfig } from "../postgres.ts";
 import { recordLayouts } from "./record-layouts.ts";
 import { RowWalker } from "./data-rows.ts";
 import { isBinaryKind } from "./value-kinds.ts";
@@ -28,9 +28,14 @@ export async function* readRecords(
   config: InferOutput<typeof postgresConfig>,
   format: string,
   pageBytes: number,
-  ctx: Pick<StageContext, "signal">,
+  ctx: Pick<StageContext, "signal"> & { readonly spool?: unknown },
 ): AsyncGenerator<RecordBatch> {
-  const opened = await openQuery(config, ctx.signal, format === "csv" ? "text" : "json");
+  const opened = await openQuery(
+    config,
+    ctx.signal,
+    format === "csv" ? "text" : "json",
+    keeperOf(config, ctx),
+  );
   const { session, columns } = opened;
   try {
     const typed = columns.map((column, index) => ({ ...column, oid: opened.oids[index]! }));

@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { readFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { map } from "../../src/stages/transforms/map.ts";
+import { planPipeline } from "../../src/pipeline/plan.ts";
+import { postgres } from "../../src/stages/sources/postgres.ts";
+import { openSession, type Session } from "../../src/stages/sources/postgres-session.ts";
+import { makePipeline, testEnv, useFolder } from "../fixtures/pipelines.ts";
+import { runSql, sharedPostgres } from "../servers/postgres.ts";
+import { exportCut, spoolText } from "./epochs.ts";
+
+interface Line {
+  readonly id: number;
+}
+
+const idsOf = (text: string) =>
+  text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => (JSON.parse(line) as Line).id);
+
+const range = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, at) => from + at);
+
+describe("watermark", () => {
+  const folder = useFolder();
+  let url: string;
+  let sql: (...statements: string[]) => ReturnType<typeof runSql>;
+  before(async () => {
+    const server = await sharedPostgres();
+    url = server.url.replace(/^(postgres(?:ql)?:\/\/[^@:]*)(?::[^@]*)?@/, "$1:secret@");
+    sql = (...statements) => runSql(url, ...statements);
+  });
+
+  const tableOf = async (name: string, column = "changed timestamptz not null default now()") => {
+    await sql(
+      `drop table if exists ${name}`,
+      `create table ${name} (id int primary key, ${column}, note text default repeat('x', 60))`,
+    );
+    return name;
+  };
+
+  const sourceOf = (table: string, more: object = {}) => ({
+    url,
+    query: `select * from ${table}`,
+    watermark: { column: "changed", tiebreak: "id", lag: "1ms" },
+    ...more,
+  });
+
+  const exportOf = async (source: object, path: string, more: object = {}) =>
+    await exportCut({ source, cuts: [], folder: path, ...more });
+
+  it("exports all rows first, then those behind the last one, equal times told apart", async () => {
+    const table = await tableOf("watermark_plain");
+    const path = folder.next();
+    const at = (micros: string) => `timestamptz '2026-01-01 00:00:00.${micros}+00'`;
+    await sql(`insert into ${table} select g, ${at("123456")} from generate_series(1, 40) g`);
+    const first = await exportOf(sourceOf(table), path);
+    assert.deepEqual(idsOf(first.text), range(1, 40));
+    assert.equal(first.consistency.proof["watermark"], "changed, id");
+    assert.equal(first.consistency.proof["behindRun"], null);
+    // A microsecond on, the same moment with a higher and with a lower tiebreak.
+    await sql(
+      `insert into ${table} values (51, ${at("123457")}), (50, ${at("123456")}), (0, ${at("123456")})`,
+    );
+    const second = await exportOf(sourceOf(table), path);
+    assert.deepEqual(idsOf(second.text), [50, 51]);
+    assert.equal(second.consistency.proof["behindRun"], first.summary.runId);
+    const third = await exportOf(sourceOf(table), path);
+    assert.deepEqual([third.summary.rows, third.summary.state], [0, "committed"]);
+    await sql(`update ${table} set changed = now() where id in (3, 7)`);
+    assert.deepEqual(idsOf((await exportOf(sourceOf(table), path)).text), [3, 7]);
+  });
+
+  it("gives the same rows whether JavaScript looks at them or not", async () => {
+    const table = await tableOf("watermark_paths");
+    await sql(
+      `insert into ${table} (id) select g from generate_series(1, 300) g order by random()`,
+    );
+    const plain = await exportOf(sourceOf(table), folder.next());
+    const rows = [map({ module: (row: object) => row })];
+    const mapped = await exportOf(sourceOf(table), folder.next(), { rows });
+    assert.equal(plain.text, mapped.text);
+    assert.equal(plain.summary.rows, 300);
+  });
+
+  it("reads the range that the first attempt fixed; what comes meanwhile is the next run's", async () => {
+    const table = await tableOf("watermark_cut");
+    await sql(`insert into ${table} (id) select g from generate_series(1, 400) g`);
+    const path = folder.next();
+    const cut = await exportOf(sourceOf(table), path, {
+      cuts: [3, 5],
+      between: () => sql(`insert into ${table} (id) select max(id) + 1 from ${table}`),
+    });
+    assert.ok(cut.summary.resumedFrom);
+    assert.deepEqual(idsOf(cut.text), range(1, 400));
+    assert.deepEqual(idsOf((await exportOf(sourceOf(table), path)).text), [401, 402]);
+  });
+
+  it("advances with the commit alone: a run that was cut off leaves no bound behind", async () => {
+    const table = await tableOf("watermark_discard");
+    await sql(`insert into ${table} (id) select g from generate_series(1, 400) g`);
+    const path = folder.next();
+    let left = "";
+    const both = await exportOf(sourceOf(table), path, {
+      cuts: [3],
+      between: async () => (left = await spoolText(path)),
+    });
+    assert.deepEqual(idsOf(both.text), range(1, 400));
+    assert.doesNotMatch(left, /carried/);
+  });
+
+  it("leaves rows that are younger than `lag` to the next run", async () => {
+    const table = await tableOf("watermark_lag");
+    await sql(
+      `insert into ${table} values (1, now() - interval '2 hours'), (2, now() - interval '10 minutes')`,
+    );
+    const lagging = sourceOf(table, {
+      watermark: { column: "changed", tiebreak: "id", lag: "1h" },
+    });
+    assert.deepEqual(idsOf((await exportOf(lagging, folder.next())).text), [1]);
+    const usual = sourceOf(table, { watermark: { column: "changed", tiebreak: "id" } });
+    await sql(`insert into ${table} values (3, now() - interval '1 minute')`);
+    assert.deepEqual(idsOf((await exportOf(usual, folder.next())).text), [1, 2]);
+  });
+
+  describe("of transactions", () => {
+    let other: Session;
+    before(async () => {
+      const options = { url, connectMillis: 10_000, answerMillis: 60_000 };
+      other = await openSession(options, new AbortController().signal);
+    });
+    after(() => other.close());
+
+    it("loses no row that is committed late, and gives each once", async () => {
+      const table = await tableOf(
+        "watermark_xid",
+        "changed xid8 not null default pg_current_xact_id()",
+      );
+      const path = folder.next();
+      await sql(`insert into ${table} (id) values (1)`);
+      await other.ask("begin");
+      await other.ask(`insert into ${table} (id) values (2)`);
+      await sql(`insert into ${table} (id) values (3)`);
+      const source = sourceOf(table, { watermark: { column: "changed", tiebreak: "id" } });
+      assert.deepEqual(idsOf((await exportOf(source, path)).text), [1]);
+      await other.ask("commit");
+      assert.deepEqual(idsOf((await exportOf(source, path)).text), [2, 3]);
+      assert.equal((await exportOf(source, path)).summary.rows, 0);
+    });
+  });
+
+  it("keeps no bound in clear, in the spool or in the manifest", async () => {
+    const table = await tableOf("watermark_secret", "changed text not null");
+    await sql(`insert into ${table} values (1, 'patient-4711')`);
+    const path = folder.next();
+    const source = sourceOf(table, { watermark: { column: "changed", tiebreak: "id" } });
+    const { summary } = await exportOf(source, path);
+    const kept = await spoolText(path);
+    assert.match(kept, /"text":/);
+    assert.doesNotMatch(kept, /patient|4711/);
+    assert.doesNotMatch(await readFile(fileURLToPath(summary.manifest), "utf8"), /patient|4711/);
+    assert.ok(
+      (await readdir(join(path, "spool/observations"))).some((name) => /^carried-/.test(name)),
+    );
+  });
+
+  it("refuses a bound of another query or another password", async () => {
+    const table = await tableOf("watermark_changed");
+    await sql(`insert into ${table} (id) values (1)`);
+    const path = folder.next();
+    await exportOf(sourceOf(table), path);
+    const narrow = sourceOf(table, { query: `select id, changed from ${table}` });
+    await assert.rejects(exportOf(narrow, path), { code: "config-changed", message: /carried-/ });
+    const other = sourceOf(table, { url: url.replace("secret", "other") });
+    await assert.rejects(exportOf(other, path), { code: "config-changed", message: /password/ });
+    const sealed = { column: "changed", tiebreak: "id", lag: "1ms", sealedBy: "secret" };
+    const same = sourceOf(table, { url: url.replace("secret", "other"), watermark: sealed });
+    assert.equal((await exportOf(same, path)).summary.rows, 0);
+  });
+
+  const refusals: readonly [why: string, column: string, more: object, told: RegExp][] = [
+    ["may be null", "changed timestamptz", {}, /may be null/],
+    [
+      "is not unique",
+      "changed timestamptz not null",
+      { watermark: { column: "changed" } },
+      /unique/,
+    ],
+    ["has a lag and is no time", "changed int not null", {}, /lag.*for times/],
+  ];
+  for (const [why, column, more, told] of refusals) {
+    it(`refuses a column that ${why}`, async () => {
+      const table = await tableOf("watermark_refused", column);
+      const exporting = exportOf(sourceOf(table, more), folder.next());
+      await assert.rejects(exporting, { code: "source-refused", message: told });
+    });
+  }
+
+  const impossible: readonly [why: string, more: object, told: RegExp][] = [
+    ["goes on by key", { key: ["id"], resume: "epochs" }, /goes with `resume: proof`/],
+    ["has no password", { url: "postgres://me@localhost/x" }, /sealed by the password/],
+  ];
+  for (const [why, more, told] of impossible) {
+    it(`is refused by the plan of a source that ${why}`, async () => {
+      const source = postgres({ ...sourceOf("t"), ...more } as never);
+      const pipeline = makePipeline({ source, dir: folder.next(), to: folder.next() });
+      const planning = planPipeline(pipeline, { resolve: "full", env: testEnv });
+      await assert.rejects(planning, { code: "config-invalid", message: told });
+    });
+  }
+});
