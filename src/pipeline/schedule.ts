@@ -40,8 +40,11 @@ export function slotsOf({ cron, timezone }: ScheduleConfig, locate?: Locate): Sl
   );
 }
 
-/** Five fields, or six with seconds first; never a date, which croner would take as well. */
+/** Five fields, six with seconds first, or a name; never a date, which croner would take as well. */
+const fields = /^(@[a-z]+|\S+(\s+\S+){4,5})$/;
+
 function parse(cron: string, timezone: string): Cron | undefined {
+  if (!fields.test(cron.trim())) return undefined;
   try {
     return new Cron(cron, { timezone, paused: true, mode: "5-or-6-parts" });
   } catch {

@@ -54,6 +54,24 @@ export function destinationContract(open: () => Promise<Destination>, reset: () 
 
   afterEach(reset);
 
+  it("removes an object for ever, and minds none that is not there", () =>
+    using(async (destination) => {
+      if (!destination.remove) return;
+      await destination.put(objectOf("p/r/00000000.ndjson", "first"), never);
+      await destination.put(objectOf("p/r/00000001.ndjson", "second"), never);
+      await destination.remove("p/r/00000000.ndjson", never);
+      await expectError("not-found", readAll(destination, "p/r/00000000.ndjson"));
+      await destination.remove("p/r/00000000.ndjson", never);
+      assert.deepEqual(
+        (await listAll(destination)).map(({ name }) => name),
+        ["p/r/00000001.ndjson"],
+      );
+      await destination.remove("p/r/00000001.ndjson", never);
+      assert.deepEqual(await listAll(destination), []);
+      // The name is free again.
+      await destination.put(objectOf("p/r/00000001.ndjson", "third"), never);
+    }));
+
   it("gives back what was put, and lists it", () =>
     using(async (destination) => {
       await destination.put(objectOf("p/r/00000000.ndjson", "first"), never);

@@ -11,18 +11,13 @@
  * of `.incoming-…` is removed when its folder is next written to (one run owns a folder) and never listed.
  */
 import { constants } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
-import {
-  makeFolder,
-  makeTopFolder,
-  shareFolderSync,
-  syncFolder,
-  writeSynced,
-} from "../durable-file.ts";
+import { makeFolder, makeTopFolder, shareFolderSync, writeSynced } from "../durable-file.ts";
 import { realWorld, type Disk, type World } from "../world.ts";
+import { removeFile } from "./file-remove.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
 
@@ -50,7 +45,11 @@ export const openFile: OpenDestination = async (url, { world = realWorld }) => {
     get: (name, signal) => get(disk, root, name, signal),
     list: (folder, signal) => list(disk, root, folderSegmentsOf(folder), signal),
     remove: (name, signal) =>
-      guard("removing an object", signal, () => remove(disk, root, segmentsOf(name))),
+      guard("removing an object", signal, async () => {
+        const segments = segmentsOf(name);
+        await refuseDetours(disk, root, segments);
+        await removeFile(disk, root, segments, (folder) => folders.ready.delete(folder));
+      }),
     finish: async () => {},
     close: async () => {},
   } satisfies Destination;
@@ -182,18 +181,6 @@ async function* get(
     if (systemCode(error) === "ENOENT") throw missing(name);
     throw failureOf(`reading ${name}`, signal, error);
   }
-}
-
-/** The folder goes with its last object. */
-async function remove(disk: Disk, root: string, segments: readonly string[]): Promise<void> {
-  const folder = join(root, ...segments.slice(0, -1));
-  await refuseDetours(disk, root, segments);
-  await disk.rm(join(root, ...segments), { force: true });
-  if ((await statOf(folder, disk)) === undefined) return;
-  for await (const _ of await disk.opendir(folder)) return await syncFolder(folder, disk);
-  if (segments.length < 2) return;
-  await disk.rm(folder, { recursive: true, force: true });
-  await syncFolder(dirname(folder), disk);
 }
 
 function missing(name: string): PipelineError {

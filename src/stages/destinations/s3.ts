@@ -14,6 +14,7 @@ import { get } from "./http-read.ts";
 import { list } from "./key-listing.ts";
 import { type RetryPolicy, patience } from "./retry.ts";
 import { s3Dialect, s3Lister } from "./s3-dialect.ts";
+import { remove } from "./http-remove.ts";
 import { connect } from "./s3-request.ts";
 import { targetOf } from "./s3-target.ts";
 
@@ -41,6 +42,7 @@ export const openS3 = async (
     get: (name, signal) => get(session, name, signal),
     list: (folder, signal) =>
       list(session, s3Lister, { keyPrefix: target.keyPrefix, folder }, signal),
+    remove: (name, signal) => remove(session, name, signal),
     finish: async () => {},
     close: async () => connection.close(),
   };

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { run } from "../../src/pipeline/run.ts";
+import type { Pipeline } from "../../src/pipeline/define.ts";
+import { outdated, removeOutdated, type StoredRun } from "../../src/pipeline/retention.ts";
+import type { KeepConfig } from "../../src/pipeline/spec.ts";
+import { openDestination } from "../../src/stages/destinations/schemes.ts";
+import type { Destination } from "../../src/stages/destinations/destination.ts";
+import { countedRows, makePipeline, testEnv, useFolder } from "../fixtures/pipelines.ts";
+
+const idOf = (day: number) =>
+  `${new Date(Date.UTC(2026, 0, day)).toISOString().replace(/[-:.]/g, "")}-0000000a`;
+const now = new Date(Date.UTC(2026, 0, 31));
+const runs = (...days: readonly number[]): StoredRun[] =>
+  days.map((day) => ({ id: idOf(day), complete: true }));
+
+describe("keep", () => {
+  const folder = useFolder();
+
+  it("lets go what neither `runs` nor `days` keeps", () => {
+    const stored = runs(1, 2, 28, 29, 30);
+    const left = (keep: KeepConfig) => outdated(stored, keep, { current: idOf(30), now });
+    assert.deepEqual(left({ runs: 2 }), [idOf(1), idOf(2), idOf(28)]);
+    assert.deepEqual(left({ days: 10 }), [idOf(1), idOf(2)]);
+    assert.deepEqual(left({ runs: 4, days: 1 }), [idOf(1)]);
+    assert.deepEqual(left({}), []);
+  });
+
+  it("never touches the newest, the current, what is not complete or not ours", () => {
+    const run = fc.record({
+      day: fc.integer({ min: 1, max: 40 }),
+      complete: fc.boolean(),
+      ours: fc.boolean(),
+    });
+    const keeps = fc.record(
+      { runs: fc.integer({ min: 1, max: 5 }), days: fc.integer({ min: 1, max: 40 }) },
+      { requiredKeys: [] },
+    );
+    const check = fc.property(fc.array(run), keeps, fc.nat(), (all, keep, pick) => {
+      const stored = all.map(({ day, complete, ours }, at) => ({
+        id: ours ? `${idOf(day).slice(0, -2)}${String(at % 100).padStart(2, "0")}` : `notes-${at}`,
+        complete,
+      }));
+      const current = stored[pick % Math.max(1, stored.length)]?.id ?? idOf(1);
+      const gone = outdated(stored, keep, { current, now });
+      const complete = stored.filter((run) => run.complete && !run.id.startsWith("notes"));
+      const newest = complete
+        .map(({ id }) => id)
+        .toSorted()
+        .at(-1);
+      assert.ok(newest === undefined || !gone.includes(newest));
+      assert.ok(!gone.includes(current));
+      for (const id of gone) assert.ok(complete.some((run) => run.id === id));
+      const left = complete.length - gone.length;
+      if (keep.runs !== undefined) assert.ok(left >= Math.min(keep.runs, complete.length));
+    });
+    fc.assert(check);
+  });
+
+  const keeping = (dir: string, to: string, keep: KeepConfig): Pipeline => {
+    const pipeline = makePipeline({ source: countedRows({ rows: 200 }), dir, to });
+    return { ...pipeline, spec: { ...pipeline.spec, schedule: { cron: "0 0 * * *", keep } } };
+  };
+
+  it("removes older exports once a later one is committed, and nothing else", async () => {
+    const [dir, to] = [folder.next(), folder.next()];
+    const place = join(to, "observations");
+    const ids: string[] = [];
+    for (let at = 0; at < 4; at += 1)
+      ids.push((await run(keeping(dir, to, { runs: 2 }), { env: testEnv })).runId);
+    assert.deepEqual((await readdir(place)).toSorted(), ids.slice(2));
+    await mkdir(join(place, idOf(1)));
+    await writeFile(join(place, idOf(1), "00000000.ndjson"), "somebody's, at work");
+    const { runId } = await run(keeping(dir, to, { runs: 1 }), { env: testEnv });
+    assert.deepEqual((await readdir(place)).toSorted(), [idOf(1), runId]);
+  });
+
+  it("takes the manifest first; what a crash left of an export goes with the next run", async () => {
+    const [dir, to] = [folder.next(), folder.next()];
+    const first = await run(keeping(dir, to, {}), { env: testEnv });
+    const second = await run(keeping(dir, to, {}), { env: testEnv });
+    const destination = await openDestination(to, { timeoutMillis: 1000 });
+    const removed: string[] = [];
+    const breaking: Destination = {
+      ...destination,
+      async remove(name, signal) {
+        if (removed.push(name) > 2) throw new Error("cut off");
+        await destination.remove!(name, signal);
+      },
+    };
+    const warnings: string[] = [];
+    const retention = {
+      keep: { runs: 1 },
+      pipeline: "observations",
+      current: second.runId,
+      folder: join(dir, "observations"),
+      now,
+      signal: new AbortController().signal,
+      log: { info() {}, warn: (text: string) => void warnings.push(text) },
+    };
+    await removeOutdated({ ...retention, destination: breaking });
+    assert.match(removed[0]!, /manifest\.json$/);
+    assert.match(warnings.join(), /the next run tries again/);
+    const half = await readdir(join(to, "observations", first.runId));
+    assert.ok(half.length > 0 && !half.includes("manifest.json"));
+    await removeOutdated({ ...retention, destination });
+    assert.deepEqual(await readdir(join(to, "observations")), [second.runId]);
+  });
+});
