@@ -124,7 +124,7 @@ export const metrics = {
   cacheTime: counter("spillway.cache.load.time", "s", "Time spent loading."),
   cacheEvictions: counter("spillway.cache.evictions", "{entry}", "Entries that made room."),
   cacheBytes: upDownCounter("spillway.cache.bytes", "By", "Memory of the entries, about."),
-  serveSlots: counter("spillway.serve.slots", "{slot}", "Slots of `serve`, by outcome."),
+  serveSlots: counter("spillway.serve.slots", "{slot}", "Runs for slots, and slots skipped."),
   serveRunning: upDownCounter("spillway.serve.running", "{run}", "Runs of `serve` under way."),
   spansDropped: counter("spillway.telemetry.spans.dropped", "{span}", "Spans that were lost."),
   exportsFailed: counter("spillway.telemetry.exports.failed", "{request}", "Failed exports."),

@@ -157,7 +157,8 @@ export class Timetable {
     const slot = going.slot.toISOString();
     const isCommitted = ended.exitCode === 0 || ended.exitCode === 3;
     const isEarlier = isCommitted && (ended.slot === null || ended.slot < slot);
-    this.#note(going, ended, isCommitted);
+    const waits = ended.exitCode === alreadyRunning && this.#served.schedule.overlap === "wait";
+    if (!waits) this.#note(going, ended, isCommitted);
     if (this.#isStopping) return;
     const waiting = this.#waiting;
     if (waiting) {
