@@ -78,8 +78,8 @@ export class LookupCache implements CacheCounters {
   }
 }
 
-/** Texts may take two bytes a letter. */
-function weigh(key: string, answer: Answer): number {
+/** About how much memory an entry takes; texts may take two bytes a letter. */
+export function weigh(key: string, answer: Answer): number {
   let letters = key.length;
   for (const name in answer) {
     const value = answer[name];

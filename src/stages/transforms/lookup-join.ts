@@ -1,9 +1,16 @@
 /** What a lookup does with a batch: its keys, what is known of them, what has to be asked for, and the rows joined. */
 import { PipelineError } from "../../errors.ts";
-import type { Row, RowBatch } from "../nouns.ts";
+import type { Column, Row, RowBatch } from "../nouns.ts";
+import type { StageContext } from "../stage.ts";
 import { documentMaker, setMember, textOf } from "./documents.ts";
-import type { Answer, LookupCache } from "./lookup-cache.ts";
-import { keyText, type Found, type LookupTable } from "./lookup-table.ts";
+import { weigh, type Answer, type LookupCache } from "./lookup-cache.ts";
+import {
+  keyText,
+  readAll,
+  type Found,
+  type LookupQuery,
+  type LookupTable,
+} from "./lookup-table.ts";
 
 /** Takes the time of asking, and counts what comes of it. */
 async function timed<T>(cache: LookupCache, work: () => Promise<T>): Promise<T> {
@@ -18,19 +25,25 @@ async function timed<T>(cache: LookupCache, work: () => Promise<T>): Promise<T> 
   }
 }
 
-/** Reads all rows into the cache; leaves it empty and gives false where they do not fit. */
-export function readWhole(table: LookupTable, cache: LookupCache): Promise<boolean> {
+/** Reads all rows into the cache and gives what they add; leaves it empty and gives nothing where they do not fit. */
+export function readWhole(
+  query: LookupQuery,
+  ctx: Pick<StageContext, "signal" | "lease">,
+  cache: LookupCache,
+): Promise<readonly Column[] | undefined> {
   return timed(cache, async () => {
-    for await (const part of table.readAll()) {
-      for (const { key, row } of part) {
+    let columns: readonly Column[] = [];
+    for await (const { added, found } of readAll(query, ctx)) {
+      columns = added;
+      for (const { key, row } of found) {
         if (cache.has(key)) throw doubled();
         if (cache.add(key, row)) continue;
         cache.clear();
-        return false;
+        return undefined;
       }
-      cache.loads += part.length;
+      cache.loads += found.length;
     }
-    return true;
+    return columns;
   });
 }
 
@@ -53,11 +66,15 @@ export function readKeys(batch: RowBatch, names: readonly string[]) {
   return { rows, keys };
 }
 
+/** How the answers to keys are found: where all rows are in the cache, nobody is asked. */
+export interface Asking {
+  readonly cache: LookupCache;
+  readonly table: LookupTable | undefined;
+}
+
 /** The answer for each key, in its place; what is not known is asked for together. */
 export async function answer(
-  table: LookupTable,
-  cache: LookupCache,
-  isWhole: boolean,
+  { cache, table }: Asking,
   keys: readonly Key[],
 ): Promise<readonly Answer[]> {
   const answers = new Map<string, Answer>();
@@ -66,12 +83,12 @@ export async function answer(
     if (!parts) continue;
     const key = keyText(parts);
     if (unknown.has(key)) continue;
-    const known = answers.get(key) ?? cache.get(key) ?? (isWhole ? null : undefined);
+    const known = answers.get(key) ?? cache.get(key) ?? (table ? undefined : null);
     if (known === undefined) unknown.set(key, parts);
     else answers.set(key, known);
     if (known !== undefined) cache.hits += 1;
   }
-  if (unknown.size > 0) {
+  if (table && unknown.size > 0) {
     const found = await timed(cache, () => table.ask([...unknown.values()]));
     cache.loads += unknown.size;
     for (const [key, row] of uniqueRows(found)) if (unknown.has(key)) answers.set(key, row);
@@ -82,6 +99,17 @@ export async function answer(
     }
   }
   return keys.map((parts) => (parts ? (answers.get(keyText(parts)) ?? null) : null));
+}
+
+/** What is found for so many rows at once is held beside them. */
+const foundMostBytes = 512 * 1024;
+const fewestRows = 16;
+
+/** How many rows to ask for next: as many as their answers fit, by those there were, and at most twice as many. */
+export function nextRows(rows: number, answers: readonly Answer[]): number {
+  const bytes = answers.reduce((sum, row) => sum + (row ? weigh("", row) : 0), 0);
+  const fitting = Math.floor((foundMostBytes * Math.max(1, answers.length)) / Math.max(1, bytes));
+  return Math.max(fewestRows, Math.min(2 * rows, fitting));
 }
 
 function uniqueRows(found: readonly Found[]): ReadonlyMap<string, Row> {

@@ -1,12 +1,14 @@
 /**
  * The rows of a lookup's query, by key, from one snapshot: all of them, or those of some keys at a time.
  *
- * Two keys are the same when their texts are, as the server prints them: `1` is not `1.0`.
+ * Two keys are the same when their texts are, as `filter` would compare them: `1` is not `1.0`.
  */
+import * as v from "valibot";
 import { PipelineError } from "../../errors.ts";
-import type { Column, Row } from "../nouns.ts";
-import { openQuery, type OpenedQuery } from "../sources/postgres.ts";
-import { documentMaker } from "./documents.ts";
+import type { Column, Row, Tuple } from "../nouns.ts";
+import { openQuery, postgresConfig, readTuples, type OpenedQuery } from "../sources/postgres.ts";
+import type { StageContext } from "../stage.ts";
+import { documentMaker, setMember, textOf } from "./documents.ts";
 
 export interface LookupQuery {
   readonly url: string;
@@ -26,8 +28,6 @@ export interface Found {
 export interface LookupTable {
   /** What each row of the pipeline gains. */
   readonly added: readonly Column[];
-  /** All rows, a few at a time; whoever leaves early has read no more than that. */
-  readAll(): AsyncGenerator<readonly Found[]>;
   /** The rows of these keys, each of which may be missing. */
   ask(keys: readonly (readonly string[])[]): Promise<readonly Found[]>;
   close(): Promise<void>;
@@ -37,92 +37,68 @@ export interface LookupTable {
 export const keyText = (parts: readonly string[]): string =>
   parts.length === 1 ? parts[0]! : JSON.stringify(parts);
 
-type Texts = readonly (string | null)[];
-
-/** The first look is short, since rows may be wide. */
-const firstRows = 16;
-const fetchedBytes = 256 * 1024;
+const sourceOf = ({ url, query, timeout, connectTimeout }: LookupQuery) =>
+  v.parse(postgresConfig, { url, query, timeout, connectTimeout });
 
 /**
- * Connects and describes the query.
+ * All rows, a batch at a time, and what they add; whoever leaves early has read no more than that.
  * @throws PipelineError as the source `postgres` does; `transform-failed` when the query lacks a key column
  */
+export async function* readAll(
+  query: LookupQuery,
+  ctx: Pick<StageContext, "signal" | "lease">,
+): AsyncGenerator<{ readonly added: readonly Column[]; readonly found: readonly Found[] }> {
+  const { signal, lease } = ctx;
+  // Not the whole context: a lookup has no part in how a run goes on.
+  for await (const batch of readTuples(sourceOf(query), { signal, lease }, "json")) {
+    const { added, toFound } = splitAt(query.key, batch.columns);
+    yield { added, found: (batch.rows as readonly Tuple[]).flatMap(toFound) };
+  }
+}
+
+/**
+ * Connects and describes the query, to be asked for some keys at a time.
+ * @throws PipelineError as `readAll`
+ */
 export async function openLookupTable(
-  { key, ...config }: LookupQuery,
+  query: LookupQuery,
   signal: AbortSignal,
 ): Promise<LookupTable> {
-  const query = await openQuery(
-    { ...config, params: [], statementTimeout: undefined },
-    signal,
-    "json",
-  );
+  const opened = await openQuery(sourceOf(query), signal, "json");
+  const { session, columns } = opened;
   try {
-    const keyAt = key.map((name) => findKey(query.columns, name));
-    return createTable(query, keyAt, await nameTypes(query, keyAt));
+    const { added, keyAt, toFound } = splitAt(query.key, columns);
+    const asking = await askByKey(opened, keyAt);
+    return {
+      added,
+      async ask(keys) {
+        const lists = keyAt.map((_, part) => arrayText(keys.map((parts) => parts[part]!)));
+        return (await session.ask(asking, lists)).rows.flatMap(toFound);
+      },
+      close: () => session.close(),
+    };
   } catch (error) {
-    await query.session.close();
+    await session.close();
     throw error;
   }
 }
 
-function createTable(
-  { session, sql, columns }: OpenedQuery,
-  keyAt: readonly number[],
-  keyTypes: readonly string[],
-): LookupTable {
-  const addedAt = [...columns.keys()].filter((at) => !keyAt.includes(at));
-  const added = addedAt.map((at) => columns[at]!);
-  const toRow = documentMaker({ shape: "tuples", columns: added, rows: [], bytes: 0 });
-  const byKey = (tuples: readonly Texts[]): readonly Found[] =>
-    tuples.flatMap((tuple) => {
-      const parts = keyAt.map((at) => tuple[at] ?? null);
-      // NULL equals nothing, so nobody can ask for such a row.
-      if (parts.includes(null)) return [];
-      const row = toRow(addedAt.map((at) => tuple[at] ?? null));
-      return { key: keyText(parts as string[]), row };
-    });
-  const asking = askByKey(sql, columns.length, keyAt, keyTypes);
-
-  return {
-    added,
-    async *readAll() {
-      await session.ask(`declare spillway_lookup no scroll cursor for ${sql}`);
-      for (let rows = firstRows; ;) {
-        const answer = await session.ask(`fetch forward ${rows} from spillway_lookup`);
-        yield byKey(answer.rows);
-        if (answer.rows.length < rows) break;
-        const rowBytes = Math.max(1, textBytes(answer.rows) / rows);
-        rows = Math.max(1, Math.floor(fetchedBytes / rowBytes));
-      }
-      await session.ask("close spillway_lookup");
-    },
-    async ask(keys) {
-      const lists = keyAt.map((_, part) => arrayText(keys.map((parts) => parts[part]!)));
-      return byKey((await session.ask(asking, lists)).rows);
-    },
-    close: () => session.close(),
+/** Which columns are the key, and how a row is told by it: by the texts that rows of the pipeline are told by. */
+function splitAt(key: readonly string[], columns: readonly Column[]) {
+  const keyAt = key.map((name) => findKey(columns, name));
+  const added = columns.filter((_, at) => !keyAt.includes(at));
+  const toDocument = documentMaker({ shape: "tuples", columns, rows: [], bytes: 0 });
+  const toFound = (tuple: Tuple): readonly Found[] => {
+    const all = toDocument(tuple);
+    const parts = key.map((name) => textOf(all[name]));
+    // NULL equals nothing, so nobody can ask for such a row.
+    if (parts.includes(null)) return [];
+    const row: Row = {};
+    for (const { name } of added) setMember(row, name, all[name]);
+    return [{ key: keyText(parts as string[]), row }];
   };
+  return { keyAt, added, toFound };
 }
-
-/** Columns go by position, so odd names need no care; `in` gives a row once, however its key is written. */
-function askByKey(
-  sql: string,
-  columns: number,
-  keyAt: readonly number[],
-  keyTypes: readonly string[],
-): string {
-  const names = Array.from({ length: columns }, (_, at) => `c${at}`).join(", ");
-  const key = keyAt.map((at) => `q.c${at}`).join(", ");
-  const lists = keyTypes.map((type, part) => `$${part + 1}::${type}[]`).join(", ");
-  return `select q.* from (${sql}\n) as q(${names}) where (${key}) in (select * from unnest(${lists}))`;
-}
-
-/** An array as PostgreSQL reads it: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
-const arrayText = (texts: readonly string[]): string =>
-  `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(",")}}`;
-
-const textBytes = (tuples: readonly Texts[]): number =>
-  tuples.reduce((sum, tuple) => tuple.reduce((all, text) => all + (text?.length ?? 0), sum), 0);
 
 function findKey(columns: readonly Column[], name: string): number {
   const found = [...columns.keys()].filter((at) => columns[at]!.name === name);
@@ -133,12 +109,35 @@ function findKey(columns: readonly Column[], name: string): number {
   );
 }
 
-/** Names of the key's types, as a cast takes them. */
-async function nameTypes(
-  { session, oids }: OpenedQuery,
+/** Since version 16 a server can say whether a text is a value of a type; others fail where one is not. */
+const saysValid = 160_000;
+
+/** Columns go by position, so odd names need no care; `in` gives a row once, however its key is written. */
+async function askByKey(
+  { session, sql, oids, columns }: OpenedQuery,
   keyAt: readonly number[],
-): Promise<readonly string[]> {
-  const names = keyAt.map((at) => `pg_catalog.format_type(${oids[at]!}, null)`);
-  const { rows } = await session.ask(`select ${names.join(", ")}`);
-  return rows[0] as readonly string[];
+): Promise<string> {
+  // Without its length, a type of texts takes texts of any.
+  const wanted = keyAt.map((at) => `pg_catalog.format_type(${oids[at]!}, -1)`);
+  const { rows } = await session.ask(
+    `select ${wanted.join(", ")}, pg_catalog.current_setting('server_version_num')`,
+  );
+  const types = rows[0]!.slice(0, -1);
+  const isSaid = Number(rows[0]!.at(-1)) >= saysValid;
+  const names = columns.map((_, at) => `c${at}`).join(", ");
+  const key = keyAt.map((at) => `q.c${at}`).join(", ");
+  const lists = types.map((_, part) => `$${part + 1}::text[]`).join(", ");
+  const parts = types.map((type, part) =>
+    isSaid
+      ? `case when pg_catalog.pg_input_is_valid(k${part}, '${type!.replaceAll("'", "''")}') then k${part}::${type} end`
+      : `k${part}::${type}`,
+  );
+  return (
+    `select q.* from (${sql}\n) as q(${names}) where (${key}) in ` +
+    `(select ${parts.join(", ")} from unnest(${lists}) as k(${types.map((_, part) => `k${part}`).join(", ")}))`
+  );
 }
+
+/** An array as PostgreSQL reads it: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
+const arrayText = (texts: readonly string[]): string =>
+  `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(",")}}`;

@@ -2,21 +2,22 @@
  * Adds columns to rows from a second query, by key: one row of it for each key, or none.
  *
  * takes / gives  rows / rows: objects
- * holds          `cache`, the rows found for one batch, and a few batches
+ * holds          `cache`, a few batches, and half a MiB of what is found for the next rows
  * order          kept
  * ends           with its input
  * fails          as the source `postgres`; transform-failed (a key column is missing, a name is there already, two rows of
  *                the query have one key, a row has no counterpart and `missing` is `fail`)
  *
- * A query whose rows fit `cache` is read whole, once, before the first row; of a larger one each batch asks for the keys that
- * are not known yet, all at once, and the rows used last are kept. Either way it is one snapshot, and the same rows come out.
+ * A query whose rows fit `cache` is read whole, once, before the first row; of a larger one some hundred rows at a time ask
+ * for the keys that are not known yet, and what was used last is kept. Either way it is one snapshot, and the same rows come out;
+ * only a key that two rows have goes unseen where nobody asks for it.
  */
 import * as v from "valibot";
 import { duration, formatBytes, secret, size, text } from "../atoms.ts";
 import type { Column } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { LookupCache } from "./lookup-cache.ts";
-import { answer, join, readKeys, readWhole } from "./lookup-join.ts";
+import { answer, join, nextRows, readKeys, readWhole } from "./lookup-join.ts";
 import { openLookupTable } from "./lookup-table.ts";
 
 const config = v.strictObject({
@@ -57,8 +58,11 @@ const config = v.strictObject({
   ),
 });
 
-/** A few batches of rows, and what is found for one of them. */
+/** A few batches of rows, and what is found for some of them. */
 const heldBytes = 2 * 2 ** 20;
+
+/** Asked for first, until it is known how wide the answers are. */
+const firstRows = 16;
 
 export const lookup = defineStage({
   name: "lookup",
@@ -67,37 +71,48 @@ export const lookup = defineStage({
   takes: "rows",
   gives: "rows",
   holds: ({ cache }) => cache + heldBytes,
-  async *open({ on, missing, cache: cacheBytes, ...query }, { signal, log, caches }, input) {
+  async *open({ on, missing, cache: cacheBytes, ...config }, ctx, input) {
+    const { signal, log } = ctx;
     const cache = new LookupCache("lookup", cacheBytes);
-    caches.push(cache);
-    const table = await openLookupTable({ ...query, key: Object.values(on) }, signal);
+    ctx.caches.push(cache);
+    const query = { ...config, key: Object.values(on) };
+    const whole = await readWhole(query, ctx, cache);
+    const table = whole ? undefined : await openLookupTable(query, signal);
+    const added = whole ?? table!.added;
+    log.info(
+      whole
+        ? `lookup: all ${cache.loads} rows of its query are in memory (${formatBytes(cache.bytes)})`
+        : `lookup: its query has more than \`cache\` (${formatBytes(cacheBytes)}) holds; each batch asks for the keys it needs`,
+    );
     try {
-      const isWhole = await readWhole(table, cache);
-      log.info(
-        isWhole
-          ? `lookup: all ${cache.loads} rows of its query are in memory (${formatBytes(cache.bytes)})`
-          : `lookup: its query has more than \`cache\` (${formatBytes(cacheBytes)}) holds; each batch asks for the keys it needs`,
-      );
-      const columnsOf = joinColumns(table.added);
-      const absent = Object.fromEntries(table.added.map(({ name }) => [name, null]));
+      const columnsOf = joinColumns(added);
+      const absent = Object.fromEntries(added.map(({ name }) => [name, null]));
+      let most = firstRows;
       for await (const batch of input) {
         const { rows, keys } = readKeys(batch, Object.keys(on));
-        const answers = await answer(table, cache, isWhole, keys);
-        const joined = join(rows, answers, { absent, missing });
         const { expects, end } = batch;
         const columns = columnsOf(batch.columns);
-        const bytes = batch.bytes + rows.length * 16 * table.added.length;
-        yield {
-          shape: "documents",
-          columns,
-          rows: joined,
-          bytes,
-          ...(expects && { expects }),
-          ...(end && { end }),
-        };
+        const rowBytes = batch.bytes / Math.max(1, rows.length) + 16 * added.length;
+        let at = 0;
+        do {
+          const some = table ? most : rows.length;
+          const answers = await answer({ cache, table }, keys.slice(at, at + some));
+          const joined = join(rows.slice(at, at + some), answers, { absent, missing });
+          const isFirst = at === 0;
+          at += some;
+          most = nextRows(most, answers);
+          yield {
+            shape: "documents",
+            columns,
+            rows: joined,
+            bytes: joined.length * rowBytes,
+            ...(isFirst && expects && { expects }),
+            ...(at >= rows.length && end && { end }),
+          };
+        } while (at < rows.length);
       }
     } finally {
-      await table.close();
+      await table?.close();
     }
   },
 });
