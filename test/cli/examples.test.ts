@@ -76,6 +76,31 @@ describe("examples", () => {
     assert.equal(rows, expected.map(([row]) => `${row}\n`).join(""));
   });
 
+  it("nightly exports what is new, once for a slot", async () => {
+    const { url } = await sharedPostgres();
+    const rows = (from: number, to: number) =>
+      `insert into examples_nightly.observation select g, g % 9, 'k', g / 7.0, now() - interval '1 day' + g * interval '1 second' from generate_series(${from}, ${to}) g`;
+    await runSql(
+      url,
+      "drop schema if exists examples_nightly cascade",
+      "create schema examples_nightly",
+      "create table examples_nightly.observation (id int primary key, patient_id int, code text, value numeric, changed_at timestamptz not null)",
+      rows(1, 400),
+    );
+    const name = "nightly.yaml";
+    const text = await readFile(join(desk.folder, name), "utf8");
+    await desk.write(name, text.replace(/encrypt: .*/, "encrypt: none"));
+    const database = url.replace("postgres@", "postgres:secret@");
+    const env = { DATABASE_URL: `${database}?options=-csearch_path%3Dexamples_nightly` };
+    const night = (slot: string) => desk.json(["run", name, "--slot", slot], env);
+    const first = await night("2026-03-01T01:30:00Z");
+    assert.deepEqual([first.code, first.document.rows], [0, 400], first.stderr);
+    await runSql(url, rows(401, 420));
+    assert.equal((await night("2026-03-01T01:30:00Z")).document.runId, first.document.runId);
+    const second = await night("2026-03-02T01:30:00Z");
+    assert.deepEqual([second.code, second.document.rows], [0, 20], second.stderr);
+  });
+
   it("write-back fills a table, and a second run changes only what changed", async () => {
     const { url } = await sharedPostgres();
     await runSql(
