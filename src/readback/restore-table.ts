@@ -4,6 +4,7 @@
  */
 import { hash } from "node:crypto";
 import { PipelineError } from "../errors.ts";
+import { formatBytes } from "../stages/atoms.ts";
 import { openDestination } from "../stages/destinations/schemes.ts";
 import type { ManifestHead } from "../pipeline/manifest.ts";
 
@@ -37,25 +38,41 @@ export async function restoreToTable(
   }
   const destination = await openDestination(url, { timeoutMillis, postgres: { table, key } });
   try {
+    const put = (name: string, bytes: Uint8Array) =>
+      destination.put(
+        { name: `restored/${run}/${name}`, bytes, sha256: hash("sha256", bytes, "buffer") },
+        signal,
+      );
     let number = 0;
     for await (const bytes of wholeRecords(content)) {
-      const name = `restored/${run}/${String(number).padStart(8, "0")}.ndjson`;
-      await destination.put({ name, bytes, sha256: hash("sha256", bytes, "buffer") }, signal);
+      await put(`${String(number).padStart(8, "0")}.ndjson`, bytes);
       number += 1;
     }
+    // Says, as an export's manifest does, that all of it is there.
+    await put("manifest.json", Buffer.from(JSON.stringify({ restored: run })));
   } finally {
     await destination.close();
   }
 }
 
 const newline = 0x0a;
+/** A record is written in one piece, so it is held in one. */
+const recordMostBytes = 16 * 2 ** 20;
 
 /** Pages, and where a record goes on in the next ones, these with them. */
 async function* wholeRecords(content: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
   let begun: Uint8Array[] = [];
+  let bytes = 0;
   for await (const page of content) {
     begun.push(page);
-    if (page.at(-1) !== newline) continue;
+    bytes = begun.length === 1 ? page.length : bytes + page.length;
+    if (page.at(-1) !== newline) {
+      if (bytes <= recordMostBytes) continue;
+      throw new PipelineError(
+        "config-invalid",
+        `restore: a record is longer than ${formatBytes(recordMostBytes)}, and a table takes each in one piece; restore it to a folder`,
+      );
+    }
     yield begun.length === 1 ? page : Buffer.concat(begun);
     begun = [];
   }

@@ -6,7 +6,7 @@
 
 import type { Finding } from "../finding.ts";
 import type { World } from "../world.ts";
-import type { TableOptions } from "./table-rows.ts";
+import type { TableOptions } from "./table.ts";
 
 /** An object to store: whole bytes, so that length and digest are known before the first byte leaves. */
 export interface StoredObject {

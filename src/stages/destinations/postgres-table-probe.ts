@@ -3,7 +3,8 @@ import { PipelineError } from "../../errors.ts";
 import { fault, good } from "../finding.ts";
 import { openSession } from "../sources/postgres-session.ts";
 import type { ProbeDestination } from "./destination.ts";
-import { describeTable } from "./table-rows.ts";
+import { notesName } from "./table-notes.ts";
+import { describeTable, findMissingRights } from "./table.ts";
 
 const connectMillis = 10_000;
 
@@ -13,18 +14,22 @@ export const probeTable: ProbeDestination = async function* (url, asked) {
   const options = { url: url.href, connectMillis, answerMillis: timeoutMillis };
   const session = await openSession(options, signal);
   try {
-    const { name, key } = await describeTable(session, wanted);
+    const table = await describeTable(session, wanted);
+    const { name, key } = table;
     yield good("table", key.length > 0 ? `${name}, rows replaced by ${key.join(", ")}` : name);
+    const missing = await findMissingRights(session, table);
+    if (missing.length > 0) {
+      const refused = `this user may not ${missing.join(", ")} in ${name}; grant it`;
+      yield fault("rights", new PipelineError("destination-refused", refused));
+    }
     const { rows } = await session.ask(
-      "select has_table_privilege($1, 'insert') and ($2 = 0 or has_table_privilege($1, 'update'))",
-      [name, String(key.length)],
+      "select case when to_regclass($1) is null then has_schema_privilege((select relnamespace from pg_catalog.pg_class where oid = $2::oid), 'create') " +
+        "else has_table_privilege(to_regclass($1), 'insert') and has_table_privilege(to_regclass($1), 'select') end",
+      [`${table.schema}.${notesName}`, table.oid],
     );
     if (rows[0]?.[0] === "t") return;
-    const missing = new PipelineError(
-      "destination-refused",
-      `this user may not write ${name}; expected the right to insert${key.length > 0 ? " and to update" : ""}`,
-    );
-    yield fault("rights", missing);
+    const refused = `this user may neither make nor fill ${table.schema}.${notesName}, where pages are noted; grant create on the schema, or make it and grant insert and select`;
+    yield fault("notes", new PipelineError("destination-refused", refused));
   } finally {
     await session.close();
   }

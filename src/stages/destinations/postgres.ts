@@ -2,7 +2,7 @@
  * Destination `postgres:` · the records of pages as rows of a table.
  *
  * takes / gives  pages of NDJSON, neither compressed nor encrypted / nothing back but the manifest and its like
- * holds          one page as text
+ * holds          one page, once more on its way
  * order          puts one after another, in page order: of rows with the same key the last one stays
  * ends           a put returns when its transaction is committed
  * fails          `destination-refused` (rows that do not fit), `destination-unreachable`, `destination-failed`, `foreign-object`
@@ -12,16 +12,25 @@
  */
 import { PipelineError } from "../../errors.ts";
 import { openSession, type Session } from "../sources/postgres-session.ts";
-import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
+import type { Destination, OpenDestination, StoredObject } from "./destination.ts";
 import { patience, persist, TryAgain } from "./retry.ts";
-import { describeTable, writeRows, type Table, type TableOptions } from "./table-rows.ts";
+import {
+  findUnfinished,
+  listNoted,
+  noteObject,
+  notesName,
+  openNotes,
+  readNoted,
+} from "./table-notes.ts";
+import { writeRows } from "./table-rows.ts";
+import { describeTable, type Table, type TableOptions } from "./table.ts";
 
 /** A connection that knows its table. */
 interface Target {
   readonly session: Session;
   readonly table: Table;
   /** Where what was stored is noted. */
-  readonly objects: string;
+  readonly notes: string;
 }
 
 const connectMillis = 10_000;
@@ -37,17 +46,12 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, postgr
     const session = await openSession(options, life.signal);
     try {
       await session.ask("set timezone = 'UTC'");
-      const table = await describeTable(session, wanted);
-      const objects = `${table.schema}.spillway_objects`;
-      await session.ask("begin");
-      // Two at once would both find it missing.
-      await session.ask("select pg_advisory_xact_lock(hashtext('spillway_objects'))");
+      // Whoever made this weaker did not mean that acknowledged pages may go with a power cut.
       await session.ask(
-        `create table if not exists ${objects} (name text collate "C" primary key, bytes bigint not null, ` +
-          "sha256 bytea not null, content bytea, stored_at timestamptz not null default now())",
+        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')",
       );
-      await session.ask("commit");
-      return { session, table, objects };
+      const table = await describeTable(session, wanted);
+      return { session, table, notes: await openNotes(session, table) };
     } catch (error) {
       await session.close();
       throw error;
@@ -83,11 +87,12 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, postgr
     sequential: true,
     put: (object, signal) => using(signal, (open) => store(open, object)),
     async *get(name, signal) {
-      const content = await using(signal, (open) => read(open, name));
-      yield content;
+      yield await using(signal, ({ session, notes }) => readNoted(session, notes, name));
     },
     async *list(folder, signal) {
-      yield* await using(signal, (open) => listBelow(open, folder));
+      yield* await using(signal, ({ session, notes, table }) =>
+        listNoted(session, notes, table, folder),
+      );
     },
     finish: async () => {},
     async close() {
@@ -106,38 +111,50 @@ function tableOf(options: TableOptions | undefined): TableOptions {
 }
 
 /** One transaction: the note that the object is stored, and, of a page, its rows. */
-async function store({ session, table, objects }: Target, object: StoredObject): Promise<void> {
-  const { name, bytes, sha256 } = object;
-  const hex = (content: Uint8Array) => `\\x${Buffer.from(content).toString("hex")}`;
+async function store({ session, table, notes }: Target, object: StoredObject): Promise<void> {
   const records = recordsOf(object);
   await session.ask("begin");
-  const noted = await session.ask(
-    `insert into ${objects} (name, bytes, sha256, content) values ($1, $2, $3, $4) on conflict do nothing returning 1`,
-    [name, String(bytes.length), hex(sha256), records === undefined ? hex(bytes) : null],
-  );
-  if (noted.rows.length === 0) {
-    const found = await session.ask(`select sha256 from ${objects} where name = $1`, [name]);
+  const isNew = await noteObject(session, notes, object, records && table);
+  if (!isNew) {
     await session.ask("rollback");
-    if (found.rows[0]?.[0] === hex(sha256)) return;
-    throw new PipelineError(
-      "foreign-object",
-      `${name} was written from other bytes at the destination; nothing was overwritten`,
-      { details: { name } },
-    );
+    if (records?.length) await refuseEmptied(session, table, object.name);
+    return;
   }
-  if (records !== undefined) await writeRows(session, table, records);
+  if (records) {
+    await refuseSecondRun({ session, table, notes }, object.name);
+    await writeRows(session, table, records);
+  }
   const { command } = await session.ask("commit");
-  if (command !== "COMMIT")
-    throw new PipelineError(
-      "destination-failed",
-      `the server ended the transaction with ${command}`,
-    );
+  if (command === "COMMIT") return;
+  throw new PipelineError("destination-failed", `the server ended the transaction with ${command}`);
+}
+
+/** Notes of rows that somebody has taken away would make every later attempt a success that writes nothing. */
+async function refuseEmptied(session: Session, { name }: Table, page: string): Promise<void> {
+  const { rows } = await session.ask(`select exists (select from ${name})`);
+  if (rows[0]?.[0] === "t") return;
+  throw new PipelineError(
+    "destination-refused",
+    `${page} was written into ${name} before, which is empty now; to write it again, delete its notes from ${notesName}`,
+  );
+}
+
+/** Rows that are only appended would lie there twice, once from each run. */
+async function refuseSecondRun({ session, table, notes }: Target, page: string): Promise<void> {
+  if (table.key.length > 0) return;
+  const run = await findUnfinished(session, notes, table, page);
+  if (run === undefined) return;
+  throw new PipelineError(
+    "destination-refused",
+    `rows of the unfinished run ${run} lie in ${table.name}, which has no \`key\` to replace them by; finish that run without --restart, ` +
+      `or delete its rows and its notes in ${notesName}`,
+  );
 }
 
 const newline = 0x0a;
 
 /** The records of a page; undefined for what is no page. */
-function recordsOf({ name, bytes }: StoredObject): string | undefined {
+function recordsOf({ name, bytes }: StoredObject): Uint8Array | undefined {
   const [, layers] = /\/\d{8}\.([a-z.]+)$/.exec(name) ?? [];
   if (layers === undefined) return undefined;
   if (layers !== "ndjson") {
@@ -152,29 +169,7 @@ function recordsOf({ name, bytes }: StoredObject): string | undefined {
       "a record is longer than a page, and rows are written page by page; raise `chunk`",
     );
   }
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
-}
-
-async function read({ session, objects }: Target, name: string): Promise<Uint8Array> {
-  const sql = `select encode(content, 'base64'), content is null from ${objects} where name = $1`;
-  const [found] = (await session.ask(sql, [name])).rows;
-  const details = { name };
-  if (!found)
-    throw new PipelineError("not-found", `${name} does not exist at the destination`, { details });
-  if (found[0] !== null && found[0] !== undefined) return Buffer.from(found[0], "base64");
-  throw new PipelineError(
-    "destination-refused",
-    `${name} became rows of a table; its bytes are not there to be read back`,
-    { details },
-  );
-}
-
-/** Names are in the order of their bytes, as everywhere. */
-async function listBelow({ session, objects }: Target, folder: string): Promise<ListedObject[]> {
-  const prefix = folder === "" ? "" : `${folder.replace(/\/$/, "")}/`;
-  const sql = `select name, bytes from ${objects} where starts_with(name, $1) order by name`;
-  const { rows } = await session.ask(sql, [prefix]);
-  return rows.map(([name, bytes]) => ({ name: name!, bytes: Number(bytes) }));
+  return bytes;
 }
 
 const codesHere = {

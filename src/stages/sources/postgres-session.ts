@@ -49,7 +49,7 @@ export interface Session {
   /** Watches a wait for the server, and fails when its silence lasts too long. */
   listen(rows?: () => number): Listening;
   /** Runs a statement whose answer is small; every value is the server's text. */
-  ask(sql: string, values?: readonly (string | null)[]): Promise<Answer>;
+  ask(sql: string, values?: readonly (string | Uint8Array | null)[]): Promise<Answer>;
   /** Asks for the result columns of a statement without running it; none for one that gives no rows. */
   describe(sql: string): Promise<readonly Field[] | undefined>;
   /** Starts a query that answers in pieces. Until `settle` the connection counts as busy. */

@@ -100,24 +100,29 @@ describe("destination postgres", () => {
 
   it("refuses what does not fit, writes nothing of the page, and tells no value", async () => {
     const destination = await open("written.keyed", ["id", "part"]);
-    const good = { id: 1, part: "a" };
-    const refusals: [object, RegExp][] = [
-      [{ ...good, value: "canary" }, /SQLSTATE 22P02/],
-      [{ ...good, canary: 1 }, /1 columns that written.keyed has not; expected some of id, part/],
-      [{ part: "canary" }, /1 records have no value for their key/],
-      [{ ...good, part: null }, /1 records have no value for their key/],
-      [{ ...good, part: "\u0000" }, /SQLSTATE 22P05/],
+    const good = { id: 1, part: "a", value: null };
+    const refusals: [readonly object[], RegExp][] = [
+      [[good, { ...good, value: "canary" }], /SQLSTATE 22P02/],
+      [[{ ...good, canary: 1 }], /1 columns that written.keyed has not; expected some of id, part/],
+      [[{ id: 1 }], /1 records have no value for their key/],
+      [[good, { ...good, part: null }], /1 records have no value for their key/],
+      [[{ ...good, part: "\u0000" }], /SQLSTATE 22P05/],
+      // What a record leaves out must not depend on its neighbours.
+      [[good, { id: 2, part: "b" }], /name different columns, or none/],
+      [[{}], /name different columns, or none/],
     ];
-    for (const [bad, message] of refusals) {
+    for (const [records, message] of refusals) {
       const error = await expectError(
         "destination-refused",
-        destination.put(page(0, good, bad), never),
+        destination.put(page(0, ...records), never),
       );
       assert.match(error.message, message);
       assert.doesNotMatch(error.message, /canary/);
       assert.deepEqual(await rowsOf("keyed"), []);
       assert.deepEqual(await listAll(destination), []);
     }
+    const twice = objectOf("p/r/00000000.ndjson", '{"id":1,"part":"a","id":2}\n');
+    await expectError("destination-refused", destination.put(twice, never));
     await runSql(
       url,
       "create function written.skip() returns trigger language plpgsql as 'begin return null; end'",
@@ -135,17 +140,122 @@ describe("destination postgres", () => {
     await destination.close();
   });
 
-  it("refuses a table that is not there, and a key that is not unique", async () => {
+  it("refuses a table that is not there or does not last, and a key that is not unique", async () => {
+    await runSql(
+      url,
+      "create unlogged table written.unlogged (id int)",
+      "create view written.seen as select * from written.plain",
+      "create table written.parts (id int) partition by range (id)",
+      "create unlogged table written.part partition of written.parts for values from (0) to (9)",
+      "create table written.late (id int, unique (id) deferrable initially deferred)",
+    );
     for (const [table, key] of [
       ["written.nobody", []],
+      ["written.unlogged", []],
+      ["written.seen", []],
+      ["written.parts", []],
       ["written.plain", ["id"]],
       ["written.keyed", ["id"]],
+      ["written.late", ["id"]],
     ] as const) {
       const destination = await open(table, key);
       await expectError("destination-refused", destination.put(page(0, { id: 1 }), never));
       await destination.close();
     }
     await assert.rejects(openPostgres(new URL(url), { timeoutMillis: 1000 }), /needs `table`/);
+  });
+
+  it("writes tables of any name, numbered and computed columns, domains and partitions", async () => {
+    await runSql(
+      url,
+      "create domain written.code as text not null",
+      `create table written."date" (id int generated always as identity primary key, "Ä ""b" written.code default 'x', twice int generated always as (id * 2) stored)`,
+      "create table written.parts (id int primary key, v text) partition by hash (id)",
+      "create table written.part partition of written.parts for values with (modulus 1, remainder 0)",
+    );
+    const dated = await open(`written."date"`, ["id"]);
+    await dated.put(page(0, { id: 7, 'Ä "b': "c", twice: 1 }), never);
+    await dated.put(page(1, { id: 7 }, { id: 8 }), never);
+    assert.deepEqual(await rowsOf('"date"'), [
+      { id: 7, 'Ä "b': "c", twice: 14 },
+      { id: 8, 'Ä "b': "x", twice: 16 },
+    ]);
+    await dated.close();
+    const parts = await open("written.parts", ["id"]);
+    await parts.put(page(0, { id: 1, v: "a" }), never);
+    await parts.put(page(1, { id: 1, v: "b" }), never);
+    assert.deepEqual(await rowsOf("parts"), [{ id: 1, v: "b" }]);
+    await parts.close();
+  });
+
+  it("writes the same page into another table, and again into one made anew, but says when one was emptied", async () => {
+    await runSql(url, "create table written.other (like written.plain)");
+    const object = page(0, { id: 1, text: "a" });
+    for (const table of ["written.plain", "written.other"]) {
+      const destination = await open(table);
+      await destination.put(object, never);
+      await destination.close();
+    }
+    assert.deepEqual(await rowsOf("other"), await rowsOf("plain"));
+    await runSql(
+      url,
+      "drop table written.other",
+      "create table written.other (like written.plain)",
+      "truncate written.plain",
+    );
+    const again = await open("written.other");
+    await again.put(object, never);
+    await again.close();
+    assert.equal((await rowsOf("other")).length, 1);
+    const emptied = await open();
+    const error = await expectError("destination-refused", emptied.put(object, never));
+    assert.match(error.message, /which is empty now; to write it again, delete its notes/);
+    await emptied.close();
+  });
+
+  it("refuses to append beside the rows of a run that was begun anew", async () => {
+    const begun = await open();
+    await begun.put(page(0, { id: 1 }), never);
+    const anew = (run: string) => objectOf(`p/${run}/00000000.ndjson`, '{"id":1}\n');
+    const error = await expectError("destination-refused", begun.put(anew("s"), never));
+    assert.match(error.message, /rows of the unfinished run r lie in written.plain/);
+    assert.equal((await rowsOf("plain")).length, 1);
+    await begun.put(objectOf("p/r/manifest.json", "{}"), never);
+    await begun.put(anew("s"), never);
+    assert.equal((await rowsOf("plain")).length, 2);
+    await begun.close();
+  });
+
+  it("waits for the disk of the server, whatever the database says", async () => {
+    const user =
+      "create role written_lax login superuser; alter role written_lax set synchronous_commit = off";
+    await runSql(url, "drop role if exists written_lax", ...user.split("; "));
+    const lax = new URL(url);
+    lax.username = "written_lax";
+    await runSql(
+      url,
+      "create function written.look() returns trigger language plpgsql as $$ begin new.text = current_setting('synchronous_commit'); return new; end $$",
+      "create trigger look before insert on written.plain for each row execute function written.look()",
+    );
+    const destination = await openDestination(lax.href, {
+      timeoutMillis: 5000,
+      postgres: { table: "written.plain", key: [] },
+    });
+    await destination.put(page(0, { id: 1 }), never);
+    assert.deepEqual(await rowsOf("plain"), [{ id: 1, text: "on" }]);
+    await destination.close();
+    await runSql(url, "drop owned by written_lax cascade", "drop role written_lax");
+  });
+
+  it("says when its notes' name is taken", async () => {
+    await runSql(url, "create table written.spillway_objects (name text)");
+    const destination = await open();
+    const error = await expectError(
+      "destination-refused",
+      destination.put(page(0, { id: 1 }), never),
+    );
+    assert.match(error.message, /written.spillway_objects is not ours \(it lacks target, bytes/);
+    await destination.close();
   });
 
   it("goes on after its connection is ended, and commits each page once", async () => {
@@ -232,5 +342,35 @@ describe("destination postgres", () => {
       [["ok", "written.keyed, rows replaced by id, part"]],
     );
     await assert.rejects(look("written.nobody", []), /there is no table/);
+    await runSql(
+      url,
+      "drop role if exists written_few",
+      "create role written_few login",
+      "grant usage on schema written to written_few",
+      "grant insert on written.keyed to written_few",
+    );
+    const few = new URL(url);
+    few.username = "written_few";
+    const found = await Array.fromAsync(
+      probeDestination(few.href, {
+        timeoutMillis: 5000,
+        postgres: { table: "written.keyed", key: ["id", "part"] },
+        folder: "p",
+        signal: never,
+      }),
+    );
+    assert.deepEqual(
+      found.map(({ level, check, found }) => [level, check, found]),
+      [
+        ["ok", "table", "written.keyed, rows replaced by id, part"],
+        ["fail", "rights", "this user may not update, select in written.keyed"],
+        [
+          "fail",
+          "notes",
+          "this user may neither make nor fill written.spillway_objects, where pages are noted",
+        ],
+      ],
+    );
+    await runSql(url, "drop owned by written_few", "drop role written_few");
   });
 });
