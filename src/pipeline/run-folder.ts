@@ -90,11 +90,11 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
   const lock = (init.takeLock ?? takeLock)(join(path, "lock.db"), init.pipeline);
   try {
     const lastPath = lastName(init.destination);
+    const carriedPath = carriedName(init.destination);
     const last = await readJson<LastCommit>(place, lastPath, lastCommitSchema);
     let found = await readRecord(place, init.restart);
-    const done = await readJson<DoneSlot>(place, doneName, doneSlotSchema);
-    if (done && init.slot !== undefined && done.slot >= init.slot)
-      return untouched(path, begin(init, world, last), done, lock);
+    const done = await findDone(place, init.slot);
+    if (done) return untouched(path, begin(init, world, last), done, lock);
     if (found && (init.restart || (!isSame(found, init) && !(await hasPages(place))))) {
       // What is complete but for its last step is finished, and the slot's own run comes after it.
       const isFinishing = init.slot !== undefined && (await hasFile(place, "manifest.json"));
@@ -113,17 +113,20 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
       record,
       resumed: found !== undefined,
       last,
-      carried: await readJson<Carried>(place, carriedName(init.destination), carriedSchema),
+      carried: init.carries
+        ? await readJson<Carried>(place, carriedPath, carriedSchema)
+        : undefined,
       committed: last?.runId === record.runId,
       done: undefined,
       save,
       async commit(next) {
         await writeJson(place, lastPath, next);
-        if (record.slot !== undefined)
-          await writeJson(place, doneName, { slot: record.slot, commit: next });
         const text = init.carries ? await readNote(path, world.disk) : undefined;
         const carried = text !== undefined && { runId: record.runId, text };
-        if (carried) await writeJson(place, carriedName(init.destination), carried);
+        if (carried) await writeJson(place, carriedPath, carried);
+        // Who sees that the slot is done looks no further.
+        if (record.slot !== undefined)
+          await writeJson(place, doneName, { slot: record.slot, commit: next });
         await clear(place);
         await removeAll(place, ["run.json"]);
       },
@@ -137,6 +140,13 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
 
 /** The last slot that was run for, whatever the destination was. */
 export const doneName = "slot.json";
+
+/** The slot itself, or a later one. */
+async function findDone(place: Place, slot: string | undefined): Promise<DoneSlot | undefined> {
+  if (slot === undefined) return undefined;
+  const done = await readJson<DoneSlot>(place, doneName, doneSlotSchema);
+  return done && done.slot >= slot ? done : undefined;
+}
 
 /** A folder that is only looked at. */
 const untouched = (

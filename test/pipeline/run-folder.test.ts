@@ -6,7 +6,7 @@ import {
   type LastCommit,
   type RunFolderInit,
 } from "../../src/pipeline/run-folder.ts";
-import { realWorld } from "../../src/stages/world.ts";
+import { realWorld, type Disk } from "../../src/stages/world.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 
 const last = (runId: string): LastCommit => ({
@@ -173,6 +173,69 @@ describe("run-folder", () => {
     await visit(dir, { pipeline: "another" });
     opened.release();
     await visit(dir);
+  });
+
+  describe("for a slot of a schedule", () => {
+    const [early, late] = ["2026-03-01T02:30:00.000Z", "2026-03-02T02:30:00.000Z"];
+
+    it("is done once its run is committed, and so are those before it", async () => {
+      const dir = folder.next();
+      const opened = await openRunFolder(initOf(dir, { slot: late }));
+      await opened.commit(last(opened.record.runId));
+      opened.release();
+      for (const slot of [early, late]) {
+        const again = await visit(dir, { slot });
+        assert.deepEqual([again.done?.slot, again.committed], [late, true]);
+        assert.equal(again.last?.runId, opened.record.runId);
+      }
+      // Nothing was begun by that.
+      assert.ok(!(await readdir(opened.path)).includes("run.json"));
+      assert.ok(!(await visit(dir)).committed);
+    });
+
+    it("belongs to the run that was begun for it, whoever takes that up", async () => {
+      const dir = folder.next();
+      await visit(dir, { slot: early });
+      const taken = await visit(dir, { slot: late });
+      assert.deepEqual([taken.resumed, taken.record.slot, taken.done], [true, early, undefined]);
+    });
+
+    it("is done, and what is carried lies there, when the commit is cut off at any write", async () => {
+      for (let cut = 0; cut < 8; cut += 1) {
+        const dir = folder.next();
+        const init = { slot: early, carries: true };
+        const opened = await visit(dir, init);
+        await writeFile(join(opened.path, "note"), "sealed");
+        let changes = 0;
+        const fails = () => {
+          if ((changes += 1) > cut) throw Object.assign(new Error("cut"), { code: "EIO" });
+        };
+        const disk: Disk = {
+          ...realWorld.disk,
+          rename: (from, to) => (fails(), realWorld.disk.rename(from, to)),
+          rm: (path, options) => (fails(), realWorld.disk.rm(path, options)),
+        };
+        const cutOff = await openRunFolder(initOf(dir, { ...init, world: { ...realWorld, disk } }))
+          .then(async (run) => {
+            try {
+              await run.commit(last(run.record.runId));
+            } finally {
+              run.release();
+            }
+          })
+          .then(
+            () => false,
+            () => true,
+          );
+        const again = await openRunFolder(initOf(dir, init));
+        if (!again.done) await again.commit(last(again.record.runId));
+        again.release();
+        assert.ok(cutOff || cut >= 8, `${cut}`);
+        assert.equal((await visit(dir, init)).done?.slot, early, `cut at ${cut}`);
+        const next = await visit(dir, { slot: late, carries: true });
+        assert.deepEqual(next.carried, { runId: opened.record.runId, text: "sealed" }, `${cut}`);
+      }
+    });
   });
 
   it("does not call a record damaged that the disk refuses to read", async () => {
