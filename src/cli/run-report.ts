@@ -10,6 +10,8 @@ export function runReportText(summary: RunSummary, paint: Paint): string {
   const { green, bold, dim } = paint;
   const title = `${green("✔")} ${bold(pipeline)}: ${bold(formatCount(rows))} rows committed in ${formatDuration(seconds * 1000)}`;
   const facts = alignColumns(factsOf(summary, paint).map(([name, fact]) => [dim(name), fact]));
+  // Rows of a table are read as such.
+  if (summary.destination.startsWith("postgres:")) return [title, "", ...facts].join("\n");
   const { enter, check, restore } = stockCommands(summary.destination, summary.layers);
   const verify = `spillway verify ${shellWord(summary.destination)} --signer ${summary.signer}`;
   const commands = [

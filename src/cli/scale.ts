@@ -1,11 +1,15 @@
 /** `spillway scale`: the pipeline over 10, 100, 1000 … rows, and how the time of each stage grows. */
 import { loadPipeline } from "../pipeline/load.ts";
 import { scale as measureScale, type ScaleReport, type StageCurve } from "../pipeline/scale.ts";
+import { PipelineError } from "../errors.ts";
 import { listenForInterrupt, interrupted } from "./interrupt.ts";
 import { tuneCompiler } from "./optimizer.ts";
 import { startProgress } from "./progress.ts";
 import { alignColumns, formatCount } from "./screen.ts";
 import type { Paint, Verb } from "./verb.ts";
+
+/** Two tenfold steps: the first shows what a stage costs before its rows. */
+const leastRows = 1000;
 
 export const scale: Verb = {
   name: "scale",
@@ -30,6 +34,11 @@ export const scale: Verb = {
     try {
       const pipeline = await loadPipeline(call.argument);
       const most = call.count("most");
+      if (most !== undefined && most < leastRows)
+        throw new PipelineError(
+          "config-invalid",
+          `scale: --most ${most} shows nothing of growth; expected at least ${leastRows} rows`,
+        );
       const report = await measureScale(pipeline, {
         env: call.env,
         signal: interrupt.signal,
@@ -72,7 +81,7 @@ function scaleText(report: ScaleReport, paint: Paint): string {
 }
 
 function verdict({ exponent, worseThanLinear }: StageCurve, { green, yellow, dim }: Paint): string {
-  if (exponent === null) return dim("too quick to tell");
+  if (exponent === null) return dim("not to be told");
   return worseThanLinear ? yellow("worse than linear") : green("linear or better");
 }
 
@@ -87,5 +96,8 @@ function adviceOn({ stages, queries }: ScaleReport): string[] {
     const advice = lookup ? `; lookup: { query: ${lookup.query}, on: ${lookup.on} }` : "";
     lines.push(`${JSON.stringify(statement)} was asked ${formatCount(asked)} times${advice}`);
   }
-  return lines.length > 0 ? lines : ["No stage grows faster than the rows."];
+  if (lines.length > 0) return lines;
+  return stages.some(({ exponent }) => exponent !== null)
+    ? ["No stage grows faster than the rows."]
+    : ["Too little work to tell; more rows (--most) show more."];
 }

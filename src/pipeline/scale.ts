@@ -8,7 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { QueryStats } from "../stages/queries/query-watch.ts";
+import type { Kind } from "../stages/nouns.ts";
 import type { Pipeline } from "./define.ts";
+import type { PlanReport } from "./plan-types.ts";
 import { run, type RunOptions } from "./run.ts";
 import type { RunSummary } from "./summary.ts";
 
@@ -25,7 +27,10 @@ export interface StageCurve {
   readonly name: string;
   /** Seconds of work, in the order of `sizes`. */
   readonly seconds: readonly number[];
-  /** Power of the row count that the time grows with from the last size but one to the last; null while it is noise. */
+  /**
+   * Power of the row count that the time grows with from the last size but one to the last; null where it is noise, and
+   * for stages of pages.
+   */
   readonly exponent: number | null;
   readonly worseThanLinear: boolean;
 }
@@ -52,7 +57,13 @@ const linearMost = 1.2;
  * @throws PipelineError as `run` does
  */
 export async function scale(pipeline: Pipeline, options: ScaleOptions = {}): Promise<ScaleReport> {
-  const { most = 10_000, rounds = 3, onRun, env = process.env, ...rest } = options;
+  const { most = 10_000, rounds = 3, onRun, onPlan, env = process.env, ...rest } = options;
+  const perRow = new Set<string>();
+  const noteStages = (report: PlanReport) => {
+    for (const { name, takes, gives } of report.stages)
+      if (isPerRow(takes) || isPerRow(gives)) perRow.add(name);
+    onPlan?.(report);
+  };
   const folder = await mkdtemp(join(tmpdir(), "spillway-scale-"));
   try {
     const trial = divert(pipeline, folder);
@@ -61,13 +72,16 @@ export async function scale(pipeline: Pipeline, options: ScaleOptions = {}): Pro
     for (let sample = firstSize; sample <= most; sample *= factor) {
       let best: RunSummary | undefined;
       for (let round = 0; round < rounds; round += 1) {
-        best = quicker(best, await run(trial, { ...rest, env: signed, sample, restart: true }));
+        best = quicker(
+          best,
+          await run(trial, { ...rest, env: signed, onPlan: noteStages, sample, restart: true }),
+        );
         onRun?.(sample, round);
       }
       measured.push(best!);
       if (best!.rows < sample) break;
     }
-    return describe(pipeline.spec.name, measured);
+    return describe(pipeline.spec.name, measured, perRow);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -97,12 +111,19 @@ function divert({ spec, ...pipeline }: Pipeline, folder: string): Pipeline {
 const makeKey = (): string =>
   generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 
-function describe(pipeline: string, runs: readonly RunSummary[]): ScaleReport {
+/** Pages are few at these sizes, and their stages wait for disks: their time says nothing of growth. */
+const isPerRow = (kind: Kind): boolean => kind === "rows" || kind === "records";
+
+function describe(
+  pipeline: string,
+  runs: readonly RunSummary[],
+  perRow: ReadonlySet<string>,
+): ScaleReport {
   const sizes = runs.map(({ rows }) => rows);
   const names = runs[0]?.stages.map(({ name }) => name) ?? [];
   const stages = names.map((name, at) => {
     const seconds = runs.map(({ stages }) => stages[at]?.busySeconds ?? 0);
-    const exponent = fitExponent(sizes, seconds);
+    const exponent = perRow.has(name) ? fitExponent(sizes, seconds) : null;
     return { name, seconds, exponent, worseThanLinear: (exponent ?? 0) > linearMost };
   });
   return { pipeline, sizes, stages, queries: runs.at(-1)?.queries ?? [] };

@@ -56,6 +56,8 @@ describe("scale", () => {
     assert.equal(slow?.worseThanLinear, true);
     assert(slow.exponent! < 3, `${slow.exponent}`);
     assert.equal(slow.seconds.length, 4);
+    for (const { name, exponent } of report.stages)
+      if (["seal", "spool", "upload"].includes(name)) assert.equal(exponent, null, name);
     assert(!existsSync(dir) && !existsSync(to));
   });
 
