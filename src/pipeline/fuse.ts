@@ -61,6 +61,10 @@ export function fuseStages(
     i += group.length;
     const stage =
       group.length === 1 ? single(group[0]!, stages[i], pageBytes) : together(group, pageBytes);
+    if (asksForValues(group, stages[i]))
+      notes.push(
+        "`serialize: parquet` needs the values of rows, so they are made as objects of JavaScript",
+      );
     if (group.length > 1)
       notes.push(`${stage.from.join(" + ")} run as one stage, \`${stage.name}\``);
     fused.push(stage);
@@ -73,6 +77,7 @@ function groupAt(stages: readonly ConfiguredStage[], start: number): readonly Co
   if (
     first.definition === postgres &&
     stages[start + 1]?.definition === serialize &&
+    formatOf(stages[start + 1]) !== "parquet" &&
     !resumesByKey(first)
   ) {
     return stages.slice(start, start + 2);
@@ -86,9 +91,20 @@ function groupAt(stages: readonly ConfiguredStage[], start: number): readonly Co
   return stages.slice(start, Math.max(end, start + 1));
 }
 
+/** Whether the rows of the server would be records without any JavaScript, but for their format. */
+const asksForValues = (
+  group: readonly ConfiguredStage[],
+  next: ConfiguredStage | undefined,
+): boolean =>
+  group[0]!.definition === postgres &&
+  next?.definition === serialize &&
+  formatOf(next) === "parquet";
+
 const isFhir = (definition: AnyStage): boolean => definition === fhir || definition === fhirBulk;
 const isNdjson = (stage: ConfiguredStage | undefined): boolean =>
-  stage?.definition === serialize && (stage.config as { format: string }).format === "ndjson";
+  stage?.definition === serialize && formatOf(stage) === "ndjson";
+const formatOf = (stage: ConfiguredStage | undefined): string | undefined =>
+  (stage?.config as { format?: string } | undefined)?.format;
 
 function single(
   { name, definition, config, from = [name] }: ConfiguredStage,

@@ -6,6 +6,7 @@
  */
 import type { InferOutput } from "valibot";
 import { PipelineError } from "../errors.ts";
+import { serialize } from "../stages/formats/serialize.ts";
 import { createPointSealer, type PointSealer } from "../stages/pages/resume-points.ts";
 import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
 import { passwordOf } from "../stages/sources/postgres-client.ts";
@@ -72,6 +73,8 @@ export function planResume(stages: readonly ConfiguredStage[]): string {
     1,
     stages.findIndex(({ definition }) => definition.takes === "records"),
   );
+  if (stages.some(({ definition, config }) => definition === serialize && isParquet(config)))
+    throw impossible("cannot add to a Parquet file, whose end names all that is in it");
   const own = rowStages.find(
     ({ definition }) => definition.gives === "rows" && !isRowStage(definition),
   );
@@ -81,6 +84,9 @@ export function planResume(stages: readonly ConfiguredStage[]): string {
     "in a new snapshot, and its manifest then says `epochs`; row functions must make each row of that row alone"
   );
 }
+
+const isParquet = (config: unknown): boolean =>
+  (config as { format?: unknown }).format === "parquet";
 
 function whyNotByKey({ definition, config }: ConfiguredStage): string {
   if (definition !== postgres) return "";

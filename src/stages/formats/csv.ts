@@ -57,11 +57,11 @@ function headerNames(batch: RowBatch): readonly string[] {
 }
 
 /** The key is not named: where rows come from JSON, keys can be data. */
-function refuseOtherKeys(row: Row, names: readonly string[], rowNumber: number): void {
+export function refuseOtherKeys(row: Row, names: readonly string[], rowNumber: number): void {
   if (Object.keys(row).every((key, index) => key === names[index] || names.includes(key))) return;
   throw new PipelineError(
     "transform-failed",
-    `serialize: row ${rowNumber} has a key that the first row, and so the CSV header, does not have; make all rows alike with \`map\` or \`select\``,
+    `serialize: row ${rowNumber} has a key that the first row, and so the file's header, does not have; make all rows alike with \`map\` or \`select\``,
   );
 }
 

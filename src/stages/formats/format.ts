@@ -1,13 +1,18 @@
 /** What a format must be able to do. */
-import type { Row, RowBatch } from "../nouns.ts";
+import type { Column, Row, RowBatch } from "../nouns.ts";
 import type { RecordBuffer } from "./record-buffer.ts";
+
+/** Bytes of a Parquet footer at most, which is kept until the end. */
+export const footerMost = 8 * 1024 * 1024;
 
 /** Writes one batch after another; made once a run, so it may remember columns and whether a row came before. */
 export interface RecordWriter {
-  /** Framing before the first record (a CSV header), given the first batch. */
-  header(batch: RowBatch, out: RecordBuffer): void;
+  /** Framing before the first record (a CSV header), given the first batch and the columns that are written. */
+  header(batch: RowBatch, out: RecordBuffer, columns: readonly Column[]): void;
   /** One record a row. */
   write(batch: RowBatch, out: RecordBuffer): void;
+  /** What is still to be written, in pieces: each time some lies in `out`, it says whether that is framing. */
+  rest?(out: RecordBuffer): Iterable<boolean>;
   /** Framing after the last record. */
   footer(out: RecordBuffer): void;
 }

@@ -7,37 +7,58 @@
  * fails   transform-failed (rows that the format cannot hold)
  */
 import * as v from "valibot";
+import { size } from "../atoms.ts";
 import { PipelineError, assert } from "../../errors.ts";
 import type { Column, RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";
-import type { Format } from "./format.ts";
+import { footerMost, type Format } from "./format.ts";
 import { json } from "./json.ts";
 import { ndjson } from "./ndjson.ts";
 import { createRecordBuffer, type RecordBuffer } from "./record-buffer.ts";
 
 const formats: Record<"ndjson" | "csv" | "json", Format> = { ndjson, csv, json };
 
+/** The format as configured; Parquet's library is loaded where it is wanted. */
+async function chooseFormat({ format, rowGroup = rowGroupBytes }: Config): Promise<Format> {
+  return format === "parquet" ? (await import("./parquet.ts")).parquet(rowGroup) : formats[format];
+}
+
 /** Records of one usual batch; a wider row is held on top, as its source already holds it. */
 const batchBytes = 1024 * 1024;
+
+/** A row group of Parquet in every form its values take. */
+const formsOfGroup = 10;
+const rowGroupBytes = 1024 * 1024;
+
+const config = v.strictObject({
+  format: v.pipe(
+    v.picklist(["ndjson", "csv", "json", "parquet"], "expected ndjson, csv, json or parquet"),
+    v.description(
+      "`ndjson` one JSON object a line · `csv` as PostgreSQL's COPY prints it · `json` one array · `parquet` one file of typed columns",
+    ),
+  ),
+  rowGroup: v.pipe(
+    v.optional(size),
+    v.description(
+      "`parquet` alone: bytes of values in a row group, 1MiB by default; larger ones make a smaller file that is read faster, and take ten times as much memory",
+    ),
+  ),
+});
+
+type Config = v.InferOutput<typeof config>;
 
 export const serialize = defineStage({
   name: "serialize",
   summary: "Turns rows into records of a file format.",
-  config: v.strictObject({
-    format: v.pipe(
-      v.picklist(["ndjson", "csv", "json"], "expected ndjson, csv or json"),
-      v.description(
-        "`ndjson` one JSON object a line · `csv` as PostgreSQL's COPY prints it · `json` one array",
-      ),
-    ),
-  }),
+  config,
   shorthand: "format",
   takes: "rows",
   gives: "records",
-  holds: () => batchBytes,
-  async *open({ format }, _ctx, input) {
-    const chosen = formats[format];
+  holds: ({ format, rowGroup = rowGroupBytes }) =>
+    batchBytes + (format === "parquet" ? formsOfGroup * rowGroup + footerMost : 0),
+  async *open(config, _ctx, input) {
+    const chosen = await chooseFormat(config);
     const { extension } = chosen;
     let records = chosen.writer();
     const out = createRecordBuffer();
@@ -57,7 +78,7 @@ export const serialize = defineStage({
       if (!begun) {
         begun = true;
         columns = writtenColumns(batch, chosen);
-        guarded(() => records.header(batch, out));
+        guarded(() => records.header(batch, out, columns));
         // It lies in a page already.
         if (goesOn) out.reset();
         yield* take(out, { columns, extension, framing: true });
@@ -67,6 +88,8 @@ export const serialize = defineStage({
       yield* take(out, { columns, extension, framing: false, ...(marks && { marks }) });
     }
     assert(last?.end, "a source ends with its proof");
+    for (const framing of records.rest?.(out) ?? [])
+      yield* take(out, { columns, extension, framing });
     records.footer(out);
     yield { ...out.view(), framing: true, columns, extension, end: last.end };
   },

@@ -8,13 +8,13 @@ const columns = [column("id", "number", "int8"), column("text")];
 const rows = Array.from({ length: 70 }, (_, i) => [`${i}`, `row ${i}`]);
 
 describe("serialize", () => {
-  for (const format of ["ndjson", "csv", "json"]) {
+  for (const format of ["ndjson", "csv", "json", "parquet"]) {
     describe(`to ${format}`, () => {
       checkStageContract({
         stage: serialize,
         config: () => ({ format }),
         required: ["format"],
-        wrong: { format: "parquet" },
+        wrong: { format: "xlsx", rowGroup: "big" },
         makeInput: (pieces) => tupleBatches(columns, rows, pieces),
         empty: {
           input: () => tupleBatches(columns, []),
@@ -28,7 +28,7 @@ describe("serialize", () => {
   }
 
   it("counts a record a row and none for framing", async () => {
-    for (const format of ["ndjson", "csv", "json"] as const) {
+    for (const format of ["ndjson", "csv", "json", "parquet"] as const) {
       const { records } = await recordsOf(format, tupleBatches(columns, rows, 3));
       assert.equal(records.filter(({ framing }) => !framing).length, rows.length);
     }

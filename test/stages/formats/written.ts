@@ -5,7 +5,7 @@ import { serialize } from "../../../src/stages/formats/serialize.ts";
 import { testContext } from "../../contract/stage-contract.ts";
 import { documentBatches, stream, tupleBatches } from "../../fixtures/pipelines.ts";
 
-export type FormatName = "ndjson" | "csv" | "json";
+export type FormatName = "ndjson" | "csv" | "json" | "parquet";
 
 /** Every record with its framing mark; batches are copied, for they are valid only until the next one. */
 export async function recordsOf(format: FormatName, batches: Iterable<RowBatch>) {
