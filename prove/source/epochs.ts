@@ -1,6 +1,7 @@
 /**
  * Exports that go on by key, cut off at random: keys of any type and order, and tables that are written to in between. The
- * oracle is the server: up to the last row of an epoch the table as it was then, behind it the table as it became.
+ * oracle is the server: up to the last row of an epoch the table as it was then, behind it the table as it became. Where a
+ * join or a rollup makes keys null, nothing may be committed, however often it was cut off.
  */
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import type { Client } from "pg";
 import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { startTcpProxy } from "../../test/servers/tcp-proxy.ts";
 import { harms } from "./harms.ts";
-import { leftIn, makeExport, restoredTexts } from "./pipeline.ts";
+import { type Export, leftIn, makeExport, restoredTexts } from "./pipeline.ts";
 import { withClient } from "./server.ts";
 import { attempt, type Outcome, pickOf, type Trial } from "./trial.ts";
 
@@ -46,7 +47,17 @@ interface Keyed {
   readonly table: string;
   /** Names of the key's columns as the config has them: `k1 desc`. */
   readonly key: readonly string[];
+  readonly names: readonly string[];
 }
+
+/** Queries with rows whose key, or the last part of it, is null. */
+const unkeyed: readonly ((keyed: Keyed) => string)[] = [
+  ({ table, names }) =>
+    `select t.* from (select ${names.at(-1)} as last from ${table} union all select -g from generate_series(1, 9) g) as a
+     left join ${table} t on t.${names.at(-1)} = a.last`,
+  ({ table, names }) =>
+    `select ${names.join(", ")}, count(*) from ${table} group by rollup (${names.join(", ")})`,
+];
 
 export async function proveEpochs({ stage, home, trial, random }: Trial): Promise<Outcome> {
   const { serverUrl } = stage;
@@ -56,10 +67,12 @@ export async function proveEpochs({ stage, home, trial, random }: Trial): Promis
   const application = `epochs-${trial}`;
   const url = `postgres://postgres:secret@127.0.0.1:${proxy.port}/postgres?application_name=${application}`;
   const settings = { key, resume: "epochs" };
-  const query = `select * from ${table}`;
+  const isUnkeyed = random() < 0.3;
+  const query = isUnkeyed ? pickOf(unkeyed, random)(keyed) : `select * from ${table}`;
   const made = makeExport({ home, url, query, path: "rows", settings });
   const isWrittenTo = random() < 0.5;
   const attempts = 1 + Math.floor(random() * 3);
+  const scene = { proxy, gate: made.gate, serverUrl, application, random, answerBytes: 500_000 };
   try {
     let isCommitted = false;
     for (let n = 0; n < attempts && !isCommitted; n += 1) {
@@ -67,19 +80,12 @@ export async function proveEpochs({ stage, home, trial, random }: Trial): Promis
         harms.filter(({ silences }) => !silences),
         random,
       );
-      const scene = {
-        proxy,
-        gate: made.gate,
-        serverUrl,
-        application,
-        random,
-        answerBytes: 500_000,
-      };
       const [ended] = await Promise.all([attempt(made), harm.do(scene)]);
       proxy.heal();
       isCommitted = !ended;
       if (ended && isWrittenTo) await writeTo(serverUrl, table, n + 1);
     }
+    if (isUnkeyed) return await endUnkeyed(made, isCommitted);
     if (!isCommitted) await attempt(made, true);
     const count = await checkEpochs(serverUrl, keyed, made.out);
     if ((await leftIn(made.folder)).length > 0) throw new Error("epochs: the spool is not empty");
@@ -89,6 +95,13 @@ export async function proveEpochs({ stage, home, trial, random }: Trial): Promis
   } finally {
     await proxy.close();
   }
+}
+
+async function endUnkeyed(made: Export, isCommitted: boolean): Promise<Outcome> {
+  const ended = isCommitted ? undefined : await attempt(made);
+  if (!ended) throw new Error("rows without a key were left out");
+  if (!/`key`.* null/.test(ended.message)) throw new Error(`another failure: ${ended.message}`);
+  return { what: "by key, null in some rows: refused" };
 }
 
 async function makeTable(url: string, trial: number, random: () => number): Promise<Keyed> {
@@ -112,7 +125,7 @@ async function makeTable(url: string, trial: number, random: () => number): Prom
     );
     await keep(client, table, 0);
   });
-  return { table, key: names.map((name) => (random() < 0.3 ? `${name} desc` : name)) };
+  return { table, names, key: names.map((name) => (random() < 0.3 ? `${name} desc` : name)) };
 }
 
 /** Every version of the table is kept for the oracle. */

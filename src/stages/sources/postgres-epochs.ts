@@ -4,13 +4,20 @@
  * The query stays whole, in a subquery that is ordered by the key, and bounded by the last one: what the rows are is not
  * touched. Keys travel as the texts that their types' own functions print and read, in the session settings of every
  * export, so that no digit, microsecond or letter is lost on the way. Each row's key is looked at: one that is null, or
- * equal to the one before, ends the run, since behind such a row nobody could go on.
+ * equal to the one before, ends the run, since behind such a row nobody could go on. A bound lets no null pass, so the
+ * server is asked for them before a run goes on.
  */
 import { createHash } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Consistency, Epoch, Mark, ResumePoint, SourceEnd, Tuple } from "../nouns.ts";
 import { examineKey, type KeyColumn } from "./postgres-key.ts";
-import { type BoundQuery, mentionsParams, quoteName } from "./postgres-pushdown.ts";
+import {
+  type BoundQuery,
+  mentionsParams,
+  pushSteps,
+  quoteName,
+  type RowStep,
+} from "./postgres-pushdown.ts";
 import type { Session } from "./postgres-session.ts";
 import { dropSemicolons } from "./postgres-types.ts";
 
@@ -19,15 +26,21 @@ export interface KeyedQuery extends BoundQuery {
   readonly keyColumns: number;
 }
 
+interface ByKey {
+  readonly key: readonly string[];
+  /** What the query does of the row stages. */
+  readonly steps: readonly RowStep[];
+  readonly from: ResumePoint | undefined;
+}
+
 /**
- * Orders `query` by `key`, from behind `from` on.
- * @throws PipelineError `source-refused` where the server does not vouch for the key
+ * Orders `query` by `key`, from behind `from` on, and puts `steps` into it.
+ * @throws PipelineError `source-refused` where the server does not vouch for the key, or has rows without one
  */
 export async function orderByKey(
   session: Session,
   query: BoundQuery,
-  key: readonly string[],
-  from: ResumePoint | undefined,
+  { key, steps, from }: ByKey,
 ): Promise<KeyedQuery> {
   if (!mentionsParams(query.sql, query.values.length))
     throw refused("`query` does not mention each of its `params` and no more");
@@ -35,19 +48,33 @@ export async function orderByKey(
   if (flaw !== undefined) throw refused(`\`key\` ${flaw}`);
   const fields = (await session.describe(query.sql)) ?? [];
   const types = await typeNames(session, columns);
-  const values = [...query.values];
-  const bounds = from?.mark.key.map((text, i) => `$${values.push(text)}::${types[i]}`);
   const names = fields.map((_, index) => `c${index}`);
   const outputs = [
     ...fields.map(({ name }, index) => `q.c${index} as ${quoteName(name)}`),
     ...columns.map(({ index }, i) => `${textOf(index)} as "key ${i + 1} of spillway"`),
   ];
   const order = columns.map(({ index, descending }) => `q.c${index}${descending ? " desc" : ""}`);
-  const sql =
-    `select ${outputs.join(", ")}\nfrom (\n${dropSemicolons(query.sql).trimEnd()}\n) as q(${names.join(", ")})` +
-    (bounds ? `\nwhere ${isBehind(columns, bounds)}` : "") +
-    `\norder by ${order.join(", ")}`;
-  return { sql, values, keyColumns: columns.length };
+  const all = `select ${outputs.join(", ")}\nfrom (\n${dropSemicolons(query.sql).trimEnd()}\n) as q(${names.join(", ")})`;
+  const push = (where: string, values: readonly (string | null)[]) => {
+    const sql = `${all}${where}\norder by ${order.join(", ")}`;
+    return pushSteps(session, { sql, values }, steps, columns.length);
+  };
+  const values = [...query.values];
+  const bounds = from?.mark.key.map((text, i) => `$${values.push(text)}::${types[i]}`);
+  if (bounds) await refuseRows(session, await push(`\nwhere ${isUnkeyed(columns)}`, query.values));
+  const asked = await push(bounds ? `\nwhere ${isBehind(columns, bounds)}` : "", values);
+  return { ...asked, keyColumns: columns.length };
+}
+
+/** As `textOf` sees it: of a composite value `is null` is something else. */
+const isUnkeyed = (columns: readonly KeyColumn[]): string =>
+  columns.map(({ index }) => `not (q.c${index} is not null)`).join(" or ");
+
+/** Asks for rows without a key, apart from the others: as part of the bound they would keep an index from answering it. */
+async function refuseRows(session: Session, { sql, values }: BoundQuery): Promise<void> {
+  const { rows } = await session.ask(`select exists (${sql}\n)::text`, values);
+  if (rows[0]?.[0] !== "false")
+    throw refused("the query has a row whose `key` is null, such as a join makes");
 }
 
 /** What its type's output function prints; of NULL `format` would make an empty text. */

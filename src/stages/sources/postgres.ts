@@ -174,9 +174,10 @@ export async function openQuery(
       watermark && (await boundByWatermark(session, plain, { ...config, watermark }, keeper));
     const consistency = { ...snapshot, proof: { ...snapshot.proof, ...range?.proof } };
     const query = range ?? plain;
-    const keyed = resume === "epochs" ? await orderByKey(session, query, key, from) : undefined;
+    const byKey = { key, steps, from };
+    const keyed = resume === "epochs" ? await orderByKey(session, query, byKey) : undefined;
     const { keyColumns = 0 } = keyed ?? {};
-    const asked = await pushSteps(session, keyed ?? query, steps, keyColumns);
+    const asked = keyed ?? (await pushSteps(session, query, steps));
     // Row functions have all composites as JSON, so those pushed do too.
     const described = await describeQuery(session, asked.sql, steps[0] ? "json" : composites);
     const columns = described.columns.slice(0, described.columns.length - keyColumns);

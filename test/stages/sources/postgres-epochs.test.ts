@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import * as v from "valibot";
 import { createLease } from "../../../src/stages/lease.ts";
 import type { Mark, ResumePoint, RowBatch } from "../../../src/stages/nouns.ts";
+import type { RowStep } from "../../../src/stages/sources/postgres-pushdown.ts";
 import { postgres, readTuples } from "../../../src/stages/sources/postgres.ts";
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
 
@@ -34,14 +35,15 @@ interface Options {
   readonly key?: readonly string[];
   readonly params?: readonly (string | number)[];
   readonly point?: ResumePoint;
+  readonly steps?: readonly RowStep[];
 }
 
-async function read(query: string, { key = ["id"], params = [], point }: Options = {}) {
+async function read(query: string, { key = ["id"], params = [], point, steps = [] }: Options = {}) {
   const config = v.parse(postgres.config, { url, query, key, params, resume: "epochs" });
   const { signal } = new AbortController();
   const ctx = { signal, lease: createLease(0), spool: { point } };
   const batches: RowBatch[] = [];
-  for await (const batch of readTuples(config, ctx, "json")) batches.push(batch);
+  for await (const batch of readTuples({ ...config, steps }, ctx, "json")) batches.push(batch);
   return {
     rows: batches.flatMap(({ rows }) => rows as readonly (readonly unknown[])[]),
     marks: batches.flatMap(({ marks = [] }) => marks),
@@ -152,6 +154,33 @@ describe("postgres by key", () => {
       ["id"],
       /behind row 0 has/,
     );
+  });
+
+  it("refuses a key that is null also when it goes on, where no bound would let it pass", async () => {
+    const joined = "select k.id, code, n from generate_series(1, $1) n left join keyed k on id = n";
+    const inPart =
+      "select id, code, count(*) from keyed group by rollup (id, code) having grouping(id, code) < $1";
+    for (const key of [["id"], ["id desc"], ["id", "code"], ["id", "code desc"], ["code"]])
+      for (const [query, without, having] of [
+        [joined, 9, 10],
+        [inPart, 1, key[1] ? 2 : 4],
+      ] as const) {
+        const { marks, end } = await read(query, { key, params: [without] });
+        const point = behind(marks[4]!);
+        assert.equal((await read(query, { key, params: [without], point })).end.rows, end.rows);
+        await assert.rejects(read(query, { key, params: [having], point }), {
+          code: "source-refused",
+          message: /^the query has a row whose `key` is null/,
+        });
+      }
+  });
+
+  it("goes on where the filter leaves out what has no key, as from the start", async () => {
+    const query = "select k.id, n from generate_series(1, 10) n left join keyed k on id = n";
+    const steps = [{ column: "n", wanted: ["10"], negated: true }];
+    const { marks, end } = await read(query, { steps });
+    assert.equal(end.rows, 9);
+    assert.equal((await read(query, { steps, point: behind(marks[4]!) })).end.rows, 9);
   });
 
   it("refuses a query whose parameters could be taken for its own", async () => {
