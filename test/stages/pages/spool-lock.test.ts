@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { utimesSync } from "node:fs";
+import { mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { takeLock } from "../../../src/stages/pages/spool-lock.ts";
@@ -44,6 +45,55 @@ describe("spool-lock", () => {
     other.exec("BEGIN; SELECT * FROM sqlite_master");
     takeLock(path, "observations").release();
     other.close();
+  });
+
+  it("names the process that holds it where the kernel tells, and refuses as well where it does not", () => {
+    const path = folder.next();
+    const lock = takeLock(path, "observations");
+    const held = `1: POSIX ADVISORY WRITE 4711 fd:00:${statSync(path).ino} 1073741825 1073741825`;
+    const ours = (pid: number) => held.replace("4711", String(pid));
+    const gone = () => assert.fail("there is no such table here");
+    const refused = (readLocks: () => string, who: string) =>
+      assert.throws(() => takeLock(path, "observations", readLocks), {
+        code: "already-running",
+        message: `another run of observations holds its spool${who}; wait for it to end, or give this pipeline another name`,
+      });
+    refused(() => `\n${held}\n`, " (process 4711)");
+    const tables = ["", "", held];
+    refused(() => tables.shift()!, " (process 4711)");
+    refused(() => "", "");
+    refused(gone, "");
+    // A reader, one who only waits, a file of its own, and a holder in another container.
+    for (const other of [
+      held.replace("WRITE", "READ"),
+      held.replace("1073741825", "0"),
+      held.replace("POSIX", "FLOCK"),
+      held.replace(/fd:00:\d+/, "fd:00:1"),
+      ours(0),
+    ])
+      refused(() => other, "");
+    lock.release();
+  });
+
+  it("is refused for a file that is none of ours, and lets go of it", () => {
+    const path = folder.next();
+    writeFileSync(path, "not a database ".repeat(1000));
+    assert.throws(() => takeLock(path, "observations"), {
+      code: "spool-failed",
+      message: /cannot be locked; .* remove it and run again/,
+    });
+    rmSync(path);
+    takeLock(path, "observations").release();
+    const taken = folder.next();
+    mkdirSync(taken);
+    assert.throws(() => takeLock(taken, "observations"), { code: "spool-failed" });
+  });
+
+  it("tells a disk on which its file cannot be made", () => {
+    assert.throws(() => takeLock(join(folder.next(), "lock.db"), "observations"), {
+      code: "spool-failed",
+      message: /the disk refused \(ENOENT\)/,
+    });
   });
 
   it("is held across processes and falls with the one that holds it, however it dies", async () => {
