@@ -20,7 +20,7 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** The journal's checkpoints in page order, a line at a time, each with its bytes. */
+/** The journal's checkpoints in page order, a line at a time, each with its bytes. Lines that are gone are not missed. */
 export async function* readJournal(journal: JournalPlace, range?: ByteRange) {
   for await (const { checkpoints, bytes } of journalLines(journal, range)) {
     if (!checkpoints) throw spoolDamaged("the journal of acknowledgements was changed");

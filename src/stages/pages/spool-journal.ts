@@ -2,7 +2,7 @@
 import { assert } from "../../errors.ts";
 import { writeAll } from "../durable-file.ts";
 import type { Disk, DiskFile } from "../world.ts";
-import type { Checkpoint, HmacKey } from "./checkpoint.ts";
+import { spoolDamaged, type Checkpoint, type HmacKey } from "./checkpoint.ts";
 import { readJournal } from "./spool-journal-lines.ts";
 import { spoolFailed } from "./spool-room.ts";
 
@@ -75,7 +75,8 @@ export async function* replayDigests(
   let readBytes = 0;
   let next = first;
   while (next < end) {
-    if (next >= acknowledged()) {
+    const acked = acknowledged();
+    if (next >= acked) {
       const checkpoint = await readPage(next);
       if (checkpoint) {
         yield checkpoint;
@@ -96,5 +97,6 @@ export async function* replayDigests(
         if (next === end) return;
       }
     }
+    if (next < acked) throw spoolDamaged("the journal of acknowledgements is gone or was cut");
   }
 }

@@ -24,6 +24,8 @@ export async function readPageFile(
   }
 }
 
+const absent = new Set<string | undefined>(["ENOENT", "ELOOP"]);
+
 /** Undefined where there is no file, or a symbolic link, wherever it leads. */
 export async function openPlain(
   disk: Disk,
@@ -33,7 +35,7 @@ export async function openPlain(
   try {
     return await disk.open(path, access | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (["ELOOP", "ENOENT"].includes(systemCode(error) ?? "")) return undefined;
+    if (absent.has(systemCode(error))) return undefined;
     throw error;
   }
 }

@@ -77,17 +77,24 @@ export async function recoverPages(
  */
 async function removeBehindGap(at: At, marks: Omit<Marks, "sealed">): Promise<void> {
   const { disk, folder, key } = at;
-  const pages = join(folder, "pages");
-  const isBehind = (name: string) => (pageNumber(name) ?? 0) >= marks.durable;
-  for await (const { name } of await disk.opendir(pages)) {
-    if (!isBehind(name)) continue;
-    const page = await readPageFile(disk, join(pages, name), key);
+  const pathOf = (name: string) => join(folder, "pages", name);
+  for await (const { name, number } of pageFiles(at)) {
+    if (number < marks.durable) continue;
+    const page = await readPageFile(disk, pathOf(name), key);
     const file = { name, checkpoint: page?.checkpoint, last: false };
     if (judgeFile(file, marks) !== "remove")
       throw spoolDamaged(`page ${marks.durable} is missing or changed`);
   }
-  for await (const { name } of await disk.opendir(pages)) {
-    if (isBehind(name)) await disk.unlink(join(pages, name));
+  for await (const { name, number } of pageFiles(at)) {
+    if (number >= marks.durable) await disk.unlink(pathOf(name));
+  }
+}
+
+/** What lies there under a page's name, in any order; anything else may be laid there at any time. */
+async function* pageFiles({ disk, folder }: At) {
+  for await (const { name } of await disk.opendir(join(folder, "pages"))) {
+    const number = pageNumber(name);
+    if (number !== undefined) yield { name, number };
   }
 }
 
@@ -103,14 +110,13 @@ async function clear(at: At, acked: number): Promise<void> {
 }
 
 /** How many pages lie there, what the first is called after its number, and the last one's name; never a list. */
-async function lookAt({ disk, folder }: At, first: number) {
+async function lookAt(at: At, first: number) {
   let [count, last, highest] = [0, "", -1];
   let extension: string | undefined;
-  for await (const { name } of await disk.opendir(join(folder, "pages"))) {
-    const page = pageNumber(name) ?? -1;
+  for await (const { name, number } of pageFiles(at)) {
     count += 1;
-    if (page === first) extension = name.slice(name.indexOf(".") + 1);
-    if (page > highest) [last, highest] = [name, page];
+    if (number === first) extension = name.slice(name.indexOf(".") + 1);
+    if (number > highest) [last, highest] = [name, number];
   }
   return { count, last, extension };
 }

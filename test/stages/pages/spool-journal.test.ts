@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { open, readFile, type FileHandle } from "node:fs/promises";
-import { createJournal } from "../../../src/stages/pages/spool-journal.ts";
+import { encodeLine, makeCheckpoint } from "../../../src/stages/pages/checkpoint.ts";
+import { createJournal, replayDigests } from "../../../src/stages/pages/spool-journal.ts";
+import { realDisk } from "../../../src/stages/world.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
+import { makeSealed, spoolKey as key } from "./pages.ts";
 
 const refuse = (code: string) => () => Promise.reject(Object.assign(new Error("no"), { code }));
 
@@ -50,4 +53,29 @@ describe("spool-journal", () => {
       assert.equal(await readFile(path, "utf8"), "one\n");
     });
   }
+
+  it("has the line of a page that is acknowledged while its file is looked for", async () => {
+    const checkpoints = (await makeSealed(2)).map((page) => makeCheckpoint(key, page));
+    const journal = createJournal(file, 0);
+    let acked = 0;
+    const acknowledge = async (page: number) => {
+      await journal.append(encodeLine(key, [checkpoints[page]!]));
+      acked += 1;
+      return undefined;
+    };
+    const of = (readPage: (page: number) => Promise<undefined>) =>
+      Array.fromAsync(
+        replayDigests(
+          { first: 0, end: 2 },
+          { disk: realDisk, journalPath: path, key, journal, acknowledged: () => acked, readPage },
+        ),
+      );
+    const found = await of(acknowledge);
+    assert.deepEqual(found, checkpoints);
+    acked = 0;
+    await assert.rejects(
+      of(async () => undefined),
+      { code: "internal", message: /page 0 is acknowledged before its file is gone/ },
+    );
+  });
 });

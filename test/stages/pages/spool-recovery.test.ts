@@ -14,6 +14,8 @@ import {
 import { join } from "node:path";
 import type { Page, SealedPage } from "../../../src/stages/nouns.ts";
 import { recoverPages } from "../../../src/stages/pages/spool-recovery.ts";
+import { realDisk, type Disk } from "../../../src/stages/world.ts";
+import { failure } from "../../fixtures/failing-files.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { makeSealed, never, openTestSpool, spoolKey } from "./pages.ts";
 
@@ -289,6 +291,55 @@ describe("spool-recovery", () => {
     const recovered = await recoverPages(await leave(5, 1), spoolKey);
     const lists = Object.values(recovered).filter((value) => Array.isArray(value));
     assert.deepEqual(lists, []);
+  });
+
+  it("compares with pages that are all acknowledged, to the last of them and no further", async () => {
+    const spool = await openTestSpool(await leave(4, 4));
+    for (const page of pages.slice(0, 4)) assert.equal(await spool.replay(page), "equal");
+    assert.equal(await spool.replay(pages[4]!), "new");
+    await spool.close();
+  });
+
+  it("believes no journal that is changed, cut or taken away while the run goes on", async () => {
+    const damage: ((journal: string) => Promise<void>)[] = [
+      (journal) => unlink(journal),
+      (journal) => truncate(journal, 0),
+      (journal) => truncate(journal, 100),
+      async (journal) => writeFile(journal, `x${(await readFile(journal, "utf8")).slice(1)}`),
+    ];
+    for (const change of damage) {
+      const path = await leave(4, 3);
+      const spool = await openTestSpool(path);
+      await change(join(path, "acks.ndjson"));
+      await assert.rejects(spool.replay(pages[0]!), { code: "integrity-failed" });
+      await spool.close();
+    }
+  });
+
+  it("finds no page missing that the disk refuses to open", async () => {
+    const path = await leave(3, 0);
+    const refusing: Disk = {
+      ...realDisk,
+      open: (file, ...rest) =>
+        file.endsWith(nameOf(1)) ? Promise.reject(failure("EIO")) : realDisk.open(file, ...rest),
+    };
+    await assert.rejects(recoverPages(path, spoolKey, refusing), { code: "EIO" });
+    assert.equal((await recover(path)).durable, 3);
+  });
+
+  it("leaves alone what is laid among the pages while it goes through them", async () => {
+    const path = await leave(3, 0);
+    await truncate(join(path, "pages", nameOf(2)), 10);
+    let looks = 0;
+    const shared: Disk = {
+      ...realDisk,
+      async opendir(at) {
+        if (at.endsWith("pages") && ++looks === 2) await writeFile(join(at, "note.txt"), "mine");
+        return realDisk.opendir(at);
+      },
+    };
+    assert.equal((await recoverPages(path, spoolKey, shared)).marks.durable, 2);
+    assert.deepEqual(await namesIn(path), [nameOf(0), nameOf(1), "note.txt"]);
   });
 
   it("closes the journal that a comparison was reading when the run stopped", async () => {
