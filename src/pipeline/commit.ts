@@ -141,7 +141,7 @@ async function countPages({ plan, spool }: CommitInit): Promise<Totals> {
     totals.pages += 1;
     totals.bytesIn += page.bytes;
     totals.bytesOut += page.sealedBytes;
-    totals.extension = page.name.split(".")[1] ?? "";
+    totals.extension = page.name.split(".")[1]!;
   }
   const marks = { acked: spool.acknowledged, durable: spool.durable };
   assertComplete(marks, totals.pages, spool.facts !== undefined);

@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { PipelineError, systemCode } from "../errors.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
 import { makeTopFolder, syncFolder, writeDurably } from "../stages/durable-file.ts";
-import { onDisk, toSpoolError } from "../stages/pages/spool-room.ts";
+import { codeText, onDisk, toSpoolError } from "../stages/pages/spool-room.ts";
 import type { Disk } from "../stages/world.ts";
 
 /** A folder on its disk. */
@@ -81,11 +81,9 @@ export async function makePrivate({ disk, path }: Place): Promise<void> {
     const found = await disk.lstat(path);
     if (found.isDirectory() && (found.mode & 0o077) === 0) return;
   } catch (error) {
-    throw new PipelineError(
-      "spool-failed",
-      `spool: cannot make ${path} (${systemCode(error) ?? "unknown error"})`,
-      { cause: error },
-    );
+    throw new PipelineError("spool-failed", `spool: cannot make ${path} (${codeText(error)})`, {
+      cause: error,
+    });
   }
   throw new PipelineError(
     "config-invalid",

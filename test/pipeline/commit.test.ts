@@ -8,6 +8,7 @@ import type { Plan } from "../../src/pipeline/plan.ts";
 import { openRunFolder } from "../../src/pipeline/run-folder.ts";
 import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { openDestination } from "../../src/stages/destinations/schemes.ts";
+import { PipelineError } from "../../src/errors.ts";
 import { openSpool } from "../../src/stages/pages/spool-store.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 import { makeSealed, never } from "../stages/pages/pages.ts";
@@ -106,6 +107,27 @@ describe("commit", () => {
     verifyManifestSignature(bytes, signature, key.publicText);
   });
 
+  it("says of each page which part of a record it holds", async () => {
+    const { init, at, close } = await ready();
+    const spans = ["first", "last", "whole"] as const;
+    const spool = Object.create(init.spool, {
+      checkpoints: {
+        async *value() {
+          for await (const one of init.spool.checkpoints()) yield { ...one, span: spans[one.page] };
+        },
+      },
+    }) as typeof init.spool;
+    await commitRun({ ...init, spool });
+    await close();
+    const { pages } = JSON.parse(await readFile(join(at, "manifest.json"), "utf8")) as {
+      pages: { span?: string }[];
+    };
+    assert.deepEqual(
+      pages.map(({ span }) => span),
+      ["first", "last", undefined],
+    );
+  });
+
   it("tells the manifest before it and counts generations", async () => {
     const [dir, out] = [folder.next(), folder.next()];
     const first = await ready(1, {}, dir, out);
@@ -185,6 +207,18 @@ describe("commit", () => {
     });
     await assert.rejects(commitRun(init), { code: "integrity-failed", exitCode: 6 });
     assert.equal(init.folder.last, undefined);
+    await close();
+  });
+
+  it("calls no manifest another that the destination could not give back, and commits the next time", async () => {
+    const lost = new PipelineError("destination-unreachable", "file: gone for a moment");
+    const { init, close } = await ready();
+    const get = () => {
+      throw lost;
+    };
+    const cut = { ...init.destination, get };
+    await assert.rejects(commitRun({ ...init, destination: cut }), lost);
+    assert.equal((await commitRun(init)).pages, 3);
     await close();
   });
 

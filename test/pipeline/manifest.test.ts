@@ -136,6 +136,35 @@ describe("manifest", () => {
     }
   });
 
+  it("is refused with a page that is no object, and told where", async () => {
+    const text = (await manifestBytes()).toString();
+    for (const line of ["1", "null", '"page"']) {
+      const changed = text.replace(/^\{"name":"00000001.*(?=,$)/m, line);
+      assert.notEqual(changed, text);
+      assert.throws(() => readAll(Buffer.from(changed)), {
+        code: "integrity-failed",
+        message: /^manifest: pages is not what format 1 allows/,
+      });
+    }
+  });
+
+  it("names pages by what they are made with", async () => {
+    const extension = "ndjson";
+    for (const [compress, encrypt, name] of [
+      ["zstd", "age", "00000000.ndjson.zst.age"],
+      ["gzip", "none", "00000000.ndjson.gz"],
+      ["none", "age", "00000000.ndjson.age"],
+      ["none", "none", "00000000.ndjson"],
+    ] as const) {
+      const head = { ...sampleHead, layers: { extension, compress, encrypt } };
+      const [entry] = sampleEntries(1);
+      assert.equal(readAll(await manifestBytes(head, [{ ...entry!, name }]))[0]?.name, name);
+      const longer = { ...entry!, name: `${name}.age` };
+      const other = await manifestBytes(head, [longer]);
+      assert.throws(() => readAll(other), failsWith("integrity-failed"));
+    }
+  });
+
   it("is refused when totals are not those of the pages, or there are no pages", async () => {
     const text = (await manifestBytes()).toString();
     for (const [from, to] of [

@@ -55,7 +55,7 @@ const gzipBytes = 512 * KiB;
 function contextBytes(codec: SealCodec, level: number, pageBytes: number): number {
   if (codec === "none") return 0;
   if (codec === "gzip") return gzipBytes;
-  const most = zstdTables.find(({ upTo }) => level <= upTo)?.bytes ?? 0;
+  const most = zstdTables.find(({ upTo }) => level <= upTo)!.bytes;
   return Math.min(most, tablesFor(pageBytes));
 }
 

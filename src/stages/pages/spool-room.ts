@@ -94,7 +94,8 @@ function spoolFull(maxBytes: number): PipelineError {
   );
 }
 
-const isFull = (error: unknown) => ["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "");
+const fullCodes = new Set<string | undefined>(["ENOSPC", "EDQUOT"]);
+const isFull = (error: unknown) => fullCodes.has(systemCode(error));
 
 /** What a file operation of the spool failed with, in the words of the run: resumable (exit 75). */
 export function toSpoolError(cause: unknown): unknown {
@@ -114,10 +115,13 @@ export async function onDisk<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** What people may read of an error of the disk: its code alone. */
+export const codeText = (cause: unknown): string => systemCode(cause) ?? "unknown error";
+
 export function spoolFailed(cause: unknown): PipelineError {
   return new PipelineError(
     "spool-failed",
-    `spool: the disk refused (${systemCode(cause) ?? "unknown error"}); what was durable stays so, run again`,
+    `spool: the disk refused (${codeText(cause)}); what was durable stays so, run again`,
     { cause },
   );
 }

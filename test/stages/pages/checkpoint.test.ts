@@ -53,6 +53,16 @@ describe("checkpoint", () => {
     assert.equal(await decode(file, Buffer.alloc(32, 8)), undefined);
   });
 
+  it("is not believed in a file that is cut while it is read", async () => {
+    for (let left = 0; left < file.length; left += 1) {
+      const cut = file.subarray(0, left);
+      const found = await decodeTrailer(key, file.length, async (position, length) =>
+        Buffer.from(cut.subarray(position, position + length)),
+      );
+      assert.equal(found, undefined, `${left} bytes left`);
+    }
+  });
+
   it("is not believed in a line that is changed or cut", () => {
     const line = encodeLine(key, [checkpoint]).slice(0, -1);
     for (let at = 0; at < line.length; at += 1) {

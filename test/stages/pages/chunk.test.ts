@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { hash } from "node:crypto";
 import * as fc from "fast-check";
 import { createLease } from "../../../src/stages/lease.ts";
-import type { Page, RecordBatch } from "../../../src/stages/nouns.ts";
+import type { Mark, Page, RecordBatch } from "../../../src/stages/nouns.ts";
 import {
   chunk,
   nextChain,
@@ -10,7 +10,7 @@ import {
   refuseBeyondFormat,
 } from "../../../src/stages/pages/chunk.ts";
 import { checkStageContract, testContext } from "../../contract/stage-contract.ts";
-import { recordBatches, sourceEnd, stream } from "../../fixtures/pipelines.ts";
+import { recordBatch, recordBatches, sourceEnd, stream } from "../../fixtures/pipelines.ts";
 
 const pageBytes = 4096;
 
@@ -34,6 +34,9 @@ async function pagesOf(batches: Iterable<RecordBatch>, size = pageBytes): Promis
   assert.equal(context.lease.inUseBytes, 0);
   return pages;
 }
+
+const reading = { columns: "c", epochs: [] };
+const markOf = (row: number): Mark => ({ row, key: [`key ${row}`], reading });
 
 const pick = (pages: readonly Seen[], ...keys: readonly (keyof Seen)[]) =>
   pages.map((page) => keys.map((key) => page[key]));
@@ -108,6 +111,58 @@ describe("chunk", () => {
       [4096, 0, 3, "first", false],
       [1, 1, 4, "last", true],
     ]);
+  });
+
+  it("makes the same pages of a large record that comes in parts", async () => {
+    const records = recordsOf([10, 3 * 4096 + 5, 20]);
+    const batches = recordBatches(records);
+    const [{ bytes, ends, ...rest }, end] = batches as [RecordBatch, RecordBatch];
+    const cutAt = [5000, 9001];
+    const parts = [0, ...cutAt].map((from, i) => {
+      const to = cutAt[i] ?? bytes.length;
+      const within = Array.from(ends).filter((at) => at > from && at <= to);
+      return { ...rest, bytes: bytes.subarray(from, to), ends: within.map((at) => at - from) };
+    });
+    assert.deepEqual(
+      parts.map((part) => part.ends.length),
+      [1, 0, 2],
+    );
+    assert.deepEqual(await pagesOf([...parts, end]), await pagesOf(batches));
+  });
+
+  it("can go on behind a page that ends between two rows, not inside of a record or of a row", async () => {
+    const [a, b, c, d] = [1, 2, 3, 4].map(markOf) as [Mark, Mark, Mark, Mark];
+    // The third row became two records, and a page ends between them.
+    const [batch, end] = recordBatches(recordsOf([10, 10_000, 4000, 4000, 5000]));
+    const pages = await pagesOf([{ ...batch!, marks: [a, b, c, c, d] }, end!]);
+    assert.deepEqual(
+      pages.map(({ span, point }) => [span, point?.mark]),
+      [
+        ["whole", a],
+        ["first", undefined],
+        ["middle", undefined],
+        ["last", b],
+        ["whole", undefined],
+        ["whole", c],
+        ["first", undefined],
+        ["last", d],
+      ],
+    );
+    for (const { page, total, chain, point } of pages)
+      if (point) assert.deepEqual(point, { page, total, chain, mark: point.mark });
+  });
+
+  it("goes on behind a resume point as if it had made the pages before it", async () => {
+    const records = recordsOf([3000, 3000, 3000, 3000]);
+    const marks = records.map((_, i) => markOf(i));
+    const [batch, end] = recordBatches(records);
+    const all = await pagesOf([{ ...batch!, marks }, end!]);
+    const from = all[1]!.point!;
+    assert.equal(from.page, 1);
+    const [rest] = recordBatches(records.slice(2));
+    const opening = { ...recordBatch([], true), from };
+    const again = await pagesOf([opening, { ...rest!, marks: marks.slice(2) }, end!]);
+    assert.deepEqual(again, all.slice(2));
   });
 
   it("needs no middle for a record of exactly two pages", async () => {

@@ -46,6 +46,25 @@ describe("encrypt", () => {
     assert.equal(context.lease.inUseBytes, 0);
   });
 
+  it("seals pages for a passphrase, and for nobody with another", async () => {
+    const context = testContext({ pool });
+    const passphrase = "long enough for it";
+    const config = v.parse(encrypt.config, { passphrase });
+    for await (const { content, release } of encrypt.open(
+      config,
+      context,
+      leasedPages(1, context),
+    )) {
+      const opened = await openAge(content, { passphrase });
+      assert.equal(Buffer.from(opened).toString(), contentOf(0));
+      await assert.rejects(openAge(content, { passphrase: "another passphrase" }), {
+        code: "key-wrong",
+      });
+      release();
+    }
+    assert.equal(context.lease.inUseBytes, 0);
+  });
+
   it("leaves pages readable only by the word none", async () => {
     const context = testContext({ pool });
     const config = v.parse(encrypt.config, { mode: "none" });

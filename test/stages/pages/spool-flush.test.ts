@@ -3,6 +3,7 @@ import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { SealedPage } from "../../../src/stages/nouns.ts";
+import { realClock, realWorld, type Clock } from "../../../src/stages/world.ts";
 import type { FlushPolicy } from "../../../src/stages/pages/spool-flush.ts";
 import { mountSmallDisk } from "../../fixtures/small-disk.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
@@ -106,6 +107,20 @@ describe("spool-flush", () => {
     const third = spool.store(pages[2]!, never);
     await spool.acknowledge(await first.durable, never);
     await third.taken;
+    await spool.close();
+  });
+
+  it("flushes what fills the buffer though it waits for more, as soon as a page does not fit", async () => {
+    const idle: Clock = { ...realClock, after: () => () => {} };
+    const policy: FlushPolicy = { threshold: 1, writer: "background" };
+    const spool = await open(policy, { world: { ...realWorld, clock: idle } });
+    const stored = [];
+    for (const page of pages.slice(0, untilFlush + 2)) {
+      stored.push(spool.store(page, never));
+      await stored.at(-1)!.taken;
+    }
+    await stored[0]!.durable;
+    assert.ok(spool.durable >= untilFlush && spool.durable <= 10);
     await spool.close();
   });
 

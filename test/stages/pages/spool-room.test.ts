@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { createRoom } from "../../../src/stages/pages/spool-room.ts";
+import { writeAll } from "../../../src/stages/durable-file.ts";
+import { createRoom, onDisk } from "../../../src/stages/pages/spool-room.ts";
 import { never } from "./pages.ts";
 
 const full = () => Promise.reject(Object.assign(new Error("no space"), { code: "ENOSPC" }));
@@ -48,6 +49,14 @@ describe("spool-room", () => {
       createRoom({ maxBytes: 1, fullTimeoutMillis: 60_000 }, 0).whenDiskHasRoom(full, stop),
       reason,
     );
+  });
+
+  it("tells a disk that takes nothing, for which there is no code, and nothing of the error", async () => {
+    const nothing = () => writeAll({ write: async () => ({ bytesWritten: 0 }) }, Buffer.of(1));
+    await assert.rejects(onDisk(nothing), {
+      code: "spool-failed",
+      message: "spool: the disk refused (unknown error); what was durable stays so, run again",
+    });
   });
 
   it("tries nothing again after any other error, and tells its code alone", async () => {

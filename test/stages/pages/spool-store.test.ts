@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import {
   chmod,
+  mkdir,
   readFile,
   readdir,
   rename,
@@ -163,6 +164,19 @@ describe("spool-store", () => {
     const again = await openTestSpool(path);
     assert.equal(again.durable, 1);
     await again.close();
+  });
+
+  it("tells a note that cannot be read from one that was never left", async () => {
+    const path = folder.next();
+    const spool = await openTestSpool(path);
+    assert.equal(await spool.readNote(), undefined);
+    await spool.writeNote("up to here");
+    await spool.writeNote("up to there");
+    assert.equal(await spool.readNote(), "up to there");
+    await unlink(join(path, "note"));
+    await mkdir(join(path, "note"));
+    await assert.rejects(spool.readNote(), { code: "spool-failed", message: /EISDIR/ });
+    await spool.close();
   });
 
   it("tells a page that cannot be removed as a refusal of the disk", async () => {

@@ -116,6 +116,27 @@ describe("upload", () => {
     assert.equal(most, 3);
   });
 
+  it("stores one page after another, in page order, where the destination takes no more", async () => {
+    const destination: Destination = {
+      ...taking(async ({ name }) => {
+        begun.push(name.split("/").at(-1)!);
+        now += 1;
+        assert.equal(now, 1, "two pages are under way");
+        await sleep(2);
+        now -= 1;
+      }),
+      sequential: true,
+    };
+    const begun: string[] = [];
+    let now = 0;
+    const config = v.parse(upload.config, { to: "./out", concurrency: 3 });
+    await collect(upload.open(config, testContext({ spool, destination }), stream(pages)));
+    assert.deepEqual(
+      begun,
+      pages.map(({ name }) => name),
+    );
+  });
+
   it("keeps in the spool what the destination refused, and fails without waiting for others", async () => {
     const refused = new PipelineError("destination-refused", "no");
     const { receipts } = start(async ({ name }, signal) => {
@@ -162,5 +183,10 @@ describe("upload", () => {
   it("tells the destination its deadline and what it was given of S3, and nothing else", () => {
     const config = v.parse(upload.config, { to: "s3://bucket/x", timeout: "5s", region: "eu" });
     assert.deepEqual(destinationOptions(config), { timeoutMillis: 5000, s3: { region: "eu" } });
+    const to = { to: "postgres://host/base", timeout: "5s", table: "rows" };
+    for (const key of [undefined, ["id"]]) {
+      const { postgres } = destinationOptions(v.parse(upload.config, { ...to, key }));
+      assert.deepEqual(postgres, { table: "rows", key: key ?? [] });
+    }
   });
 });
