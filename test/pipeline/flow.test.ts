@@ -158,7 +158,8 @@ describe("flow", () => {
         const path = folder.next();
         const { error, lease } = await flowThrough(pipeline, { pool, path });
         assert.equal(error, failure);
-        await settled(() => watched.opened === watched.closed && lease.inUseBytes === 0);
+        const isClosed = () => openBelow(path).length === 0 && watched.opened === watched.closed;
+        await settled(() => isClosed() && lease.inUseBytes === 0);
         assert.equal(watched.opened, 7);
         assert.equal(watched.closed, 7, "every stage is closed");
         assert.equal(lease.inUseBytes, 0);
