@@ -65,6 +65,9 @@ function sessionOf(bytes: Buffer, chance: Chance): Session {
       status,
       header: (name) => headers[name],
       text: () => Promise.resolve(bytes.toString("utf8")),
+      async *body() {
+        yield bytes;
+      },
       async *pieces() {
         yield bytes;
       },

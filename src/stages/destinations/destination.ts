@@ -54,6 +54,12 @@ export interface Destination {
 export interface DestinationOptions {
   /** The S3 endpoint, region and addressing; empty for other schemes. */
   readonly s3?: S3Options;
+  /** The Azure endpoint and its credentials. */
+  readonly azblob?: AzblobOptions;
+  /** What goes with every request to a plain web server. */
+  readonly https?: HttpsOptions;
+  /** Who the SSH server must be, and who we are. */
+  readonly sftp?: SftpOptions;
   /** The table that takes the rows; absent for other schemes. */
   readonly postgres?: TableOptions;
   /** How long one request may take, in milliseconds. */
@@ -70,6 +76,30 @@ export interface S3Options {
   readonly accessKeyId?: string;
   readonly secretAccessKey?: string;
   readonly sessionToken?: string;
+}
+
+export interface AzblobOptions {
+  readonly endpoint?: string;
+  readonly accountKey?: string;
+  /** A shared access signature: a query. */
+  readonly sas?: string;
+}
+
+export interface HttpsOptions {
+  /** Value of the `Authorization` header. */
+  readonly authorization?: string;
+  /** A query that gives access, as presigned URLs have it. */
+  readonly query?: string;
+}
+
+export interface SftpOptions {
+  /** `SHA256:…` of the server's key; the user's `known_hosts` where none is given. */
+  readonly hostKey?: string;
+  /** A private key as text. */
+  readonly privateKey?: string;
+  /** Of the private key, where it is locked. */
+  readonly passphrase?: string;
+  readonly password?: string;
 }
 
 /** Looks at a destination before a run: what it finds, one by one. Nothing it stores to see stays there. */

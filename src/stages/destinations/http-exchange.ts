@@ -27,6 +27,8 @@ export interface HttpAnswer {
   header(name: string): string | undefined;
   /** Reads the body as text. @throws TryAgain when it breaks off or is longer than `mostBytes`. */
   text(mostBytes: number): Promise<string>;
+  /** Reads a body of any length within the deadline, to the end its framing gives it. @throws TryAgain when it breaks off. */
+  body(): AsyncGenerator<Uint8Array>;
   /**
    * Reads the body in pieces to the length the server announced. While it is waited for, every 64 KiB or the rest must
    * come within the deadline. @throws TryAgain when it breaks off.
@@ -137,6 +139,7 @@ function answerOf(
     status: incoming.statusCode ?? 0,
     header: (name) => incoming.headers[name]?.toString(),
     text: (mostBytes) => textOf(incoming, mostBytes, listening),
+    body: () => bodyOf(incoming, listening),
     pieces: () => {
       // A reader may be slow on purpose; from here only the server is on the clock.
       endTotalDeadline();
@@ -149,20 +152,27 @@ function answerOf(
 async function textOf(
   incoming: IncomingMessage,
   mostBytes: number,
-  { signal, called }: Listening,
+  listening: Listening,
 ): Promise<string> {
-  const pieces: Buffer[] = [];
+  const pieces: Uint8Array[] = [];
   let bytes = 0;
+  for await (const piece of bodyOf(incoming, listening)) {
+    bytes += piece.length;
+    if (bytes > mostBytes) throw lost(new Error("too long"), listening.signal, listening.called);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString("utf8");
+}
+
+async function* bodyOf(
+  incoming: IncomingMessage,
+  { signal, called }: Listening,
+): AsyncGenerator<Uint8Array> {
   try {
-    for await (const piece of incoming as AsyncIterable<Buffer>) {
-      bytes += piece.length;
-      if (bytes > mostBytes) throw new Error(`the answer is longer than ${mostBytes} bytes`);
-      pieces.push(piece);
-    }
+    yield* incoming as AsyncIterable<Buffer>;
   } catch (error) {
     throw lost(error, signal, called);
   }
-  return Buffer.concat(pieces).toString("utf8");
 }
 
 async function* piecesOf(
@@ -234,11 +244,4 @@ function lost(error: unknown, signal: AbortSignal, called: string, isKept = fals
       details: { code },
     }),
   );
-}
-
-/** Percent-escapes all but RFC 3986's unreserved characters, as S3's signature does. */
-export function escapePath(key: string): string {
-  return encodeURIComponent(key)
-    .replaceAll("%2F", "/")
-    .replaceAll(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }

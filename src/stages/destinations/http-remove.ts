@@ -9,7 +9,7 @@ export async function remove(session: Session, name: string, signal: AbortSignal
   segmentsOf(name);
   const ask = async () => {
     const answer = await session.connection.send({ method: "DELETE", name }, signal);
-    if (answer.status === 204 || answer.status === 200) answer.drop();
+    if (answer.status >= 200 && answer.status < 300) answer.drop();
     else await mindRefusal(session, answer);
   };
   await persist(ask, signal, session.policy);

@@ -58,3 +58,10 @@ function isSafeSegment(segment: string): boolean {
 export function compareNames(left: string, right: string): number {
   return Buffer.compare(Buffer.from(left), Buffer.from(right));
 }
+
+/** Percent-escapes all but RFC 3986's unreserved characters, as S3's signature does. */
+export function escapePath(key: string): string {
+  return encodeURIComponent(key)
+    .replaceAll("%2F", "/")
+    .replaceAll(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}

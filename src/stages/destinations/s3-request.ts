@@ -1,6 +1,7 @@
 /** One S3 request, signed (AWS Signature Version 4). */
 import aws4 from "aws4";
-import { type HttpConnection, type HttpRequest, connectTo, escapePath } from "./http-exchange.ts";
+import { type HttpConnection, type HttpRequest, connectTo } from "./http-exchange.ts";
+import { escapePath } from "./object-names.ts";
 import type { S3Target } from "./s3-target.ts";
 
 /** Connects lazily; every request may take `timeoutMillis` in all, or that long for each part of a streamed body. */
