@@ -90,7 +90,8 @@ await build({
   target: "node22.18",
   plugins: [takeBuiltins, takeTelemetry, takeConventions],
   // Brings a file for its threads; and a native form of the driver, which nobody here uses.
-  external: ["piscina", "pg-native"],
+  // So are the native forms of the SSH library, which does without.
+  external: ["piscina", "pg-native", "cpu-features", "*/sshcrypto.node"],
   // Names stay, for stacks.
   minifyWhitespace: true,
   minifySyntax: true,

@@ -47,6 +47,7 @@ const doors: Record<string, string> = {
   pg: "src/stages/sources/postgres",
   "pg-query-stream": "src/stages/sources/postgres-cursor.ts",
   piscina: "src/workers/",
+  ssh2: "src/stages/destinations/sftp",
   "stream-chain": "src/stages/transforms/row-work.ts",
   "stream-json": "src/stages/sources/json",
   // Reading archives and writing them are two rooms.

@@ -48,6 +48,7 @@ export const openForReading = (url: string, options: ReadOptions): Promise<Desti
   openDestination(url, {
     timeoutMillis: options.timeoutMillis ?? defaultTimeoutMillis,
     ...(options.s3 && { s3: options.s3 }),
+    ...(options.s3?.endpoint !== undefined && { azblob: { endpoint: options.s3.endpoint } }),
   });
 
 /**

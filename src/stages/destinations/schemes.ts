@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { PipelineError } from "../../errors.ts";
 import type { Finding } from "../finding.ts";
+import { staysOnThisMachine } from "../this-machine.ts";
 import type {
   Destination,
   DestinationOptions,
@@ -39,6 +40,22 @@ const schemes: Record<string, Scheme> = {
     load: async () => (await import("./tar.ts")).openTar,
     loadProbe: async () => (await import("./file-probe.ts")).probeTar,
   },
+  "azblob:": {
+    check: checkContainer,
+    load: async () => (await import("./azblob.ts")).openAzblob,
+    loadProbe: async () => (await import("./azblob-probe.ts")).probeAzblob,
+  },
+  "https:": {
+    check: checkWeb,
+    load: async () => (await import("./https.ts")).openHttps,
+    loadProbe: async () => (await import("./https-probe.ts")).probeHttps,
+  },
+  "sftp:": {
+    isServer: true,
+    check: checkSsh,
+    load: async () => (await import("./sftp.ts")).openSftp,
+    loadProbe: async () => (await import("./sftp-probe.ts")).probeSftp,
+  },
   "postgres:": {
     isServer: true,
     check: checkDatabase,
@@ -50,7 +67,7 @@ const schemes: Record<string, Scheme> = {
 /** Their URLs are paths of this machine. */
 const pathSchemes: ReadonlySet<string> = new Set(["file:", "tar:"]);
 
-/** The schemes in the order people should read them: `file:`, `s3:`, `tar:`, `postgres:`. */
+/** The schemes in the order people should read them: `file:`, `s3:`, `tar:`, …; `http:` is one for this machine alone. */
 export const destinationSchemes: readonly string[] = Object.keys(schemes);
 
 /**
@@ -104,13 +121,20 @@ function refuseExtras(url: URL): void {
       "holds a user or password; expected none, give credentials as `${env:…}` instead",
     );
   }
+  refuseQuery(url);
+}
+
+function refuseQuery(url: URL): void {
   if (url.search !== "" || url.hash !== "") {
-    throw invalid("holds `?` or `#`; expected them written as %3F and %23");
+    throw invalid(
+      "holds `?` or `#`; expected them written as %3F and %23, and the query of an https:// URL as `query: ${env:…}`",
+    );
   }
 }
 
 function schemeOf(protocol: string): Scheme {
-  const scheme = Object.hasOwn(schemes, protocol) ? schemes[protocol] : undefined;
+  const name = protocol === "http:" ? "https:" : protocol;
+  const scheme = Object.hasOwn(schemes, name) ? schemes[name] : undefined;
   if (scheme) return scheme;
   const known = destinationSchemes.map((name) => `${name}//`).join(", ");
   throw invalid(`has the unknown scheme \`${protocol}\`; expected one of ${known} or a plain path`);
@@ -146,6 +170,42 @@ function checkBucket(url: URL): void {
     throw invalid("names no usable bucket; expected s3://bucket/prefix, the bucket in lower case");
   }
   folderSegmentsOf(decode(url.pathname.replace(/^\//, "")));
+}
+
+function checkContainer(url: URL): void {
+  const [container = "", ...prefix] = decode(url.pathname.replace(/^\//, "")).split("/");
+  const isUsable =
+    /^[a-z0-9]{3,24}$/.test(url.hostname) &&
+    url.port === "" &&
+    /^(?:\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62})$/.test(container);
+  if (!isUsable) {
+    throw invalid(
+      "names no usable account and container; expected azblob://account/container/prefix, in lower case",
+    );
+  }
+  folderSegmentsOf(prefix.join("/"));
+}
+
+function checkWeb(url: URL): void {
+  if (url.protocol === "http:" && !staysOnThisMachine(url.hostname)) {
+    throw invalid(
+      "is reached without encryption; expected https:// (http:// on this machine only)",
+    );
+  }
+  if (decode(url.pathname).split("{name}").length > 2) {
+    throw invalid("holds `{name}` twice; expected it once, or not at all");
+  }
+}
+
+function checkSsh(url: URL): void {
+  if (url.password !== "") throw invalid("holds a password; expected `password: ${env:…}` instead");
+  refuseQuery(url);
+  if (url.username === "" || url.hostname === "") {
+    throw invalid(
+      "names no user or host; expected sftp://user@host/folder, or /~/folder below its home",
+    );
+  }
+  folderSegmentsOf(decode(url.pathname.replace(/^\/(~\/)?/, "")));
 }
 
 function checkDatabase(url: URL): void {

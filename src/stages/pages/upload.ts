@@ -22,7 +22,7 @@ const config = v.strictObject({
   to: v.pipe(
     text,
     v.description(
-      "destination URL: `s3://bucket/prefix`, `file:///folder` or a path, `tar:///file.tar`, `postgres://host/database`",
+      "destination URL: `s3://bucket/prefix`, `azblob://account/container/prefix`, `https://host/folder/`, `sftp://user@host/folder`, `file:///folder` or a path, `tar:///file.tar`, `postgres://host/database`",
     ),
   ),
   concurrency: v.pipe(
@@ -49,7 +49,9 @@ const config = v.strictObject({
   ),
   endpoint: v.pipe(
     v.optional(text),
-    v.description("S3: endpoint URL; AWS_ENDPOINT_URL when absent, then AWS itself"),
+    v.description(
+      "S3 and Azure: endpoint URL; AWS_ENDPOINT_URL or AZURE_STORAGE_SERVICE_ENDPOINT when absent, then the cloud itself",
+    ),
   ),
   region: v.pipe(v.optional(text), v.description("S3: region; AWS_REGION when absent")),
   pathStyle: v.pipe(
@@ -64,6 +66,48 @@ const config = v.strictObject({
   sessionToken: v.pipe(
     v.optional(secret),
     v.description("S3: AWS_SESSION_TOKEN when absent; by reference only"),
+  ),
+  accountKey: v.pipe(
+    v.optional(secret),
+    v.description("Azure: the account's key; AZURE_STORAGE_KEY when absent; by reference only"),
+  ),
+  sas: v.pipe(
+    v.optional(secret),
+    v.description(
+      "Azure: a shared access signature in its place; AZURE_STORAGE_SAS_TOKEN when absent; by reference only",
+    ),
+  ),
+  authorization: v.pipe(
+    v.optional(secret),
+    v.description(
+      "https: value of the `Authorization` header, such as `Bearer …`; SPILLWAY_HTTPS_AUTHORIZATION when absent; by reference only",
+    ),
+  ),
+  query: v.pipe(
+    v.optional(secret),
+    v.description(
+      "https: query of every request, as presigned URLs have it; SPILLWAY_HTTPS_QUERY when absent; by reference only",
+    ),
+  ),
+  hostKey: v.pipe(
+    v.optional(text),
+    v.description(
+      "sftp: the server's key, as `ssh-keygen -l` shows it (`SHA256:…`); what `~/.ssh/known_hosts` holds when absent",
+    ),
+  ),
+  privateKey: v.pipe(
+    v.optional(secret),
+    v.description(
+      "sftp: a private key, such as `${file:~/.ssh/id_ed25519}`; SPILLWAY_SFTP_KEY when absent; by reference only",
+    ),
+  ),
+  passphrase: v.pipe(
+    v.optional(secret),
+    v.description("sftp: of the private key, where it is locked; by reference only"),
+  ),
+  password: v.pipe(
+    v.optional(secret),
+    v.description("sftp: in place of a key; SPILLWAY_SFTP_PASSWORD when absent; by reference only"),
   ),
 });
 
@@ -124,11 +168,23 @@ async function store(
 
 /** What of the upload's config the destination needs. */
 export function destinationOptions(config: UploadConfig): DestinationOptions {
-  const { to: _to, concurrency: _concurrency, timeout, table, key = [], ...s3 } = config;
-  const given = Object.entries(s3).filter(([, value]) => value !== undefined);
+  const { timeout, table, key = [], endpoint } = config;
+  const { region, pathStyle, accessKeyId, secretAccessKey, sessionToken } = config;
+  const { accountKey, sas, authorization, query } = config;
+  const { hostKey, privateKey, passphrase, password } = config;
   return {
     timeoutMillis: timeout,
-    s3: Object.fromEntries(given),
+    s3: given({ endpoint, region, pathStyle, accessKeyId, secretAccessKey, sessionToken }),
+    azblob: given({ endpoint, accountKey, sas }),
+    https: given({ authorization, query }),
+    sftp: given({ hostKey, privateKey, passphrase, password }),
     ...(table !== undefined && { postgres: { table, key } }),
   };
 }
+
+type Given<Fields> = { readonly [Name in keyof Fields]?: Exclude<Fields[Name], undefined> };
+
+const given = <Fields extends object>(fields: Fields): Given<Fields> =>
+  Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined),
+  ) as Given<Fields>;

@@ -28,6 +28,12 @@ describe("destination schemes", () => {
       "./out": `${here}/out`,
       "out/a b#?%": `${here}/out/a%20b%23%3F%25`,
       "/var/out": "file:///var/out",
+      "azblob://account/container": "azblob://account/container",
+      "azblob://account/a-b-c/some prefix/": "azblob://account/a-b-c/some%20prefix/",
+      "https://host:8443/dav/out/": "https://host:8443/dav/out/",
+      "https://host/in/{name}/content": "https://host/in/%7Bname%7D/content",
+      "http://127.0.0.1:8080": "http://127.0.0.1:8080/",
+      "sftp://me@host:2222/~/out/": "sftp://me@host:2222/~/out/",
       "tar:///var/x.tar": "tar:///var/x.tar",
       "tar:./x y.tar": `tar://${process.cwd()}/x%20y.tar`,
       "tar:/var/x.tar": "tar:///var/x.tar",
@@ -38,7 +44,7 @@ describe("destination schemes", () => {
   });
 
   it("list the known schemes when one is unknown", () => {
-    for (const text of ["gs://bucket/x", "https://host/x", "constructor://x", "C:\\out"]) {
+    for (const text of ["gs://bucket/x", "ftp://host/x", "constructor://x", "C:\\out"]) {
       assert.match(refusalOf(text).message, /file:\/\/, s3:\/\/, tar:\/\//);
     }
   });
@@ -54,6 +60,16 @@ describe("destination schemes", () => {
       ["s3://bucket/a//b", /not safe/],
       ["s3://bucket/x?y", /%3F/],
       ["s3://bucket/%", /%25/],
+      ["azblob://account", /container/],
+      ["azblob://Account.x/container", /account/],
+      ["azblob://account/a--b", /container/],
+      ["azblob://account/container/a//b", /not safe/],
+      ["https://host/x?sig=1", /`query: /],
+      ["https://host/{name}/{name}", /twice/],
+      ["http://host/x", /without encryption/],
+      ["sftp://host/x", /no user/],
+      ["sftp://user@host/x?y", /%3F/],
+      ["sftp://user@host/a//b", /not safe/],
       ["file://host/x", /host/],
       ["file://./out", /host/],
       ["file:", /no path/],
@@ -73,7 +89,7 @@ describe("destination schemes", () => {
   });
 
   it("refuse users and passwords without repeating them", () => {
-    for (const scheme of ["s3", "https", "file", "tar"]) {
+    for (const scheme of ["s3", "azblob", "https", "sftp", "file", "tar"]) {
       const error = refusalOf(`${scheme}://user:${canary}@bucket/prefix`);
       assert.ok(!inspect(error, { depth: 9 }).includes(canary));
     }

@@ -180,13 +180,22 @@ describe("upload", () => {
     assert.equal(seen.size, 2);
   });
 
-  it("tells the destination its deadline and what it was given of S3, and nothing else", () => {
-    const config = v.parse(upload.config, { to: "s3://bucket/x", timeout: "5s", region: "eu" });
-    assert.deepEqual(destinationOptions(config), { timeoutMillis: 5000, s3: { region: "eu" } });
-    const to = { to: "postgres://host/base", timeout: "5s", table: "rows" };
+  it("tells the destination its deadline, and each kind of store what it was given of it", () => {
+    const optionsOf = (more: object) =>
+      destinationOptions(v.parse(upload.config, { to: "s3://bucket/x", timeout: "5s", ...more }));
+    const none = { timeoutMillis: 5000, s3: {}, azblob: {}, https: {}, sftp: {} };
+    assert.deepEqual(optionsOf({ region: "eu" }), { ...none, s3: { region: "eu" } });
+    const endpoint = "https://host";
+    assert.deepEqual(optionsOf({ endpoint, sas: "s", query: "q", password: "p" }), {
+      ...none,
+      s3: { endpoint },
+      azblob: { endpoint, sas: "s" },
+      https: { query: "q" },
+      sftp: { password: "p" },
+    });
     for (const key of [undefined, ["id"]]) {
-      const { postgres } = destinationOptions(v.parse(upload.config, { ...to, key }));
-      assert.deepEqual(postgres, { table: "rows", key: key ?? [] });
+      const postgres = { table: "rows", key: key ?? [] };
+      assert.deepEqual(optionsOf({ table: "rows", key }), { ...none, postgres });
     }
   });
 });
