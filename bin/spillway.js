@@ -3,6 +3,9 @@
  * Starts the command line on a Node that can run it: this one, or the one that lies in node_modules.
  * Plain JavaScript that every Node since 14 can parse; everything else is in dist/ (or src/, in a changed checkout).
  */
+// SIGUSR2 asks a run for a profile; to come before it listens, or to another command, must end nothing.
+process.on("SIGUSR2", () => {});
+
 const args = process.argv.slice(2);
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 
@@ -94,6 +97,8 @@ async function startOn(node) {
   });
   const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
   for (const signal of signals) process.on(signal, () => child.kill(signal));
+  // Its Node has begun by then; before, this signal would end it.
+  setTimeout(() => process.on("SIGUSR2", () => child.kill("SIGUSR2")), 1000).unref();
   child.on("error", (error) => {
     console.error(`spillway: ${node} does not start (${error.code})`);
     process.exit(78);

@@ -54,6 +54,35 @@ describe("bin/spillway.js", () => {
     }
   });
 
+  it("is ended by SIGUSR2 neither before the command listens nor behind it, also by an older Node", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
+    try {
+      await mkdir(join(folder, "dist/js"), { recursive: true });
+      await mkdir(join(folder, "bin"));
+      await symlink(join(cliPath, "../../node_modules"), join(folder, "node_modules"));
+      await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+      await cp(cliPath, join(folder, "bin", "spillway.js"));
+      // A command that takes its time, and says when it begins.
+      const main =
+        'import { writeSync } from "node:fs"; writeSync(1, "up"); setTimeout(() => writeSync(1, ", end"), 300);';
+      await writeFile(join(folder, "dist/js/main.js"), main);
+      for (const node of [process.execPath, oldNode() ?? process.execPath])
+        for (const verb of ["run", "serve"]) {
+          const child = spawn(node, [join(folder, "bin/spillway.js"), verb]);
+          const closed = once(child, "close");
+          let text = "";
+          child.stdout.on("data", (bytes: Buffer) => {
+            text += bytes.toString();
+            child.kill("SIGUSR2");
+          });
+          assert.deepEqual(await closed, [0, null]);
+          assert.equal(text, "up, end");
+        }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it("without any Node to go on with, says what to install and ends with 78", async function () {
     const node = oldNode() ?? this.skip();
     const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
