@@ -37,7 +37,9 @@ const describedMost = 100;
 
 interface Connection {
   readonly session: Session;
-  readonly described: Map<string, Promise<DescribedQuery>>;
+  readonly described: Map<string, DescribedQuery>;
+  /** The question before, however it ended: a connection answers one at a time. */
+  last: Promise<unknown>;
 }
 
 export function createQueries(signal: AbortSignal, warn: (message: string) => void): Queries {
@@ -46,19 +48,28 @@ export function createQueries(signal: AbortSignal, warn: (message: string) => vo
   const connect = async (url: string): Promise<Connection> => {
     const session = await openSession({ url, connectMillis, answerMillis }, signal);
     await beginSnapshot(session, { timeout: answerMillis });
-    return { session, described: new Map() };
+    return { session, described: new Map(), last: Promise.resolve() };
+  };
+  const ask = async (
+    connection: Connection,
+    sql: string,
+    params: readonly Parameter[],
+  ): Promise<readonly Row[]> => {
+    const started = performance.now();
+    const { sql: asked, columns } = await describe(connection, sql);
+    const values = params.map((value) => (value === null ? null : String(value)));
+    const { rows } = await connection.session.ask(asked, values);
+    watch.answered(sql, params, performance.now() - started);
+    return rows.map(documentMaker({ shape: "tuples", columns, rows: [], bytes: 0 }));
   };
   return {
     async query(url, sql, params = []) {
-      const started = performance.now();
       const known = connections.get(url) ?? connect(url);
       connections.set(url, known);
       const connection = await known;
-      const { sql: asked, columns } = await describe(connection, sql);
-      const values = params.map((value) => (value === null ? null : String(value)));
-      const { rows } = await connection.session.ask(asked, values);
-      watch.answered(sql, params, performance.now() - started);
-      return rows.map(documentMaker({ shape: "tuples", columns, rows: [], bytes: 0 }));
+      const answer = connection.last.then(() => ask(connection, sql, params));
+      connection.last = answer.catch(() => {});
+      return await answer;
     },
     stats: watch.stats,
     async close() {
@@ -69,12 +80,10 @@ export function createQueries(signal: AbortSignal, warn: (message: string) => vo
   };
 }
 
-function describe({ session, described }: Connection, sql: string): Promise<DescribedQuery> {
+async function describe({ session, described }: Connection, sql: string): Promise<DescribedQuery> {
   const known = described.get(sql);
   if (known) return known;
-  const asked = describeQuery(session, sql, "json");
-  // A failure ends the transaction, and with it the run: nobody asks again.
-  asked.catch(() => {});
+  const asked = await describeQuery(session, sql, "json");
   described.set(sql, asked);
   const [oldest] = described.keys();
   if (described.size > describedMost && oldest !== undefined) described.delete(oldest);

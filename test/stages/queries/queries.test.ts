@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import * as v from "valibot";
 import { PipelineError } from "../../../src/errors.ts";
 import { run } from "../../../src/pipeline/run.ts";
@@ -79,6 +80,32 @@ describe("ctx.query", () => {
       await queries.close();
     }
     await runSql(url, "delete from queries_term where display = 'Later'");
+  });
+
+  it("answers questions that are asked at once one after the other, also behind one that fails", async () => {
+    const warnings: string[] = [];
+    const hear = ({ message }: Error) => void warnings.push(message);
+    process.on("warning", hear);
+    const queries = createQueries(new AbortController().signal, () => {});
+    try {
+      const sql = "select display from queries_term where n = $1 and array_length(list, 1) = 1";
+      const asked = Array.from({ length: 20 }, (_, n) => queries.query(url, sql, [n]));
+      const answers = await Promise.all(asked);
+      assert.deepEqual(
+        answers.flat(),
+        Array.from({ length: 20 }, (_, n) => ({ display: `Term ${n}` })),
+      );
+      const failing = queries.query(url, "select 1 / $1::int as n", [0]);
+      const behind = queries.query(url, sql, [1]);
+      await assert.rejects(failing, { code: "source-refused" });
+      await assert.rejects(behind, PipelineError);
+      // Warnings are emitted in the next turn.
+      await setImmediate();
+      assert.deepEqual(warnings, []);
+    } finally {
+      process.off("warning", hear);
+      await queries.close();
+    }
   });
 
   it("says nothing of parameters when a question fails, and closes what it opened", async () => {
