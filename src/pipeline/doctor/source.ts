@@ -7,6 +7,7 @@ import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
 import { probeFhir } from "../../stages/sources/fhir/probe.ts";
 import { fhirBulk } from "../../stages/sources/fhir-bulk.ts";
 import { fhir } from "../../stages/sources/fhir.ts";
+import { mysql } from "../../stages/sources/mysql.ts";
 import { postgres } from "../../stages/sources/postgres.ts";
 import { postgresCopy } from "../../stages/sources/postgres-copy.ts";
 import { probePostgres, type ProbedQuery } from "../../stages/sources/postgres-probe.ts";
@@ -24,6 +25,14 @@ export async function* examineSource({ plan, signal }: Examined): AsyncGenerator
   }
   if (definition === fhir || definition === fhirBulk) {
     yield* probeFhir(config as Parameters<typeof probeFhir>[0], signal);
+    return;
+  }
+  if (definition === mysql) {
+    yield doubt(
+      "server",
+      "a MySQL server is not looked at here",
+      "`spillway plan --sample` reads its first rows, as a run would",
+    );
     return;
   }
   const { path } = (config ?? {}) as { path?: unknown };

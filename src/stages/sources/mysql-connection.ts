@@ -47,9 +47,12 @@ export interface Running {
 
 const keepAliveMillis = 10_000;
 
+/** By its default export: as CommonJS in a bundle it has no other. */
+const loadLibrary = async () => (await import("mysql2")).default;
+
 /** Begins to connect. */
 export async function connect(place: MysqlPlace, connectMillis: number): Promise<Connection> {
-  const { createConnection } = await import("mysql2");
+  const { createConnection } = await loadLibrary();
   return createConnection({
     ...addressOf(place),
     user: place.user,
@@ -79,7 +82,7 @@ export async function connect(place: MysqlPlace, connectMillis: number): Promise
 export async function bindValues(
   values: readonly (string | number | boolean | null)[],
 ): Promise<readonly unknown[]> {
-  const { TypedParameter } = (await import("mysql2")).default;
+  const { TypedParameter } = await loadLibrary();
   return values.map((value) =>
     typeof value === "number" && Number.isSafeInteger(value) ? TypedParameter.BIGINT(value) : value,
   );
