@@ -5,7 +5,7 @@
  * the source goes on behind the last durable row, in another snapshot, and the manifest says so.
  */
 import type { InferOutput } from "valibot";
-import { PipelineError } from "../errors.ts";
+import { PipelineError, assert } from "../errors.ts";
 import { serialize } from "../stages/formats/serialize.ts";
 import { createPointSealer, type PointSealer } from "../stages/pages/resume-points.ts";
 import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
@@ -109,7 +109,6 @@ export async function pointsOf(
   const source = configured[0]!;
   if (!resumesByKey(source)) return undefined;
   const password = passwordOf((source.config as PostgresConfig).url);
-  return password === undefined
-    ? undefined
-    : createPointSealer(password, Buffer.from(record.key, "hex"));
+  assert(password, "a plan that goes on by key has a password");
+  return await createPointSealer(password, Buffer.from(record.key, "hex"));
 }

@@ -12,8 +12,13 @@ const url = "postgres://user:secret@localhost/base";
 const query = "select * from observation";
 const byKey = { url, query, key: ["id"], resume: "epochs" };
 
-async function noteOn(source: Placed, rows: readonly Placed[] = []): Promise<string> {
-  const pipeline = makePipeline({ source: source as never, rows, dir: "spool", to: "out" });
+async function noteOn(
+  source: Placed,
+  rows: readonly Placed[] = [],
+  format: "ndjson" | "parquet" = "ndjson",
+): Promise<string> {
+  const parts = { source: source as never, rows, format, dir: "spool", to: "out" };
+  const pipeline = makePipeline(parts);
   const { report } = await planPipeline(pipeline, { resolve: "none", env: testEnv });
   return report.notes.find((note) => note.includes("an interrupted run")) ?? "";
 }
@@ -55,6 +60,10 @@ describe("the plan's word on resume", () => {
       { ...byKey, url: "postgres://user@localhost/base" },
       /sealed by the password of `url`/,
     );
+    await assert.rejects(noteOn(given(byKey), [], "parquet"), {
+      code: "config-invalid",
+      message: /cannot add to a Parquet file/,
+    });
     const own = defineStage({
       name: "own",
       summary: "A stage of one's own.",

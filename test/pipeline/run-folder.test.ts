@@ -200,6 +200,16 @@ describe("run-folder", () => {
       assert.deepEqual([taken.resumed, taken.record.slot, taken.done], [true, early, undefined]);
     });
 
+    it("discards for a fresh start what got nowhere, and finishes what only its last step is missing of", async () => {
+      const dir = folder.next();
+      const first = await visit(dir, { slot: early });
+      const fresh = await visit(dir, { slot: early, restart: true });
+      assert.deepEqual([fresh.resumed, fresh.record.runId === first.record.runId], [false, false]);
+      await writeFile(join(fresh.path, "manifest.json"), "{}");
+      const { resumed, record } = await visit(dir, { slot: late, restart: true });
+      assert.deepEqual([resumed, record.runId, record.slot], [true, fresh.record.runId, early]);
+    });
+
     it("is done, and what is carried lies there, when the commit is cut off at any write", async () => {
       for (let cut = 0; cut < 8; cut += 1) {
         const dir = folder.next();
