@@ -10,6 +10,7 @@ import {
   writeSynced,
 } from "../../src/stages/durable-file.ts";
 import { realDisk, type Disk } from "../../src/stages/world.ts";
+import { failure } from "../fixtures/failing-files.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 import { writeDown } from "../fixtures/written-disk.ts";
 
@@ -68,6 +69,37 @@ describe("durable-file", () => {
     await assert.rejects(writeSynced(join(place, "poisoned"), [bytes], disk), { code: "EIO" });
     assert.deepEqual(disk.calls, ["write poisoned", "unlink poisoned"]);
     assert.deepEqual(await readdir(place), []);
+  });
+
+  it("leaves nothing of a file that could not get its name, and makes no folder in a file", async () => {
+    const place = await fresh();
+    await mkdir(join(place, "named"));
+    await assert.rejects(writeDurably(join(place, "incoming"), join(place, "named"), [bytes]), {
+      code: "EISDIR",
+    });
+    assert.deepEqual(await readdir(place), ["named"]);
+    await writeFile(join(place, "file"), "");
+    await assert.rejects(makeFolder(join(place, "file", "in", "it")), { code: "ENOTDIR" });
+  });
+
+  it("tells that a name above could not be synced, unless the folder is somebody else's", async () => {
+    const place = await fresh();
+    for (const [code, expected] of [
+      ["EIO", "EIO"],
+      ["EACCES", undefined],
+    ] as const) {
+      const disk: Disk = {
+        ...realDisk,
+        open: (path, ...rest) =>
+          path === place ? Promise.reject(failure(code)) : realDisk.open(path, ...rest),
+      };
+      const made = makeTopFolder(join(place, code, "b"), disk).then(
+        () => undefined,
+        (error: { code: string }) => error.code,
+      );
+      await mkdir(join(place, code), { recursive: true });
+      assert.equal(await made, expected);
+    }
   });
 
   it("fails where the folder of a new name cannot be synced", async () => {

@@ -135,6 +135,8 @@ describe("frame", () => {
           sound.slice(0, -1),
           "null",
           "[]",
+          // More than any identity needs, though it is one.
+          sound.replace("20260102T030405Z-abc", "x".repeat(4096)),
         ];
         const frame = Buffer.from(encodeFrame(text, identityOf(text), codec, 1));
         const at = frame.indexOf(sound);
