@@ -58,8 +58,9 @@ export function describeColumn(column: Column): ParquetColumn {
         ? fixed(column, { type: "BYTE_ARRAY" }, 4, toBytes)
         : text(column);
     case "value":
-      return text(column);
+      break;
   }
+  return text(column);
 }
 
 type Kind = Omit<SchemaElement, "name" | "repetition_type">;
