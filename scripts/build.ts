@@ -89,9 +89,8 @@ await build({
   platform: "node",
   target: "node22.18",
   plugins: [takeBuiltins, takeTelemetry, takeConventions],
-  // Brings a file for its threads; and a native form of the driver, which nobody here uses.
-  // So are the native forms of the SSH library, which does without.
-  external: ["piscina", "pg-native", "cpu-features", "*/sshcrypto.node"],
+  // One brings a file for its threads, one finds its parts by their folder; and a native form of the driver, which nobody here uses.
+  external: ["piscina", "ssh2", "pg-native"],
   // Names stay, for stacks.
   minifyWhitespace: true,
   minifySyntax: true,

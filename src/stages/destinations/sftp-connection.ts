@@ -85,6 +85,7 @@ async function connect(target: SftpTarget, timeoutMillis: number): Promise<Live>
   const keys = await readHostKeys(target);
   const client = new Client();
   let stranger: string | undefined;
+  const timer = setTimeout(() => client.destroy(), timeoutMillis);
   try {
     const ended = new Promise<never>((_, reject) => {
       client.on("error", (error) => reject(failureOf(error, stranger)));
@@ -117,6 +118,8 @@ async function connect(target: SftpTarget, timeoutMillis: number): Promise<Live>
   } catch (error) {
     client.destroy();
     throw error instanceof PipelineError || error instanceof TryAgain ? error : failureOf(error);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -121,7 +121,7 @@ export const upload = defineStage({
   shorthand: "to",
   takes: "durable",
   gives: "receipts",
-  holds: ({ concurrency }, pageBytes) => memoryBytes(concurrency, pageBytes),
+  holds: ({ concurrency, to }, pageBytes) => memoryBytes(concurrency, pageBytes) + clientBytes(to),
   async *open({ concurrency: most }, ctx, input) {
     const { signal } = ctx;
     const concurrency = ctx.destination.sequential ? 1 : most;
@@ -139,6 +139,9 @@ export const upload = defineStage({
 /** Uploads that wait for the network need no more memory for being many: they share what two large ones take. */
 const memoryBytes = (concurrency: number, pageBytes: number) =>
   Math.min(concurrency, 2) * sealedMost(pageBytes);
+
+/** What some destinations weigh more than S3: SSH is a library of its own, and what web servers took is read back. */
+const clientBytes = (to: string): number => (/^(?:sftp|https?):/i.test(to) ? 5 * 2 ** 20 : 0);
 
 interface Storing {
   readonly ctx: StageContext;

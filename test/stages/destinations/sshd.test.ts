@@ -17,6 +17,7 @@ import {
   readAll,
 } from "../../contract/destination-contract.ts";
 import { type Sshd, sshdInstalled, startSshd } from "../../servers/sshd.ts";
+import { type TcpProxy, startTcpProxy } from "../../servers/tcp-proxy.ts";
 
 const never = new AbortController().signal;
 const timeoutMillis = 10_000;
@@ -144,5 +145,77 @@ describe("destination sftp against OpenSSH", () => {
     );
     assert.deepEqual(await readdir(path("p")), []);
     assert.equal(await readFile(path("p", "x"), "utf8").catch(() => "none"), "none");
+  });
+
+  describe("over a network that fails", () => {
+    let proxy: TcpProxy;
+    const through = (millis = timeoutMillis) => {
+      const to = url();
+      to.port = String(proxy.port);
+      const patience = { attempts: 3, firstMillis: 1, longestMillis: 5, totalMillis: 5000 };
+      return openSftp(to, { timeoutMillis: millis, sftp }, patience);
+    };
+    const large = objectOf("p/r/large", randomBytes(3_000_000));
+
+    beforeEach(async () => void (proxy = await startTcpProxy(sshd!.port)));
+    afterEach(async () => {
+      await proxy.close();
+      await reset();
+    });
+
+    it("stores an object once, though the connection is reset before and while it is written", async () => {
+      const destination = await through();
+      await destination.put(page, never);
+      proxy.reset();
+      await destination.put(objectOf("p/r/next", "x"), never);
+      const putting = destination.put(large, never);
+      setTimeout(() => proxy.reset(), 5);
+      await putting;
+      const listed = (await listAll(destination)).map(({ name, bytes }) => `${name} ${bytes}`);
+      assert.deepEqual(listed, ["p/r/large 3000000", "p/r/next 1", "p/r/page 8"]);
+      await destination.close();
+    });
+
+    it("goes on reading where it broke off, but not in another file", async () => {
+      const destination = await through();
+      await destination.put(large, never);
+      const pieces: Uint8Array[] = [];
+      for await (const piece of destination.get(large.name, never)) {
+        if (pieces.length === 3) proxy.reset();
+        pieces.push(piece);
+      }
+      assert.ok(Buffer.concat(pieces).equals(large.bytes));
+      const reading = destination.get(large.name, never)[Symbol.asyncIterator]();
+      await reading.next();
+      await writeFile(path(large.name), "another file");
+      proxy.reset();
+      const rest = (async () => {
+        while (!(await reading.next()).done);
+      })();
+      await expectError("destination-failed", rest);
+      await destination.close();
+    });
+
+    it("ends within its patience when the server falls silent, connected or not", async () => {
+      const destination = await through(300);
+      proxy.mode = "black-hole";
+      await expectError("destination-unreachable", destination.put(page, never));
+      proxy.heal();
+      proxy.mode = "pass";
+      await destination.close();
+      const second = await through(1500);
+      await second.put(page, never);
+      proxy.mode = "black-hole";
+      await expectError("destination-unreachable", second.put(objectOf("p/r/next", "x"), never));
+      await second.close();
+    });
+
+    it("says that nobody listens", async () => {
+      const destination = await through();
+      await proxy.close();
+      const error = await expectError("destination-unreachable", destination.put(page, never));
+      assert.match(error.message, /the SSH server did not answer \(ECONNREFUSED\)/);
+      await destination.close();
+    });
   });
 });
