@@ -132,9 +132,9 @@ describe("chunk", () => {
 
   it("can go on behind a page that ends between two rows, not inside of a record or of a row", async () => {
     const [a, b, c, d] = [1, 2, 3, 4].map(markOf) as [Mark, Mark, Mark, Mark];
-    // The third row became two records, and a page ends between them.
-    const [batch, end] = recordBatches(recordsOf([10, 10_000, 4000, 4000, 5000]));
-    const pages = await pagesOf([{ ...batch!, marks: [a, b, c, c, d] }, end!]);
+    // The third row became three records, and pages end between them.
+    const [batch, end] = recordBatches(recordsOf([10, 10_000, 4000, 4000, 5000, 20]));
+    const pages = await pagesOf([{ ...batch!, marks: [a, b, c, c, c, d] }, end!]);
     assert.deepEqual(
       pages.map(({ span, point }) => [span, point?.mark]),
       [
@@ -143,9 +143,10 @@ describe("chunk", () => {
         ["middle", undefined],
         ["last", b],
         ["whole", undefined],
-        ["whole", c],
+        ["whole", undefined],
         ["first", undefined],
-        ["last", d],
+        ["last", c],
+        ["whole", d],
       ],
     );
     for (const { page, total, chain, point } of pages)
