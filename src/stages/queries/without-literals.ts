@@ -1,9 +1,10 @@
 /** SQL for people and logs: a literal may be a patient's number, and a comment anything. */
+import { type SqlToken, tokenizeSql } from "../sources/sql-tokens.ts";
 
-// Texts, numbers and comments of SQL; what stands in double quotes or is a parameter is matched to be left alone.
-const sqlToken =
-  /"(?:[^"]|"")*"|\$\d+|[A-Za-z_][\w$]*(?!')|[eE]'(?:\\.|''|[^'\\])*'|'(?:''|[^'])*'|\$(\w*)\$.*?\$\1\$|\d[\w.]*|--[^\n]*|\/\*.*?\*\//gs;
+const hidden: ReadonlySet<SqlToken["kind"]> = new Set(["text", "number", "comment", "open"]);
 
 /** The statement with `…` for its texts, numbers and comments. */
 export const withoutLiterals = (sql: string): string =>
-  sql.replace(sqlToken, (token) => (/^(?:"|\$\d|[A-Za-z_][\w$]*$)/.test(token) ? token : "…"));
+  tokenizeSql(sql)
+    .map(({ kind, text }) => (hidden.has(kind) ? "…" : text))
+    .join("");

@@ -8,6 +8,7 @@
 import type { Column, JsonForm } from "../nouns.ts";
 import { PipelineError } from "../../errors.ts";
 import type { Field, Session } from "./postgres-session.ts";
+import { type SqlToken, tokenizeSql } from "./sql-tokens.ts";
 
 export interface DescribedQuery {
   readonly columns: readonly Column[];
@@ -107,36 +108,13 @@ function convertColumns(query: string, converted: readonly boolean[]): string {
   return `select ${outputs.join(", ")} from (${dropSemicolons(query)}\n) as q(${names.join(", ")})`;
 }
 
-/** Texts, quoted names, dollar quotes and comments (nested once), each whole; or a semicolon. */
-const tokens = new RegExp(
-  [
-    /(?<![\w$])[eE]'(?:[^'\\]|''|\\[^])*'/,
-    /'(?:[^']|'')*'/,
-    /"(?:[^"]|"")*"/,
-    /(?<![\w$])\$((?:[a-zA-Z_\u0080-\uffff][\w\u0080-\uffff]*)?)\$[^]*?\$\1\$/,
-    /--[^\r\n]*/,
-    /\/\*(?:[^*/]|\*(?!\/)|\/(?!\*)|\/\*(?:[^*]|\*(?!\/))*\*\/)*\*\//,
-    /;/,
-  ]
-    .map((pattern) => pattern.source)
-    .join("|"),
-  "g",
-);
+const trailing: ReadonlySet<SqlToken["kind"]> = new Set(["blank", "comment", "semicolon"]);
 
-/** Blanks, comments and semicolons up to the end; each can be read in one way alone, so that a look takes no time. */
-const onlyBlanks = /^(?:\s|;|--[^\r\n]*(?:[\r\n]|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*$/;
-
-/**
- * The server took the query as one statement, so semicolons outside of texts can only stand at its end. Others are left
- * alone, whatever they look like: what is a text depends on `standard_conforming_strings`.
- */
+/** The server took the query as one statement, so semicolons that end it can only stand behind everything else. */
 export function dropSemicolons(query: string): string {
-  let left = "";
-  let at = 0;
-  for (const { 0: token, index } of query.matchAll(tokens)) {
-    if (token !== ";" || !onlyBlanks.test(query.slice(index))) continue;
-    left += `${query.slice(at, index)} `;
-    at = index + 1;
-  }
-  return left + query.slice(at);
+  const tokens = tokenizeSql(query, "any");
+  const last = tokens.findLastIndex(({ kind }) => !trailing.has(kind));
+  return tokens
+    .map(({ kind, text }, at) => (at > last && kind === "semicolon" ? " " : text))
+    .join("");
 }
