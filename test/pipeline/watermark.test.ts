@@ -73,6 +73,17 @@ describe("watermark", () => {
     assert.deepEqual(idsOf((await exportOf(sourceOf(table), path)).text), [3, 7]);
   });
 
+  it("refuses rows whose watermark a join made null, which no range would hold", async () => {
+    const table = await tableOf("watermark_joined", "changed bigint not null");
+    await sql(`insert into ${table} select g, g from generate_series(1, 40) g`);
+    const query = `select t.* from generate_series(1, 41) g left join ${table} t on t.id = g`;
+    const watermark = { column: "changed", tiebreak: "id" };
+    await assert.rejects(exportOf(sourceOf(table, { query, watermark }), folder.next()), {
+      code: "source-refused",
+      message: /`watermark` is null in a row of the query/,
+    });
+  });
+
   it("gives the same rows whether JavaScript looks at them or not", async () => {
     const table = await tableOf("watermark_paths");
     await sql(

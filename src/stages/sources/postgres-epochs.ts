@@ -61,20 +61,20 @@ export async function orderByKey(
   };
   const values = [...query.values];
   const bounds = from?.mark.key.map((text, i) => `$${values.push(text)}::${types[i]}`);
-  if (bounds) await refuseRows(session, await push(`\nwhere ${isUnkeyed(columns)}`, query.values));
+  if (bounds && (await hasRows(session, await push(`\nwhere ${isUnkeyed(columns)}`, query.values))))
+    throw refused("the query has a row whose `key` is null, such as a join makes");
   const asked = await push(bounds ? `\nwhere ${isBehind(columns, bounds)}` : "", values);
   return { ...asked, keyColumns: columns.length };
 }
 
 /** As `textOf` sees it: of a composite value `is null` is something else. */
-const isUnkeyed = (columns: readonly KeyColumn[]): string =>
+export const isUnkeyed = (columns: readonly KeyColumn[]): string =>
   columns.map(({ index }) => `not (q.c${index} is not null)`).join(" or ");
 
-/** Asks for rows without a key, apart from the others: as part of the bound they would keep an index from answering it. */
-async function refuseRows(session: Session, { sql, values }: BoundQuery): Promise<void> {
+/** Asked for apart from all others, rows without a key keep no index from answering a bound. */
+export async function hasRows(session: Session, { sql, values }: BoundQuery): Promise<boolean> {
   const { rows } = await session.ask(`select exists (${sql}\n)::text`, values);
-  if (rows[0]?.[0] !== "false")
-    throw refused("the query has a row whose `key` is null, such as a join makes");
+  return rows[0]?.[0] !== "false";
 }
 
 /** What its type's output function prints; of NULL `format` would make an empty text. */

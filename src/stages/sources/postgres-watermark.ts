@@ -15,7 +15,7 @@ import { PipelineError } from "../../errors.ts";
 import { duration, secret, text } from "../atoms.ts";
 import type { Spool } from "../pages/spool-store.ts";
 import { passwordOf } from "./postgres-client.ts";
-import { textOf, typeNames } from "./postgres-epochs.ts";
+import { hasRows, isUnkeyed, textOf, typeNames } from "./postgres-epochs.ts";
 import { examineKey, type KeyColumn } from "./postgres-key.ts";
 import { type BoundQuery, mentionsParams, quoteName } from "./postgres-pushdown.ts";
 import type { Session } from "./postgres-session.ts";
@@ -84,6 +84,9 @@ export async function boundByWatermark(
   const { columns, flaw } = await examineKey(session, query.sql, names);
   if (flaw !== undefined) throw refused(`\`watermark\` ${flaw}`);
   const ranged = await describeRanged(session, query, columns);
+  const unkeyed = `select from ${ranged.table}\nwhere ${isUnkeyed(columns)}`;
+  if (await hasRows(session, { sql: unkeyed, values: query.values }))
+    throw refused("`watermark` is null in a row of the query, such as a join makes");
   const bounds = await readBounds(session, ranged, asked, keeper);
   return {
     ...selectRange(ranged, bounds),
