@@ -72,8 +72,9 @@ describe("bin/spillway.js", () => {
           const closed = once(child, "close");
           let text = "";
           child.stdout.on("data", (bytes: Buffer) => {
+            // Not at its end, when nobody listens any more.
+            if (text === "") child.kill("SIGUSR2");
             text += bytes.toString();
-            child.kill("SIGUSR2");
           });
           assert.deepEqual(await closed, [0, null]);
           assert.equal(text, "up, end");
