@@ -127,7 +127,7 @@ export const nonsense: [string, string, string | RegExp][] = [
   [
     "__proto__",
     "__proto__: { a: 1 }\nname: x\nstages: [page]\n",
-    'x.yaml:1:1: __proto__: unknown key "__proto__"; known keys are name, memory, stages, sign, telemetry',
+    'x.yaml:1:1: __proto__: unknown key "__proto__"; known keys are name, memory, stages, sign, telemetry, schedule',
   ],
   [
     "constructor",
