@@ -137,8 +137,8 @@ export interface QueryBounds {
 /** A run has a spool; who only looks at rows keeps no bounds. */
 export const keeperOf = (
   { watermark }: Pick<Config, "watermark">,
-  { spool }: { readonly spool?: unknown },
-): QueryBounds => (watermark && spool ? { keeper: spool as Keeper } : {});
+  ctx: { readonly spool?: unknown },
+): QueryBounds => (watermark && ctx.spool ? { keeper: ctx.spool as Keeper } : {});
 
 /** A query in its snapshot, described and ready to run. */
 export interface OpenedQuery extends DescribedQuery {
