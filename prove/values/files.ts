@@ -137,7 +137,11 @@ const tar: Kind = async (folder, chance) => {
 };
 
 /** A cell as Python sees it, so that integers, floats, texts and blobs are told apart. */
-function cellOf(cell: unknown, [kind, text]: readonly [string, string]): readonly [string, string] {
+function cellOf(
+  cell: unknown,
+  [kind, text]: readonly [string, string],
+  isWide: boolean,
+): readonly [string, string] {
   if (cell === null) return ["null", ""];
   if (kind === "int") return [kind, `${cell as number | bigint}`];
   if (kind === "float") {
@@ -146,7 +150,8 @@ function cellOf(cell: unknown, [kind, text]: readonly [string, string]): readonl
     return [kind, bytes.toString("hex")];
   }
   // Text that is no UTF-8 comes with marks in its place, and a warning.
-  const isText = kind === "text" && cell === Buffer.from(text, "hex").toString("utf8");
+  const expected = kind === "text" ? Buffer.from(text, "hex").toString("utf8") : undefined;
+  const isText = cell === expected || (isWide && cell === expected?.replace(/^\ufeff/, ""));
   if (isText || (kind === "blob" && cell === `\\x${text}`)) return [kind, text];
   return [typeof cell, JSON.stringify(cell)];
 }
@@ -159,7 +164,9 @@ const sqlite: Kind = async (folder, chance) => {
     { length: 1 + chance.below(8) },
     (_, i) => `c${i} ${chance.pick(types)}`,
   );
-  if (chance.once(3)) database.exec(`pragma encoding = '${chance.pick(["UTF-16le", "UTF-16be"])}'`);
+  // Of long texts there, some versions of SQLite take a U+FEFF at the start for a byte order mark, and drop it.
+  const isWide = chance.once(3);
+  if (isWide) database.exec(`pragma encoding = '${chance.pick(["UTF-16le", "UTF-16be"])}'`);
   database.exec(`create table t (${columns.join(", ")})`);
   const integers = [0n, -1n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 63n - 1n, -(2n ** 63n)];
   const reals = [0.1, -0, 1e22, 5e-324, 1.7976931348623157e308, Infinity, -Infinity, 1e15, 123];
@@ -182,7 +189,7 @@ const sqlite: Kind = async (folder, chance) => {
   const typed = expected.map((line) => JSON.parse(line) as (readonly [string, string])[]);
   const { rows } = await readRows("sqlite", { path, query });
   const found = rows.map((row, at) =>
-    (row as unknown[]).map((cell, i) => cellOf(cell, typed[at]?.[i] ?? ["", ""])),
+    (row as unknown[]).map((cell, i) => cellOf(cell, typed[at]?.[i] ?? ["", ""], isWide)),
   );
   return [found, typed];
 };

@@ -6,7 +6,7 @@ import { takeLock } from "../../src/stages/pages/spool-lock.ts";
 import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
 const summaryKeys = (
-  "runId pipeline state rows pages bytesIn bytesOut seconds peakRssBytes memoryBudgetBytes destination manifest " +
+  "runId pipeline slot state rows pages bytesIn bytesOut seconds peakRssBytes memoryBudgetBytes destination manifest " +
   "signer consistency layers rejected resumedFrom stages bottleneck traceId"
 ).split(" ");
 
