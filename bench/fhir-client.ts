@@ -70,3 +70,4 @@ await { transport, textbook, spillway }[client]!();
 console.error(`${client} ${mode} ${bytes} bytes`);
 console.error(`${client} ${mode} ${bytes} bytes`);
 console.error(`${client} ${mode} ${bytes} bytes`);
+console.error(`${client} ${mode} ${bytes} bytes`);
