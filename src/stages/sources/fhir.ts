@@ -88,6 +88,6 @@ export const readFhir = (config: FhirConfig, ctx: RowContext): AsyncGenerator<Re
 
 /** One search that is not cut is read by one lane, whatever is allowed. */
 function lanesOf({ parallel, search, lastUpdated, windows }: FhirConfig): number {
-  const cuts = windows.length + (lastUpdated.length > 0 ? lastUpdated.length + 1 : 0);
-  return Math.min(parallel, search.length * Math.max(1, cuts));
+  const spans = lastUpdated.length > 0 ? lastUpdated.length + 1 : 1;
+  return Math.min(parallel, search.length * spans * Math.max(1, windows.length));
 }

@@ -92,6 +92,15 @@ describe("fhir", () => {
     assert.equal(textOf(await read({ ...config, parallel: 1 })), linesOf(observations));
   });
 
+  it("asks for each resource once where dates cut windows of parameters", async () => {
+    const windows = ["_lastUpdated=lt2026-01-01T06:00:00Z", "_lastUpdated=ge2026-01-01T06:00:00Z"];
+    const lastUpdated = ["2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z"];
+    const config = { search: "Observation", windows, lastUpdated, count: 100 };
+    const batches = await read({ ...config, parallel: 1 });
+    assert.equal(textOf(batches), linesOf(observations));
+    assert.equal(batches.at(-1)?.end?.consistency.proof["duplicatesCut"], 0);
+  });
+
   it("refuses windows that leave something out", async () => {
     const windows = ["_lastUpdated=lt2026-01-01T06:00:00Z", "_lastUpdated=ge2026-01-01T07:00:00Z"];
     await assert.rejects(read({ search: "Observation", windows }), {

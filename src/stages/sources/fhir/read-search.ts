@@ -74,22 +74,28 @@ async function countIfAsked(
   return totals === "none" ? undefined : countSearches(server, searches, post, signal);
 }
 
-/** The windows of a search, which together are all of it: before the first bound, between bounds, from the last on. */
+/** The windows of a search, which together are all of it: every span of dates in every window of parameters. */
 function cutSearch(search: Search, { lastUpdated, windows }: SearchConfig): Search[] {
-  const bounds = lastUpdated.map((_, at) => [
-    ["_lastUpdated", `ge${lastUpdated[at]}`],
-    ...(at + 1 < lastUpdated.length ? [["_lastUpdated", `lt${lastUpdated[at + 1]}`]] : []),
-  ]);
-  const cuts = [
-    ...(lastUpdated.length > 0 ? [[["_lastUpdated", `lt${lastUpdated[0]}`]], ...bounds] : []),
-    ...windows.map((window) => [...parseSearch(`?${window}`, "").params]),
-  ];
-  if (cuts.length === 0) return [search];
+  if (lastUpdated.length + windows.length === 0) return [search];
+  const own = windows.map((window) => [...parseSearch(`?${window}`, "").params]);
+  const cuts = (own.length > 0 ? own : [[]]).flatMap((window) =>
+    spansOf(lastUpdated).map((span) => [...window, ...span]),
+  );
   return cuts.map((cut, at) => {
     const params = new URLSearchParams(search.params);
     for (const [name = "", value = ""] of cut) params.append(name, value);
     return { ...search, params, label: `${search.label}, window ${at + 1}` };
   });
+}
+
+/** Before the first bound, between bounds, from the last on; without bounds all time. */
+function spansOf(bounds: readonly string[]): string[][][] {
+  if (bounds.length === 0) return [[]];
+  const later = bounds.map((bound, at) => [
+    ["_lastUpdated", `ge${bound}`],
+    ...(at + 1 < bounds.length ? [["_lastUpdated", `lt${bounds[at + 1]}`]] : []),
+  ]);
+  return [[["_lastUpdated", `lt${bounds[0]}`]], ...later];
 }
 
 interface Short {
