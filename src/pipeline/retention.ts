@@ -3,7 +3,8 @@
  *
  * Only exports that were complete go, and never the newest of them: what is not complete may be somebody's who is still at
  * work. The manifest goes first, so that nobody takes half an export for a whole one; which exports are on their way out is
- * written down before, so that what a crash leaves of one is removed by the next run.
+ * written down before, for each destination, so that what a crash leaves of one is removed by the next run. What is still
+ * whole then is asked of `keep` again. Files that no export has stay.
  */
 import * as v from "valibot";
 import type { Destination } from "../stages/destinations/destination.ts";
@@ -11,17 +12,23 @@ import type { Log } from "../stages/stage.ts";
 import { realDisk } from "../stages/world.ts";
 import { manifestName, signatureName } from "./manifest.ts";
 import { readJson, removeAll, writeJson } from "./run-files.ts";
+import { digestOf } from "./run-folder.ts";
 import type { KeepConfig } from "./spec.ts";
 
 /** An export at the destination, by its folder's name. */
 export interface StoredRun {
   readonly id: string;
   readonly complete: boolean;
+  /** Absent where it begins to leave, or was never committed. */
+  readonly hasManifest?: boolean;
 }
 
 const dayMillis = 86_400_000;
-const leavingName = "leaving.json";
 const leavingSchema = v.looseObject({ runs: v.array(v.string()) });
+const leavingName = ({ identity, url }: Destination): string =>
+  `leaving-${digestOf(identity ?? url)}.json`;
+/** What an export consists of. */
+const ownNames = /^(\d{8,}\.[^/]+|SHA256SUMS|manifest\.json(\.sig)?)$/;
 
 /**
  * Which exports nobody wants any more: neither among the newest `runs`, nor begun within `days`.
@@ -76,40 +83,61 @@ export async function removeOutdated(retention: Retention): Promise<void> {
 }
 
 async function removeRuns(retention: Retention): Promise<readonly string[]> {
-  const { keep, destination, pipeline, current, now, signal } = retention;
+  const { keep, destination, pipeline, current, now, signal, log } = retention;
   const place = { disk: realDisk, path: retention.folder };
+  const note = leavingName(destination);
   const stored = await listRuns(destination, pipeline, signal);
-  const begun = await readJson<{ runs: string[] }>(place, leavingName, leavingSchema);
-  const halves = (begun?.runs ?? []).filter((id) => id !== current);
+  const begun = await readJson<{ runs: string[] }>(place, note, leavingSchema);
+  const halves = (begun?.runs ?? []).filter((id) => id !== current && isHalf(stored, id));
   const leaving = [...new Set([...halves, ...outdated(stored, keep, { current, now })])];
-  if (leaving.length === 0) return [];
-  await writeJson(place, leavingName, { runs: leaving });
-  for (const id of leaving) await removeRun(destination, `${pipeline}/${id}`, signal);
-  await removeAll(place, [leavingName]);
-  return leaving;
+  if (leaving.length > 0) await writeJson(place, note, { runs: leaving });
+  const failed: string[] = [];
+  for (const id of leaving) {
+    try {
+      await removeRun(retention, `${pipeline}/${id}`);
+    } catch {
+      failed.push(id);
+    }
+  }
+  if (failed.length > 0) {
+    await writeJson(place, note, { runs: failed });
+    const names = failed.join(", ");
+    log.warn(`keep: could not remove ${names} as a whole; the next run tries again`);
+  } else if (begun || leaving.length > 0) await removeAll(place, [note]);
+  return leaving.filter((id) => !failed.includes(id));
 }
+
+/** What is whole again, or never was ours, is not gone on with. */
+const isHalf = (stored: readonly StoredRun[], id: string): boolean =>
+  begunAt(id) !== undefined && stored.some((run) => run.id === id && run.hasManifest === false);
 
 async function listRuns(
   destination: Destination,
   pipeline: string,
   signal: AbortSignal,
 ): Promise<readonly StoredRun[]> {
-  const ends = new Map<string, number>();
+  const ends = new Map<string, Set<string>>();
   for await (const { name } of destination.list(pipeline, signal)) {
-    const [, id, object] = name.split("/");
+    const [, id, object, ...deeper] = name.split("/");
     if (id === undefined || object === undefined) continue;
-    const isEnd = object === manifestName || object === signatureName;
-    ends.set(id, (ends.get(id) ?? 0) + (isEnd ? 1 : 0));
+    const found = ends.get(id) ?? new Set();
+    ends.set(id, found);
+    if (deeper.length === 0 && (object === manifestName || object === signatureName))
+      found.add(object);
   }
-  return [...ends].map(([id, count]) => ({ id, complete: count === 2 }));
+  return [...ends].map(([id, found]) => ({
+    id,
+    complete: found.size === 2,
+    hasManifest: found.has(manifestName),
+  }));
 }
 
-async function removeRun(
-  destination: Destination,
-  folder: string,
-  signal: AbortSignal,
-): Promise<void> {
+async function removeRun({ destination, signal, log }: Retention, folder: string): Promise<void> {
   await destination.remove?.(`${folder}/${manifestName}`, signal);
-  for await (const { name } of destination.list(folder, signal))
-    await destination.remove?.(name, signal);
+  let others = 0;
+  for await (const { name } of destination.list(folder, signal)) {
+    if (ownNames.test(name.slice(folder.length + 1))) await destination.remove?.(name, signal);
+    else others += 1;
+  }
+  if (others > 0) log.warn(`keep: ${others} files in ${folder} are no export's and stay there`);
 }

@@ -192,7 +192,8 @@ const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): stri
 const lastName = (destination: string): string => `last-${digestOf(destination)}.json`;
 const carriedName = (destination: string): string => `carried-${digestOf(destination)}.json`;
 
-const digestOf = (destination: string): string =>
+/** A destination, as part of a file's name. */
+export const digestOf = (destination: string): string =>
   createHash("sha256").update(destination).digest("hex").slice(0, 16);
 
 /** A record that cannot be read stops a run, but not one that discards it. */

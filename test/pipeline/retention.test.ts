@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../src/pipeline/run.ts";
 import type { Pipeline } from "../../src/pipeline/define.ts";
@@ -77,21 +77,15 @@ describe("keep", () => {
     assert.deepEqual((await readdir(place)).toSorted(), [idOf(1), runId]);
   });
 
-  it("takes the manifest first; what a crash left of an export goes with the next run", async () => {
+  /** Two exports, and what removes the first of them. */
+  async function twoExports() {
     const [dir, to] = [folder.next(), folder.next()];
     const first = await run(keeping(dir, to, {}), { env: testEnv });
     const second = await run(keeping(dir, to, {}), { env: testEnv });
     const destination = await openDestination(to, { timeoutMillis: 1000 });
-    const removed: string[] = [];
-    const breaking: Destination = {
-      ...destination,
-      async remove(name, signal) {
-        if (removed.push(name) > 2) throw new Error("cut off");
-        await destination.remove!(name, signal);
-      },
-    };
     const warnings: string[] = [];
     const retention = {
+      destination,
       keep: { runs: 1 },
       pipeline: "observations",
       current: second.runId,
@@ -100,12 +94,79 @@ describe("keep", () => {
       signal: new AbortController().signal,
       log: { info() {}, warn: (text: string) => void warnings.push(text) },
     };
+    return { dir, to, first: first.runId, second: second.runId, destination, warnings, retention };
+  }
+
+  it("takes the manifest first; what a crash left of an export goes with the next run", async () => {
+    const { to, first, second, destination, warnings, retention } = await twoExports();
+    const removed: string[] = [];
+    const breaking: Destination = {
+      ...destination,
+      async remove(name, signal) {
+        if (removed.push(name) > 2) throw new Error("cut off");
+        await destination.remove!(name, signal);
+      },
+    };
     await removeOutdated({ ...retention, destination: breaking });
     assert.match(removed[0]!, /manifest\.json$/);
     assert.match(warnings.join(), /the next run tries again/);
-    const half = await readdir(join(to, "observations", first.runId));
+    const half = await readdir(join(to, "observations", first));
     assert.ok(half.length > 0 && !half.includes("manifest.json"));
-    await removeOutdated({ ...retention, destination });
-    assert.deepEqual(await readdir(join(to, "observations")), [second.runId]);
+    await removeOutdated({ ...retention, keep: { runs: 9 } });
+    assert.deepEqual(await readdir(join(to, "observations")), [second]);
+    assert.deepEqual(await notes(retention.folder), []);
+  });
+
+  const notes = async (path: string) =>
+    (await readdir(path)).filter((name) => name.startsWith("leaving"));
+
+  it("asks again of what is still whole, and of nothing at another destination", async () => {
+    const { to, first, second, destination, retention } = await twoExports();
+    const place = join(to, "observations");
+    const refuses: Destination = {
+      ...destination,
+      async remove() {
+        throw new Error("refused");
+      },
+    };
+    await removeOutdated({ ...retention, destination: refuses });
+    assert.equal((await notes(retention.folder)).length, 1);
+    await removeOutdated({ ...retention, keep: { runs: 9 } });
+    assert.deepEqual((await readdir(place)).toSorted(), [first, second]);
+    await removeOutdated({ ...retention, destination: refuses });
+    const copy = folder.next();
+    await cp(to, copy, { recursive: true });
+    await rm(join(copy, "observations", first, "manifest.json"));
+    const elsewhere = await openDestination(copy, { timeoutMillis: 1000 });
+    await removeOutdated({ ...retention, keep: { runs: 9 }, destination: elsewhere });
+    assert.deepEqual((await readdir(join(copy, "observations"))).toSorted(), [first, second]);
+  });
+
+  it("removes the others where one export cannot be removed, and says which", async () => {
+    const { dir, to, first, second, destination, warnings, retention } = await twoExports();
+    const third = await run(keeping(dir, to, {}), { env: testEnv });
+    const stuck: Destination = {
+      ...destination,
+      async remove(name, signal) {
+        if (name.includes(first)) throw new Error("refused");
+        await destination.remove!(name, signal);
+      },
+    };
+    await removeOutdated({ ...retention, current: third.runId, destination: stuck });
+    const left = (await readdir(join(to, "observations"))).toSorted();
+    assert.deepEqual(left, [first, third.runId]);
+    assert.ok(warnings.join().includes(first) && !warnings.join().includes(second));
+  });
+
+  it("leaves what is no export's in an old export's folder, and says so", async () => {
+    const { to, first, warnings, retention } = await twoExports();
+    const place = join(to, "observations", first);
+    await mkdir(join(place, "sub"));
+    await writeFile(join(place, "README.txt"), "somebody's");
+    await writeFile(join(place, "sub", "manifest.json"), "somebody's");
+    await removeOutdated(retention);
+    assert.deepEqual((await readdir(place)).toSorted(), ["README.txt", "sub"]);
+    assert.match(warnings.join(), /2 files .* stay/);
+    assert.deepEqual(await notes(retention.folder), []);
   });
 });
