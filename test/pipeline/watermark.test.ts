@@ -84,6 +84,17 @@ describe("watermark", () => {
     });
   });
 
+  for (const value of ["NaN", "Infinity"])
+    it(`refuses a column whose last value is ${value}, behind which nothing would be new`, async () => {
+      const table = await tableOf("watermark_endless", "changed float8 not null");
+      await sql(`insert into ${table} values (1, 4711), (2, '${value}')`);
+      const source = sourceOf(table, { watermark: { column: "changed", tiebreak: "id" } });
+      await assert.rejects(exportOf(source, folder.next()), {
+        code: "source-refused",
+        message: /NaN or infinity/,
+      });
+    });
+
   it("gives the same rows whether JavaScript looks at them or not", async () => {
     const table = await tableOf("watermark_paths");
     await sql(

@@ -157,8 +157,14 @@ async function lastRow(
     `select ${texts.join(", ")} from ${table}${whereAll(conditions)} order by ${order.join(", ")} limit 1`,
     values,
   );
-  return (rows[0] as readonly string[] | undefined) ?? null;
+  const last = (rows[0] as readonly string[] | undefined) ?? null;
+  if (last && endless.has(columns[0]!.oid) && /^(nan|infinity)$/i.test(last[0]!))
+    throw refused("`watermark.column` holds NaN or infinity, behind which nothing is ever new");
+  return last;
 }
+
+/** Types that have a last value: `float4`, `float8`, `numeric`, `interval`. No time is settled that never comes. */
+const endless: ReadonlySet<number> = new Set([700, 701, 1700, 1186]);
 
 /** As the sessions of applications see it, whose clock-on-the-wall times these are. */
 const theirNow =
