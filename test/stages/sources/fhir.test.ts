@@ -105,7 +105,7 @@ describe("fhir", () => {
     const windows = ["_lastUpdated=lt2026-01-01T06:00:00Z", "_lastUpdated=ge2026-01-01T07:00:00Z"];
     await assert.rejects(read({ search: "Observation", windows }), {
       code: "source-failed",
-      message: /counts 2500 resources, before and after, but gave 2440/,
+      message: /counts 2500 resources before and 2500 after, but gave 2440/,
     });
     const batches = await read({ search: "Observation", windows, totals: "none" });
     assert.equal(batches.at(-1)?.end?.rows, 2440);

@@ -71,8 +71,23 @@ async function countIfAsked(
   { totals, post }: SearchConfig,
   signal: AbortSignal,
 ): Promise<Counted | undefined> {
-  return totals === "none" ? undefined : countSearches(server, searches, post, signal);
+  if (totals === "none") return undefined;
+  return countSearches(server, searches, post, signal).catch((error: unknown) => {
+    throw isUncounted(error) ? uncounted(error) : error;
+  });
 }
+
+/** Refused for what was asked, not for who asks or where. */
+const isUncounted = (error: unknown): error is PipelineError =>
+  error instanceof PipelineError &&
+  [400, 405, 406, 422, 501].includes(error.details["status"] as number);
+
+const uncounted = ({ code, message, details }: PipelineError) =>
+  new PipelineError(
+    code,
+    `${message} (it was asked to count; a server that cannot is read with \`totals: none\`)`,
+    { details },
+  );
 
 /** The windows of a search, which together are all of it: every span of dates in every window of parameters. */
 function cutSearch(search: Search, { lastUpdated, windows }: SearchConfig): Search[] {
@@ -104,7 +119,7 @@ interface Short {
   readonly matches: number;
 }
 
-/** Fewer resources than counted are a loss, unless the server counts fewer now. */
+/** Fewer resources than counted are a loss, unless the server by now counts no more than it gave. */
 async function requireSameCount(
   server: FhirServer,
   searches: readonly Search[],
@@ -112,10 +127,11 @@ async function requireSameCount(
   signal: AbortSignal,
 ): Promise<void> {
   const now = await countSearches(server, searches, config.post, signal);
-  if (now.total !== total) return;
+  if (now.total !== undefined && matches >= now.total) return;
+  const after = now.total === undefined ? "gives no total after" : `${now.total} after`;
   throw new PipelineError(
     "source-failed",
-    `the server counts ${total} resources, before and after, but gave ${matches}; expected all of them (windows that leave some out? a server that counts what it may not show is read with \`totals: none\`)`,
+    `the server counts ${total} resources before and ${after}, but gave ${matches}; expected all of them (windows that leave some out? a server that counts what it may not show is read with \`totals: none\`)`,
   );
 }
 

@@ -285,6 +285,44 @@ describe("fhir meets faults", () => {
     await refuses(read(count), "source-refused", /an answer is longer than 262144 bytes/);
   });
 
+  /** Answers the counts of a run one after another; null is a count without a total. */
+  const countsOf =
+    (...totals: readonly (number | null)[]): Fault =>
+    (request, response) => {
+      if (isSearch(request)) return false;
+      const [total = null, ...later] = totals;
+      totals = later;
+      send(response, 200, bundle(total === null ? {} : { total }));
+      return true;
+    };
+
+  it("takes fewer than counted only where the server by then counts no more than it gave", async () => {
+    assert.equal((await read(countsOf(61, 60))).end?.rows, 60);
+    assert.equal((await read(countsOf(61, 59))).end?.rows, 60);
+    await refuses(
+      read(countsOf(120, 119)),
+      "source-failed",
+      /counts 120 resources before and 119 after, but gave 60;/,
+    );
+    await refuses(read(countsOf(90, 120)), "source-failed", /90 resources before and 120 after/);
+    await refuses(
+      read(countsOf(120, null)),
+      "source-failed",
+      /counts 120 resources before and gives no total after, but gave 60;.*`totals: none`/,
+    );
+  });
+
+  it("says how to read a server that does not count", async () => {
+    const uncounted: Fault = (request, response) =>
+      !isSearch(request) && (sendOutcome(response, 400, "not-supported"), true);
+    await refuses(
+      read(uncounted),
+      "source-refused",
+      /refused \(400, error: not-supported\).*`totals: none`/,
+    );
+    assert.equal((await read(uncounted, { totals: "none" })).end?.rows, 60);
+  });
+
   it("waits no longer than its deadline for a silent server", async () => {
     const silent: Fault = (_, response) => {
       response.writeHead(200, { "content-type": "application/fhir+json", "content-length": 100 });
