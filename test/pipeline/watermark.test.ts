@@ -202,6 +202,77 @@ describe("watermark", () => {
     assert.equal((await exportOf(same, path)).summary.rows, 0);
   });
 
+  const others: readonly [what: string, column: string, change: (table: string) => string][] = [
+    [
+      "type",
+      "changed numeric not null",
+      (t) => `alter table ${t} alter changed type float8 using -changed`,
+    ],
+    [
+      "collation",
+      'changed text collate "C" not null',
+      (t) => `alter table ${t} alter changed type text collate "default"`,
+    ],
+    ["table", "changed int not null", (t) => `alter table ${t} rename to ${t}_before`],
+  ];
+  for (const [what, column, change] of others)
+    it(`refuses a bound of another ${what}`, async () => {
+      const name = `watermark_other_${what}`;
+      await sql(`drop table if exists ${name}_before`);
+      const table = await tableOf(name, column);
+      await sql(`insert into ${table} values (1, '4711')`);
+      const source = sourceOf(table, { watermark: { column: "changed", tiebreak: "id" } });
+      const path = folder.next();
+      assert.equal((await exportOf(source, path)).summary.rows, 1);
+      assert.equal((await exportOf(source, path)).summary.rows, 0);
+      await sql(change(table));
+      if (what === "table") await sql(`create table ${table} (like ${table}_before including all)`);
+      await assert.rejects(exportOf(source, path), { code: "config-changed", message: /database/ });
+    });
+
+  it("refuses a bound of another database, also where the server may not be asked for its name", async () => {
+    const table = await tableOf("watermark_database", "changed int not null");
+    await sql(`insert into ${table} values (1, 4711)`);
+    const watermark = { column: "changed", tiebreak: "id" };
+    const twin = "watermark_twin";
+    await sql(
+      `drop database if exists ${twin}`,
+      `create database ${twin}`,
+      "drop role if exists watermark_reader",
+      "create role watermark_reader login",
+      `grant select on ${table} to watermark_reader`,
+      "revoke execute on function pg_control_system() from public",
+    );
+    const at = (database: string, user?: string) => {
+      const there = new URL(url);
+      there.pathname = database;
+      if (user !== undefined) there.username = user;
+      return there.href;
+    };
+    try {
+      await runSql(
+        at(twin),
+        `create table ${table} (id int primary key, changed int not null, note text)`,
+      );
+      for (const user of [undefined, "watermark_reader"]) {
+        const here = sourceOf(table, { watermark, url: at("postgres", user) });
+        const path = folder.next();
+        assert.equal((await exportOf(here, path)).summary.rows, 1);
+        assert.equal((await exportOf(here, path)).summary.rows, 0);
+        await runSql(at(twin), `grant select on ${table} to watermark_reader`);
+        const there = sourceOf(table, { watermark, url: at(twin, user) });
+        await assert.rejects(exportOf(there, path), { code: "config-changed" });
+      }
+    } finally {
+      await sql("grant execute on function pg_control_system() to public");
+      await sql(
+        `drop database ${twin}`,
+        `drop owned by watermark_reader`,
+        "drop role watermark_reader",
+      );
+    }
+  });
+
   const refusals: readonly [why: string, column: string, more: object, told: RegExp][] = [
     ["may be null", "changed timestamptz", {}, /may be null/],
     [

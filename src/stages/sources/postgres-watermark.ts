@@ -17,6 +17,7 @@ import type { Spool } from "../pages/spool-store.ts";
 import { passwordOf } from "./postgres-client.ts";
 import { hasRows, isUnkeyed, textOf, typeNames } from "./postgres-epochs.ts";
 import { examineKey, type KeyColumn } from "./postgres-key.ts";
+import { readOrigin } from "./postgres-origin.ts";
 import { type BoundQuery, mentionsParams, quoteName } from "./postgres-pushdown.ts";
 import type { Session } from "./postgres-session.ts";
 import { dropSemicolons } from "./postgres-types.ts";
@@ -69,7 +70,7 @@ const usualLagMillis = 300_000;
  * The part of `query` that is new, in the order of its watermark.
  * @param keeper where bounds lie; without one, as for a sample, all that is settled is new
  * @throws PipelineError `source-refused` where the server does not vouch for the columns; `config-changed` for a bound that
- * cannot be opened, or is of another query
+ * cannot be opened, or is of another query, database or type
  */
 export async function boundByWatermark(
   session: Session,
@@ -101,6 +102,7 @@ interface Ranged {
   /** The query as a table with columns by position. */
   readonly table: string;
   readonly outputs: readonly string[];
+  readonly origin: readonly unknown[];
 }
 
 async function describeRanged(
@@ -116,6 +118,7 @@ async function describeRanged(
     types: await typeNames(session, columns),
     table: `(\n${dropSemicolons(query.sql).trimEnd()}\n) as q(${aliases})`,
     outputs: fields.map(({ name }, index) => `q.c${index} as ${quoteName(name)}`),
+    origin: await readOrigin(session, fields, columns),
   };
 }
 
@@ -127,7 +130,7 @@ async function readBounds(
 ): Promise<Bounds> {
   const { column, tiebreak, sealedBy } = watermark;
   const of = createHash("sha256")
-    .update(JSON.stringify([query, ranged.query.values, column, tiebreak ?? null]))
+    .update(JSON.stringify([query, ranged.query.values, column, tiebreak ?? null, ranged.origin]))
     .digest("hex");
   if (!keeper) return { of, lower: null, upper: await lastRow(session, ranged, watermark, null) };
   const password = sealedBy ?? passwordOf(url) ?? refuseOpen();

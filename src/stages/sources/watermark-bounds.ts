@@ -5,7 +5,7 @@ import { createTextSealer } from "../pages/sealed-text.ts";
 
 /** Both are the last row of an export: of the one before, and of this one. Null where there is none. */
 export interface Bounds {
-  /** Digest of the query and the columns: bounds of another say nothing. */
+  /** Digest of the query, the columns and their database: bounds of another say nothing. */
   readonly of: string;
   readonly lower: readonly string[] | null;
   readonly upper: readonly string[] | null;
@@ -29,7 +29,8 @@ export async function openBounds(password: string, written: string, of: string):
   const opened = sealer.open(sealed);
   if (opened === undefined) throw changed("the password that sealed its bound is another");
   const bounds = JSON.parse(opened) as Bounds;
-  if (bounds.of !== of) throw changed("`query`, `params` or its columns are others");
+  if (bounds.of !== of)
+    throw changed("`query`, `params`, its columns, their types or the database are others");
   return bounds;
 }
 
