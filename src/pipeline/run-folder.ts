@@ -16,13 +16,13 @@ import { realWorld, type World } from "../stages/world.ts";
 import { hasFile, makePrivate, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
 import {
   carriedSchema,
-  doneSlotSchema,
   lastCommitSchema,
   runRecordSchema,
   type DoneSlot,
   type LastCommit,
   type RunRecord,
 } from "./run-record.ts";
+import { doneName, findDone } from "./slot-done.ts";
 
 export type { LastCommit, RunRecord };
 
@@ -60,6 +60,7 @@ export interface RunFolderInit {
   readonly carries?: boolean | undefined;
   /** The time of the schedule that is to be run for (ISO, UTC); it is run for once. */
   readonly slot?: string | undefined;
+  readonly warn?: ((text: string) => void) | undefined;
   /** Disk, clock and chance; the real ones where none are given. */
   readonly world?: World;
   /** The kernel's lock, unless a proof has its own. */
@@ -93,7 +94,7 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
     const carriedPath = carriedName(init.destination);
     const last = await readJson<LastCommit>(place, lastPath, lastCommitSchema);
     let found = await readRecord(place, init.restart);
-    const done = await findDone(place, init.slot);
+    const done = await findDone(place, { ...init, slot: init.slot, now: world.clock.date() });
     if (done) return untouched(path, begin(init, world, last), done, lock);
     if (found && (init.restart || (!isSame(found, init) && !(await hasPages(place))))) {
       // What is complete but for its last step is finished, and the slot's own run comes after it.
@@ -136,16 +137,6 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
     lock.release();
     throw error;
   }
-}
-
-/** The last slot that was run for, whatever the destination was. */
-export const doneName = "slot.json";
-
-/** The slot itself, or a later one. */
-async function findDone(place: Place, slot: string | undefined): Promise<DoneSlot | undefined> {
-  if (slot === undefined) return undefined;
-  const done = await readJson<DoneSlot>(place, doneName, doneSlotSchema);
-  return done && done.slot >= slot ? done : undefined;
 }
 
 /** A folder that is only looked at. */

@@ -79,6 +79,7 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
       restart: options.restart ?? false,
       slot: options.slot?.toISOString(),
       carries: hasWatermark(plan),
+      warn: (text) => options.log?.warn(text),
     });
     try {
       return await runInFolder({ plan, key, destination, folder, options, signal, env, started });

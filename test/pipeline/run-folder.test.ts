@@ -193,6 +193,22 @@ describe("run-folder", () => {
       assert.ok(!(await visit(dir)).committed);
     });
 
+    it("is run for where a clock that was wrong once left a slot that has not come", async () => {
+      const dir = folder.next();
+      const ahead = new Date(Date.now() + 9 * 86_400_000).toISOString();
+      const opened = await openRunFolder(initOf(dir, { slot: ahead }));
+      await opened.commit(last(opened.record.runId));
+      opened.release();
+      const warnings: string[] = [];
+      const warn = (text: string) => void warnings.push(text);
+      const again = await openRunFolder(initOf(dir, { slot: late, warn }));
+      assert.deepEqual([again.done, again.committed], [undefined, false]);
+      assert.match(warnings.join(), /has not come yet: a clock was wrong/);
+      await again.commit(last(again.record.runId));
+      again.release();
+      assert.equal((await visit(dir, { slot: late })).done?.slot, late);
+    });
+
     it("belongs to the run that was begun for it, whoever takes that up", async () => {
       const dir = folder.next();
       await visit(dir, { slot: early });

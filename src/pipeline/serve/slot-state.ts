@@ -1,7 +1,7 @@
 /** What a pipeline's folder says of its slots, read without its lock: files there are replaced as a whole. */
 import { realDisk } from "../../stages/world.ts";
 import { readJson } from "../run-files.ts";
-import { doneName } from "../run-folder.ts";
+import { doneName } from "../slot-done.ts";
 import { doneSlotSchema, runRecordSchema, type DoneSlot, type RunRecord } from "../run-record.ts";
 
 export interface SlotState {

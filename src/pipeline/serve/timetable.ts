@@ -6,6 +6,7 @@
  * waits for that to end, or takes its place, as `overlap` says; its run fails, and is tried again while that may help.
  */
 import type { Clock } from "../../stages/world.ts";
+import { isAhead } from "../slot-done.ts";
 import type { LastRun, Outcome, RunEnded, RunningRun, StartRun, TimetableStatus } from "./runs.ts";
 import type { Served } from "./served.ts";
 import type { SlotState } from "./slot-state.ts";
@@ -99,17 +100,30 @@ export class Timetable {
   }
 
   /** What was cut off, or came while nobody served: one run, for the latest slot. */
-  #catchUp({ done, unfinished }: SlotState): void {
+  #catchUp(state: SlotState): void {
+    const [done, unfinished] = [state.done, state.unfinished].map((slot) => this.#believe(slot));
     const known = Math.max(done?.getTime() ?? -1, unfinished?.getTime() ?? -1);
     if (known < 0) return;
     const missed = this.#served.slots.upTo(this.#seen);
     if (missed && missed.getTime() > known) {
       this.#say(`slot ${missed.toISOString()} came while nobody served; it is run for now`);
       this.#begin(missed, fresh);
-    } else if (unfinished && unfinished.getTime() === known && known !== done?.getTime()) {
+    } else if (
+      unfinished &&
+      known > 0 &&
+      unfinished.getTime() === known &&
+      known !== done?.getTime()
+    ) {
       this.#say(`the run for slot ${unfinished.toISOString()} was cut off; it goes on`);
       this.#begin(unfinished, fresh);
     }
+  }
+
+  /** A slot that cannot have come yet says only that there were some. */
+  #believe(slot: Date | undefined): Date | undefined {
+    if (!slot || !isAhead(slot, this.#seen)) return slot;
+    this.#say(`slot ${slot.toISOString()} has not come yet: a clock was wrong`);
+    return new Date(0);
   }
 
   #arm(): void {
@@ -156,7 +170,7 @@ export class Timetable {
     this.#going = undefined;
     const slot = going.slot.toISOString();
     const isCommitted = ended.exitCode === 0 || ended.exitCode === 3;
-    const isEarlier = isCommitted && (ended.slot === null || ended.slot < slot);
+    const isOther = isCommitted && this.#isOther(slot, ended.slot);
     const waits = ended.exitCode === alreadyRunning && this.#served.schedule.overlap === "wait";
     if (!waits) this.#note(going, ended, isCommitted);
     if (this.#isStopping) return;
@@ -166,11 +180,17 @@ export class Timetable {
       const restart = this.#served.schedule.overlap === "replace" && !isCommitted;
       return this.#begin(waiting, { ...fresh, restart });
     }
-    if (isEarlier) return this.#goOn(going, "what an earlier run had left is committed", false);
+    if (isOther) return this.#goOn(going, "what an earlier run had left is committed", false);
     if (isCommitted) return;
     if (ended.code === "source-changed" || ended.code === "config-changed")
       return this.#goOn(going, `what was unfinished cannot go on (${ended.code})`, true);
     this.#tryAgain(going, ended);
+  }
+
+  /** Whether the slot is still to be run for: an earlier run was finished, or one of a clock that was wrong. */
+  #isOther(slot: string, done: string | null): boolean {
+    if (done === null || done < slot) return true;
+    return done > slot && isAhead(done, this.#init.clock.date());
   }
 
   #goOn({ slot, tries, goes, restart }: Going, why: string, discard: boolean): void {

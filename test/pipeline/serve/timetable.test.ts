@@ -93,6 +93,17 @@ describe("a pipeline's slots", () => {
     assert.equal(timetable.status.slots.committed, 3);
   });
 
+  it("are run for although a clock that was wrong once left one that has not come", async () => {
+    const done = new Date("2031-01-01T00:00:00Z");
+    const { started, slots, last, lines } = serve({}, { done });
+    assert.deepEqual(slots(), ["00:00"]);
+    assert.match(lines.join("\n"), /2031-.* has not come yet: a clock was wrong/);
+    await last().end({ slot: done.toISOString() });
+    assert.deepEqual(slots(), ["00:00", "00:00"], "that run was not this slot's");
+    await last().end();
+    assert.equal(started.length, 2);
+  });
+
   it("are skipped while a run goes on, and counted", async () => {
     const { clock, slots, last, timetable, lines } = serve();
     await clock.to("2026-03-01T03:30:00Z");
