@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { takeLock } from "../../src/stages/pages/spool-lock.ts";
@@ -58,6 +58,20 @@ describe("run", () => {
     await desk.write("deaf.yaml", pipelineText({ name: "deaf", stages: ["./deaf.mjs: {}"] }));
   });
   after(() => desk.remove());
+
+  it("loads nothing of HTTP or TLS for an export from a file to a folder", async () => {
+    await desk.write(
+      "loaded.cjs",
+      `process.on("exit", () => require("node:fs").appendFileSync(${JSON.stringify(join(desk.folder, "loaded.txt"))}, process.moduleLoadList.join("\\n")));`,
+    );
+    await desk.write("light.yaml", pipelineText({ name: "light" }));
+    const env = { NODE_OPTIONS: `--require ${join(desk.folder, "loaded.cjs")}` };
+    const { code, stderr } = await desk.cli(["run", "light.yaml", "-q"], env);
+    assert.equal(code, 0, stderr);
+    const loaded = await readFile(join(desk.folder, "loaded.txt"), "utf8");
+    assert.match(loaded, /NativeModule fs\n/);
+    assert.doesNotMatch(loaded, /NativeModule (https?|tls|_tls_wrap|undici)\n/);
+  });
 
   it("--json prints the summary and nothing else on standard output", async () => {
     const { code, document } = await desk.json(["run", "rows.yaml"]);

@@ -12,10 +12,8 @@ import { duration, text } from "../atoms.ts";
 import type { RecordBatch } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { date, holdsOf, list, serverConfig } from "./fhir/config.ts";
-import { removeExport, type Memory } from "./fhir/export.ts";
-import { readExport } from "./fhir/read-export.ts";
+import type { Memory } from "./fhir/export.ts";
 import { toRows, withServer } from "./fhir/run-server.ts";
-import { openServer } from "./fhir/server.ts";
 
 const typeName = v.pipe(text, v.regex(/^[A-Z][A-Za-z]{1,60}$/, "expected a type such as Patient"));
 
@@ -64,7 +62,10 @@ export const readFhirBulk = (
   config: FhirBulkConfig,
   ctx: StageContext,
 ): AsyncGenerator<RecordBatch> =>
-  withServer(config, ctx, (server) => readExport(server, config, memoryOf(ctx), ctx));
+  withServer(config, ctx, async function* (server) {
+    const { readExport } = await import("./fhir/read-export.ts");
+    yield* readExport(server, config, memoryOf(ctx), ctx);
+  });
 
 const memoryOf = ({ spool }: StageContext): Memory => ({
   read: () => spool.readNote(),
@@ -75,6 +76,10 @@ const memoryOf = ({ spool }: StageContext): Memory => ({
 async function settle(config: FhirBulkConfig, ctx: StageContext): Promise<void> {
   const statusUrl = await memoryOf(ctx).read();
   if (statusUrl === undefined) return;
+  const [{ openServer }, { removeExport }] = await Promise.all([
+    import("./fhir/server.ts"),
+    import("./fhir/export.ts"),
+  ]);
   const server = openServer(config);
   try {
     await removeExport(server, statusUrl, ctx.signal);

@@ -12,7 +12,6 @@ import { count, text } from "../atoms.ts";
 import type { RecordBatch } from "../nouns.ts";
 import { defineStage, type RowContext } from "../stage.ts";
 import { date, holdsOf, list, serverConfig } from "./fhir/config.ts";
-import { readSearches } from "./fhir/read-search.ts";
 import { toRows, withServer } from "./fhir/run-server.ts";
 
 const search = v.pipe(
@@ -84,7 +83,10 @@ export const fhir = defineStage({
 
 /** The resources as NDJSON, byte for byte as the server wrote them but for white space between tokens. */
 export const readFhir = (config: FhirConfig, ctx: RowContext): AsyncGenerator<RecordBatch> =>
-  withServer(config, ctx, (server) => readSearches(server, config, ctx));
+  withServer(config, ctx, async function* (server) {
+    const { readSearches } = await import("./fhir/read-search.ts");
+    yield* readSearches(server, config, ctx);
+  });
 
 /** One search that is not cut is read by one lane, whatever is allowed. */
 function lanesOf({ parallel, search, lastUpdated, windows }: FhirConfig): number {

@@ -3,13 +3,15 @@ import type { RecordBatch, Row, RowBatch } from "../../nouns.ts";
 import type { StageContext } from "../../stage.ts";
 import { rowBytes } from "../input-file.ts";
 import { parseExact } from "../json-values.ts";
-import { openServer, type FhirServer, type ServerOptions } from "./server.ts";
+import type { FhirServer, ServerOptions } from "./server.ts";
 
 export async function* withServer(
   options: ServerOptions,
   { log }: Pick<StageContext, "log">,
   read: (server: FhirServer) => AsyncGenerator<RecordBatch>,
 ): AsyncGenerator<RecordBatch> {
+  // HTTP weighs 3 MB, and is loaded where a server is asked.
+  const { openServer } = await import("./server.ts");
   const server = openServer(options);
   try {
     yield* read(server);
