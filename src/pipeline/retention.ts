@@ -41,12 +41,34 @@ export function outdated(
 ): readonly string[] {
   const { runs, days } = keep;
   if (runs === undefined && days === undefined) return [];
-  // Run ids sort by time.
-  const complete = stored.filter((run) => run.complete && begunAt(run.id) !== undefined);
-  const ids = complete.map(({ id }) => id).toSorted();
+  const ids = completeIds(stored);
   const newest = Math.max(1, runs ?? 1);
   const since = days === undefined ? Number.POSITIVE_INFINITY : now.getTime() - days * dayMillis;
   return ids.slice(0, -newest).filter((id) => id < current && begunAt(id)! < since);
+}
+
+/** Run ids sort by time. */
+const completeIds = (stored: readonly StoredRun[]): readonly string[] =>
+  stored
+    .filter((run) => run.complete && begunAt(run.id) !== undefined)
+    .map(({ id }) => id)
+    .toSorted();
+
+/**
+ * Whether the clock seems to have leapt: the newest other export lies further back than `days`, and more than twice as
+ * far as any two of the others lie apart. By the next export it is known, and ages count again.
+ */
+export function seemsAhead(
+  stored: readonly StoredRun[],
+  { days }: KeepConfig,
+  { current, now }: { readonly current: string; readonly now: Date },
+): boolean {
+  if (days === undefined) return false;
+  const others = completeIds(stored).filter((id) => id !== current);
+  const times = others.map((id) => begunAt(id)!);
+  const back = now.getTime() - (times.at(-1) ?? now.getTime());
+  const gaps = times.slice(1).map((time, at) => time - times[at]!);
+  return back > Math.max(days * dayMillis, 2 * gaps.reduce((most, gap) => Math.max(most, gap), 0));
 }
 
 /** When a run began, by its id; undefined for a name that is none of ours. */
@@ -89,7 +111,11 @@ async function removeRuns(retention: Retention): Promise<readonly string[]> {
   const stored = await listRuns(destination, pipeline, signal);
   const begun = await readJson<{ runs: string[] }>(place, note, leavingSchema);
   const halves = (begun?.runs ?? []).filter((id) => id !== current && isHalf(stored, id));
-  const leaving = [...new Set([...halves, ...outdated(stored, keep, { current, now })])];
+  const isAhead = seemsAhead(stored, keep, { current, now });
+  if (isAhead)
+    log.warn("keep: by this clock all other exports are long past; none is removed by its age now");
+  const old = isAhead ? [] : outdated(stored, keep, { current, now });
+  const leaving = [...new Set([...halves, ...old])];
   if (leaving.length > 0) await writeJson(place, note, { runs: leaving });
   const failed: string[] = [];
   for (const id of leaving) {

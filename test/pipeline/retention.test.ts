@@ -4,7 +4,12 @@ import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../src/pipeline/run.ts";
 import type { Pipeline } from "../../src/pipeline/define.ts";
-import { outdated, removeOutdated, type StoredRun } from "../../src/pipeline/retention.ts";
+import {
+  outdated,
+  removeOutdated,
+  seemsAhead,
+  type StoredRun,
+} from "../../src/pipeline/retention.ts";
 import type { KeepConfig } from "../../src/pipeline/spec.ts";
 import { openDestination } from "../../src/stages/destinations/schemes.ts";
 import type { Destination } from "../../src/stages/destinations/destination.ts";
@@ -26,6 +31,29 @@ describe("keep", () => {
     assert.deepEqual(left({ days: 10 }), [idOf(1), idOf(2)]);
     assert.deepEqual(left({ runs: 4, days: 1 }), [idOf(1)]);
     assert.deepEqual(left({}), []);
+  });
+
+  it("tells a clock that leapt ahead from exports that are rare", () => {
+    const leapt = (days: number, ...others: readonly number[]) =>
+      seemsAhead(runs(...others, 31), { days }, { current: idOf(31), now });
+    assert.ok(leapt(10, 1, 2, 3), "daily, and then four weeks of nothing");
+    assert.ok(!leapt(10, 28, 29, 30));
+    assert.ok(!leapt(1, 3, 10, 17, 24), "weekly, and kept for a day");
+    assert.ok(!leapt(10));
+    assert.ok(!seemsAhead(runs(1, 31), { runs: 1 }, { current: idOf(31), now }));
+  });
+
+  it("removes nothing by age under a clock that leapt ahead, and says so", async () => {
+    const { to, first, second, warnings, retention } = await twoExports();
+    const stored = () => readdir(join(to, "observations"));
+    const ahead = new Date(Date.now() + 400 * 86_400_000);
+    const current = `${ahead.toISOString().replace(/[-:.]/g, "")}-0000000a`;
+    await cp(join(to, "observations", second), join(to, "observations", current), {
+      recursive: true,
+    });
+    await removeOutdated({ ...retention, keep: { days: 90 }, current, now: ahead });
+    assert.deepEqual((await stored()).toSorted(), [first, second, current]);
+    assert.match(warnings.join(), /long past; none is removed/);
   });
 
   it("never touches the newest, the current, what is not complete or not ours", () => {
