@@ -135,18 +135,18 @@ describe("postgres", () => {
   it("reads one snapshot: rows committed later do not appear", async () => {
     await runSql(
       url,
-      "create table if not exists snapshot_rows as select generate_series(1, 5000) as g",
+      "create table if not exists one_snapshot as select generate_series(1, 5000) as g",
     );
     const source = openSource({
       url,
-      query: "select g, pg_is_in_recovery() from snapshot_rows",
+      query: "select g, pg_is_in_recovery() from one_snapshot",
       batch: 4096,
     });
     let rows = (await source.next()).value?.rows.length ?? 0;
     await runSql(
       url,
-      "insert into snapshot_rows select 1 from generate_series(1, 5000)",
-      "delete from snapshot_rows where g > 100",
+      "insert into one_snapshot select 1 from generate_series(1, 5000)",
+      "delete from one_snapshot where g > 100",
     );
     for await (const batch of source) rows += batch.rows.length;
     assert.equal(rows, 5000);
