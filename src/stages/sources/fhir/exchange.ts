@@ -38,8 +38,10 @@ export interface Exchange {
 }
 
 export interface ExchangeOptions {
-  /** The configured server: what lies where it lies may be reached. */
+  /** The configured server. */
   readonly base: URL;
+  /** What lies where this lies may be reached: `base`, where nothing else is configured. */
+  readonly home?: URL;
   /** Longest silence: until the answer begins, and between two pieces of its body. */
   readonly timeoutMillis: number;
   readonly statistics: Statistics;
@@ -47,8 +49,9 @@ export interface ExchangeOptions {
 
 const mostHeaderBytes = 32 * 1024;
 
-export function createExchange({ base, timeoutMillis, statistics }: ExchangeOptions): Exchange {
-  const guard = createGuard(bare(base.hostname));
+export function createExchange(options: ExchangeOptions): Exchange {
+  const { base, home = base, timeoutMillis, statistics } = options;
+  const guard = createGuard(bare(home.hostname));
   const common = { keepAlive: true, lookup: guard.lookup as never };
   const agents = { "http:": new HttpAgent(common), "https:": new HttpsAgent(common) };
 

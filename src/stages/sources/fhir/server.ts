@@ -69,7 +69,10 @@ export function openServer({ url, auth, timeout }: ServerOptions): FhirServer {
   const base = new URL(url);
   const statistics = createStatistics();
   const exchange = createExchange({ base, timeoutMillis: timeout, statistics });
-  const credentials = createCredentials(auth, exchange);
+  // The issuer is configured too, wherever it lies; nothing but the token is asked for there.
+  const home = auth?.tokenUrl === undefined ? base : new URL(auth.tokenUrl);
+  const issuer = createExchange({ base, home, timeoutMillis: timeout, statistics });
+  const credentials = createCredentials(auth, issuer);
   const own = (address: string, from: URL) => ownAddress(address, from, base);
 
   const sendOnce = async (asked: Asked, signal: AbortSignal, isSecond = false): Promise<Answer> => {
@@ -132,7 +135,10 @@ export function openServer({ url, auth, timeout }: ServerOptions): FhirServer {
         policy,
       ),
     own,
-    close: () => exchange.close(),
+    close() {
+      exchange.close();
+      issuer.close();
+    },
   };
 }
 

@@ -5,7 +5,7 @@ import { createGuard, placeOf } from "../../../../src/stages/sources/fhir/places
 import type { Spool } from "../../../../src/stages/pages/spool-store.ts";
 import { collect, testContext } from "../../../contract/stage-contract.ts";
 import { createBulk } from "../../../servers/fhir-bulk.ts";
-import { startFhir } from "../../../servers/fhir.ts";
+import { send, startFhir, type Interceptor } from "../../../servers/fhir.ts";
 
 describe("where an address lies", () => {
   it("is told of every form of it", () => {
@@ -54,6 +54,38 @@ describe("where an address lies", () => {
     assert.match(String(await resolves(guard, "fhir.example.org")), /loopback/);
   });
 
+  const spool = {
+    readNote: () => Promise.resolve(undefined),
+    writeNote: () => Promise.resolve(),
+  } as unknown as Spool;
+
+  it("is free for `tokenUrl`, for the token alone: no file is read there", async () => {
+    const tokens: string[] = [];
+    const issue: Interceptor = ({ url, headers }, response) => {
+      if (url.pathname !== "/token") return false;
+      tokens.push(headers.host ?? "");
+      send(response, 200, '{"access_token":"t"}', { "content-type": "application/json" });
+      return true;
+    };
+    const output = [{ type: "Patient", lines: ['{"resourceType":"Patient"}'] }];
+    // Not a loopback address, and yet this machine.
+    const bulk = createBulk({ output, requiresAccessToken: false, filesAt: "http://0.0.0.0:1" });
+    const server = await startFhir({ resources: [] }, [issue, bulk.intercept]);
+    const issuer = server.origin.replace("127.0.0.1", "0.0.0.0");
+    try {
+      const auth = { tokenUrl: `${issuer}/token`, clientId: "app", clientSecret: "hidden" };
+      const config = v.parse(fhirBulk.config, { url: server.base, export: "system", auth });
+      await assert.rejects(collect(readFhirBulk(config, testContext({ spool }))), {
+        code: "source-refused",
+        message: /leads to a reserved address/,
+      });
+      assert.deepEqual(tokens, [new URL(issuer).host]);
+      assert.equal(bulk.kickOffs.length, 1);
+    } finally {
+      await server.close();
+    }
+  });
+
   it("is asked before a file elsewhere is read", async () => {
     const output = [{ type: "Patient", lines: ['{"resourceType":"Patient"}'] }];
     const bulk = createBulk({
@@ -62,13 +94,9 @@ describe("where an address lies", () => {
       filesAt: "http://169.254.169.254",
     });
     const server = await startFhir({ resources: [] }, [bulk.intercept]);
-    const spool = {
-      readNote: () => Promise.resolve(undefined),
-      writeNote: () => Promise.resolve(),
-    };
     try {
       const config = v.parse(fhirBulk.config, { url: server.base, export: "system" });
-      const context = testContext({ spool: spool as unknown as Spool });
+      const context = testContext({ spool });
       await assert.rejects(collect(readFhirBulk(config, context)), {
         code: "source-refused",
         message: /leads to a link-local address/,
