@@ -147,6 +147,17 @@ describe("watermark", () => {
     assert.deepEqual(idsOf((await exportOf(usual, folder.next())).text), [1, 2]);
   });
 
+  it("takes a time without zone for settled once it is past everywhere on earth", async () => {
+    const table = await tableOf("watermark_zoneless", "changed timestamp not null");
+    const wall = (zone: string) => `(now() at time zone '${zone}') - interval '10 minutes'`;
+    await sql(`insert into ${table} values (1, ${wall("Etc/GMT+12")}), (2, ${wall("UTC")})`);
+    assert.deepEqual(idsOf((await exportOf(sourceOf(table), folder.next())).text), [1]);
+    await sql(
+      `alter table ${table} alter changed type date using changed - interval '1 day' * (2 - id)`,
+    );
+    assert.deepEqual(idsOf((await exportOf(sourceOf(table), folder.next())).text), [1]);
+  });
+
   describe("of transactions", () => {
     let other: Session;
     before(async () => {

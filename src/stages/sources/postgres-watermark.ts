@@ -103,6 +103,8 @@ interface Ranged {
   readonly table: string;
   readonly outputs: readonly string[];
   readonly origin: readonly unknown[];
+  /** Asked for before anything that takes long, since a standby's moves on while its snapshot stays. */
+  readonly now: string;
 }
 
 async function describeRanged(
@@ -110,6 +112,7 @@ async function describeRanged(
   query: BoundQuery,
   columns: readonly KeyColumn[],
 ): Promise<Ranged> {
+  const now = (await session.ask(knownNow)).rows[0]![0]!;
   const fields = (await session.describe(query.sql)) ?? [];
   const aliases = fields.map((_, index) => `c${index}`).join(", ");
   return {
@@ -119,6 +122,7 @@ async function describeRanged(
     table: `(\n${dropSemicolons(query.sql).trimEnd()}\n) as q(${aliases})`,
     outputs: fields.map(({ name }, index) => `q.c${index} as ${quoteName(name)}`),
     origin: await readOrigin(session, fields, columns),
+    now,
   };
 }
 
@@ -153,7 +157,7 @@ async function lastRow(
 ): Promise<readonly string[] | null> {
   const { columns, table, query } = ranged;
   const values = [...query.values];
-  const conditions = [...settled(columns[0]!, lag), ...compare(ranged, ">", lower, values)];
+  const conditions = [...settled(ranged, lag), ...compare(ranged, ">", lower, values)];
   const texts = columns.map(({ index }) => textOf(index));
   const order = columns.map(({ index }) => `q.c${index} desc`);
   const { rows } = await session.ask(
@@ -169,24 +173,30 @@ async function lastRow(
 /** Types that have a last value: `float4`, `float8`, `numeric`, `interval`. No time is settled that never comes. */
 const endless: ReadonlySet<number> = new Set([700, 701, 1700, 1186]);
 
-/** As the sessions of applications see it, whose clock-on-the-wall times these are. */
-const theirNow =
-  "(pg_catalog.now() at time zone (select reset_val from pg_catalog.pg_settings where name = 'TimeZone'))";
+/** On a standby no later than what it has seen of its primary; one that has seen nothing yet knows nothing as settled. */
+const knownNow = `
+select (case when pg_catalog.pg_is_in_recovery()
+             then least(pg_catalog.now(), coalesce(pg_catalog.pg_last_xact_replay_timestamp(), '-infinity'))
+             else pg_catalog.now() end)::text`;
+
+/** Nobody knows by which wall a column without zone goes: no clock on earth is behind this one. */
+const earliestWall = (now: string): string => `(${now} at time zone interval '-12 hours')`;
 
 const xid8 = 5069;
 
 /** By type OID: `timestamptz`, `timestamp`, `date`. */
-const pastBefore: Readonly<Record<number, (lag: string) => string>> = {
-  1184: (lag) => `<= pg_catalog.now() - ${lag}`,
-  1114: (lag) => `<= ${theirNow} - ${lag}`,
-  1082: (lag) => `< (${theirNow} - ${lag})::pg_catalog.date`,
+const pastBefore: Readonly<Record<number, (now: string, lag: string) => string>> = {
+  1184: (now, lag) => `<= ${now} - ${lag}`,
+  1114: (now, lag) => `<= ${earliestWall(now)} - ${lag}`,
+  1082: (now, lag) => `< (${earliestWall(now)} - ${lag})::pg_catalog.date`,
 };
 
-function settled({ index, oid }: KeyColumn, lag: number | undefined): readonly string[] {
+function settled({ columns, now }: Ranged, lag: number | undefined): readonly string[] {
+  const { index, oid } = columns[0]!;
   const past = pastBefore[oid];
   if (past) {
     const interval = `interval '${lag ?? usualLagMillis} milliseconds'`;
-    return [`q.c${index} ${past(interval)}`];
+    return [`q.c${index} ${past(`timestamptz '${now}'`, interval)}`];
   }
   if (lag !== undefined) throw refused("`watermark.lag` is for times, and its column is none");
   if (oid !== xid8) return [];
