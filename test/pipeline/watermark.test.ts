@@ -213,6 +213,27 @@ describe("watermark", () => {
     assert.equal((await exportOf(same, path)).summary.rows, 0);
   });
 
+  const cuts = ["order by changed limit 3", "fetch first ($1::int) rows only;", "offset 2 -- rows"];
+  for (const cut of cuts)
+    it(`refuses a query that says \`${cut}\`, whose other rows would be in no export`, async () => {
+      const table = await tableOf("watermark_limited");
+      await sql(`insert into ${table} (id) select g from generate_series(1, 9) g`);
+      const query = `select * from ${table} ${cut}`;
+      const params = cut.includes("$1") ? ["3"] : [];
+      await assert.rejects(exportOf(sourceOf(table, { query, params }), folder.next()), {
+        code: "source-refused",
+        message: /`limit` or `offset`/,
+      });
+    });
+
+  it("takes a query whose limit is of a part alone", async () => {
+    const table = await tableOf("watermark_partly");
+    await sql(`insert into ${table} (id) select g from generate_series(1, 9) g`);
+    const query = `select * from ${table} where id > $1::int and id < (select 8 limit 1) limit all`;
+    const { text } = await exportOf(sourceOf(table, { query, params: ["2"] }), folder.next());
+    assert.deepEqual(idsOf(text), range(3, 7));
+  });
+
   const others: readonly [what: string, column: string, change: (table: string) => string][] = [
     [
       "type",

@@ -1,6 +1,8 @@
-/** What a bound belongs to: the columns of one table of one database, in the types and the order that they have now. */
+/** What a bound belongs to: the columns of one table of one database, in their types and order, and a query of all its rows. */
 import type { KeyColumn } from "./postgres-key.ts";
+import type { BoundQuery } from "./postgres-pushdown.ts";
 import type { Field, Session } from "./postgres-session.ts";
+import { dropSemicolons } from "./postgres-types.ts";
 
 /** What the protocol tells of a column's origin is beyond the types of `pg`. */
 interface Origin extends Field {
@@ -33,4 +35,10 @@ export async function readOrigin(
   const allowed = (await session.ask(mayIdentify)).rows[0]?.[0] === "true";
   const system = allowed ? (await session.ask(identify)).rows[0]![0] : null;
   return [system, located.rows];
+}
+
+/** As planned, since a limit has many spellings; one further inside is a part of what the rows are. */
+export async function hasLimit(session: Session, { sql, values }: BoundQuery): Promise<boolean> {
+  const { rows } = await session.ask(`explain (format json)\n${dropSemicolons(sql)}`, values);
+  return /^\s*\[\s*\{\s*"Plan":\s*\{\s*"Node Type":\s*"Limit"/.test(rows[0]?.[0] ?? "");
 }

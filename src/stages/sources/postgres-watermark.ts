@@ -17,7 +17,7 @@ import type { Spool } from "../pages/spool-store.ts";
 import { passwordOf } from "./postgres-client.ts";
 import { hasRows, isUnkeyed, textOf, typeNames } from "./postgres-epochs.ts";
 import { examineKey, type KeyColumn } from "./postgres-key.ts";
-import { readOrigin } from "./postgres-origin.ts";
+import { hasLimit, readOrigin } from "./postgres-origin.ts";
 import { type BoundQuery, mentionsParams, quoteName } from "./postgres-pushdown.ts";
 import type { Session } from "./postgres-session.ts";
 import { dropSemicolons } from "./postgres-types.ts";
@@ -84,6 +84,10 @@ export async function boundByWatermark(
     throw refused("`query` does not mention each of its `params` and no more");
   const { columns, flaw } = await examineKey(session, query.sql, names);
   if (flaw !== undefined) throw refused(`\`watermark\` ${flaw}`);
+  if (await hasLimit(session, query))
+    throw refused(
+      "`query` has a `limit` or `offset`, so that rows beyond it would be in no export",
+    );
   const ranged = await describeRanged(session, query, columns);
   const unkeyed = `select from ${ranged.table}\nwhere ${isUnkeyed(columns)}`;
   if (await hasRows(session, { sql: unkeyed, values: query.values }))
