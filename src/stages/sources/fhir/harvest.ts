@@ -10,7 +10,7 @@ import { createResourceBuffer } from "./resource-buffer.ts";
 export const batchBytes = 64 * 1024;
 
 export interface Mark {
-  /** Type, id and version; undefined for a resource without an id, which nothing can be a copy of. */
+  /** Type, id and version, or what stands for it; undefined for a resource without an id, which nothing can be a copy of. */
   readonly identity: string | undefined;
   /** It came with others and was not searched for itself. */
   readonly included: boolean;
@@ -26,7 +26,7 @@ export interface Resources {
 export interface Resource {
   readonly resourceType: string;
   readonly id?: unknown;
-  readonly meta?: { readonly versionId?: unknown } | null;
+  readonly meta?: { readonly versionId?: unknown; readonly tag?: unknown } | null;
 }
 
 /** What becomes of a resource; `none` is no data. */
@@ -35,15 +35,20 @@ export type Verdict = "match" | "include" | "none";
 export class Harvest {
   readonly buffer = createResourceBuffer();
   readonly #where: string;
+  readonly #isPartial: boolean;
   #marks: Mark[] = [];
   #given = 0;
   readonly #digest = createHash("sha256");
   #read = 0;
   #again: Hash | undefined;
 
-  /** @param where for messages, such as `page 3` */
-  constructor(where: string) {
+  /**
+   * @param where for messages, such as `page 3`
+   * @param isPartial whether parts of resources were asked for
+   */
+  constructor(where: string, isPartial = false) {
     this.#where = where;
+    this.#isPartial = isPartial;
   }
 
   /** Resources of the document that were given on, or are about to be. */
@@ -86,7 +91,7 @@ export class Harvest {
     this.#given += 1;
     if (verdict === "none") return buffer.drop();
     this.#marks.push({
-      identity: identify(resource, buffer.view()),
+      identity: identify(resource, buffer.view(), this.#isPartial),
       included: verdict === "include",
     });
     buffer.keep();
@@ -138,13 +143,20 @@ export class Harvest {
   }
 }
 
-function identify({ resourceType, id, meta }: Resource, bytes: Uint8Array): string | undefined {
+function identify(
+  { resourceType, id, meta }: Resource,
+  bytes: Uint8Array,
+  isPartial: boolean,
+): string | undefined {
   if (typeof id !== "string") return undefined;
   const version = meta?.versionId;
-  // Without versions only the same content is a copy.
-  const last = typeof version === "string" ? version : hash("sha256", bytes, "base64");
-  return `${resourceType}/${id}/${last}`;
+  // Without versions only the same content is a copy; and a version has many parts.
+  const isTold = typeof version === "string" && !isPartial && !isSubset(meta?.tag);
+  return `${resourceType}/${id}/${isTold ? version : hash("sha256", bytes, "base64")}`;
 }
+
+const isSubset = (tags: unknown): boolean =>
+  Array.isArray(tags) && tags.some((tag: { code?: unknown } | null) => tag?.code === "SUBSETTED");
 
 function parse(text: string): unknown {
   try {

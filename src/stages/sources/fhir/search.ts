@@ -41,9 +41,10 @@ export async function* readSearch(
 ): AsyncGenerator<Resources | typeof turn> {
   let asked = firstPage(server, search, options);
   const links = createLinkWatch();
+  const isPartial = [...search.params.keys()].some((key) => /^_(elements|summary)(:|$)/.test(key));
   for (let page = 1; ; page += 1) {
     const where = `${search.label}, page ${page}`;
-    const harvest = new Harvest(where);
+    const harvest = new Harvest(where, isPartial);
     const read = () => readPage(server, { asked, page, where, harvest }, options, signal);
     const next = yield* readThrough(read, () => harvest.given, server, signal);
     server.statistics.paged(harvest.given);

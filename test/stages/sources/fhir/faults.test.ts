@@ -312,6 +312,27 @@ describe("fhir meets faults", () => {
     );
   });
 
+  it("takes different parts of a resource for no copies, and the same part for one", async () => {
+    const parts =
+      (meta: object): Fault =>
+      (request, response) => {
+        const part = request.url.searchParams.get("part") ?? "";
+        const resource = { resourceType: "Observation", id: "1", meta, [part]: "x" };
+        send(response, 200, bundle({ total: 1, entry: [{ resource }, { resource }] }));
+        return true;
+      };
+    const search = ["Observation?part=status", "Observation?part=note"];
+    const subset = { versionId: "1", tag: [{ code: "SUBSETTED" }] };
+    const config = { totals: "none" };
+    assert.equal((await read(parts(subset), { search, ...config })).end?.rows, 2);
+    const untold = parts({ versionId: "1" });
+    for (const ask of ["_elements=id", "_summary=true", "_elements:exclude=id"]) {
+      const asked = search.map((one) => `${one}&${ask}`);
+      assert.equal((await read(untold, { search: asked, ...config })).end?.rows, 2, ask);
+    }
+    assert.equal((await read(untold, { search, ...config })).end?.rows, 1);
+  });
+
   it("says how to read a server that does not count", async () => {
     const uncounted: Fault = (request, response) =>
       !isSearch(request) && (sendOutcome(response, 400, "not-supported"), true);
