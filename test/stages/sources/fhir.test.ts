@@ -124,6 +124,20 @@ describe("fhir", () => {
     );
   });
 
+  it("takes searches that overlap for whole, and gives what both find once", async () => {
+    const search = ["Observation?_lastUpdated=lt2026-01-01T12:00:00Z", "Observation"];
+    const batches = await read({ search, count: 100, parallel: 1 });
+    assert.equal(textOf(batches), linesOf(observations));
+    assert.deepEqual(batches[0]?.expects, { rows: 3220, exact: false });
+    assert.deepEqual(batches.at(-1)?.end?.consistency.proof, {
+      matches: 2500,
+      included: 0,
+      duplicatesCut: 720,
+      allRemembered: true,
+      total: 3220,
+    });
+  });
+
   it("sends searches in a body when asked to, and a plus sign as it is", async () => {
     const search = "Observation?_lastUpdated=ge2026-01-01T01:00:00+01:00&_id=o1,o2";
     const batches = await read({ search, post: true, totals: "none" });

@@ -4,10 +4,11 @@ import type { RecordBatch, SourceEnd } from "../../nouns.ts";
 import type { RowContext } from "../../stage.ts";
 import { digestQuery } from "../input-file.ts";
 import { countSearches, type Counted } from "./count.ts";
+import type { Resources } from "./harvest.ts";
 import { createRecordMaker, type RecordMaker } from "./records.ts";
 import { parseSearch, readSearch, type Search, type SearchOptions } from "./search.ts";
 import type { FhirServer } from "./server.ts";
-import { takeTurns, type Lane } from "./turns.ts";
+import { takeTurns, turn, type Lane } from "./turns.ts";
 
 export interface SearchConfig {
   readonly search: readonly string[];
@@ -29,24 +30,28 @@ export async function* readSearches(
 ): AsyncGenerator<RecordBatch> {
   const searches = config.search.map((text, at) => parseSearch(text, `search ${at + 1}`));
   const counted = await countIfAsked(server, searches, config, signal);
-  const windows = searches.flatMap((search) => cutSearch(search, config));
+  const windows = searches.flatMap((search) =>
+    cutSearch(search, config).map((window) => [window, search.label] as const),
+  );
   const options: SearchOptions = { ...config, log };
   const lanes = windows.map(
-    (window): Lane<never> =>
+    ([window, label]): Lane<Found> =>
       (wanted) =>
-        readSearch(server, window, options, wanted) as ReturnType<Lane<never>>,
+        withLabel(readSearch(server, window, options, wanted), label),
   );
   const records = createRecordMaker();
   const total = counted?.total;
-  let first = total === undefined ? {} : { expects: { rows: total, exact: !includes(searches) } };
-  for await (const resources of takeTurns(lanes, config.parallel, signal)) {
-    const batch = records.make(resources);
+  const overlap = mayOverlap(searches);
+  const exact = !includes(searches) && !overlap;
+  let first = total === undefined ? {} : { expects: { rows: total, exact } };
+  for await (const { resources, label } of takeTurns(lanes, config.parallel, signal)) {
+    const batch = records.make(resources, overlap ? label : undefined);
     if (!batch) continue;
     yield { ...batch, ...first };
     first = {};
   }
-  if (counted && total !== undefined && records.matches < total)
-    await requireSameCount(server, searches, { config, total, matches: records.matches }, signal);
+  if (total !== undefined && records.answers < total)
+    await requireSameCount(server, searches, { config, total, given: records.answers }, signal);
   const end = proveEnd(server, searches, { total, records });
   const { columns } = records;
   yield {
@@ -58,6 +63,26 @@ export async function* readSearches(
     ...first,
     end,
   };
+}
+
+interface Found {
+  readonly resources: Resources;
+  /** Of the search that found them. */
+  readonly label: string;
+}
+
+async function* withLabel(
+  items: ReturnType<typeof readSearch>,
+  label: string,
+): AsyncGenerator<Found | typeof turn> {
+  for await (const item of items) yield item === turn ? turn : { resources: item, label };
+}
+
+/** Whether two searches may find the same resource, which is counted for each of them. */
+function mayOverlap(searches: readonly Search[]): boolean {
+  const types = searches.map(({ path }) => path.split("/").at(-1) ?? "");
+  const ofAnyType = types.some((type) => !/^[A-Z]/.test(type));
+  return searches.length > 1 && (ofAnyType || new Set(types).size < types.length);
 }
 
 const includes = (searches: readonly Search[]): boolean =>
@@ -116,22 +141,22 @@ function spansOf(bounds: readonly string[]): string[][][] {
 interface Short {
   readonly config: SearchConfig;
   readonly total: number;
-  readonly matches: number;
+  readonly given: number;
 }
 
 /** Fewer resources than counted are a loss, unless the server by now counts no more than it gave. */
 async function requireSameCount(
   server: FhirServer,
   searches: readonly Search[],
-  { config, total, matches }: Short,
+  { config, total, given }: Short,
   signal: AbortSignal,
 ): Promise<void> {
   const now = await countSearches(server, searches, config.post, signal);
-  if (now.total !== undefined && matches >= now.total) return;
+  if (now.total !== undefined && given >= now.total) return;
   const after = now.total === undefined ? "gives no total after" : `${now.total} after`;
   throw new PipelineError(
     "source-failed",
-    `the server counts ${total} resources before and ${after}, but gave ${matches}; expected all of them (windows that leave some out? a server that counts what it may not show is read with \`totals: none\`)`,
+    `the server counts ${total} resources before and ${after}, but gave ${given}; expected all of them (windows that leave some out? a server that counts what it may not show is read with \`totals: none\`)`,
   );
 }
 

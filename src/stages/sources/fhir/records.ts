@@ -7,6 +7,8 @@ export interface Tally {
   readonly rows: number;
   /** Of them, those that were searched for themselves. */
   readonly matches: number;
+  /** What the searches found, each for itself: more than the matches where searches overlap. */
+  readonly answers: number;
   readonly duplicates: number;
   /** False once so many different resources came that a copy of an early one would pass. */
   readonly allRemembered: boolean;
@@ -14,24 +16,32 @@ export interface Tally {
 
 export interface RecordMaker extends Tally {
   readonly columns: readonly Column[];
-  /** @param resources become invalid */
-  make(resources: Resources): RecordBatch | undefined;
+  /**
+   * @param resources become invalid
+   * @param search what found them, where another may find them too
+   */
+  make(resources: Resources, search?: string): RecordBatch | undefined;
 }
 
 export function createRecordMaker(): RecordMaker {
   const seen = createSeen();
-  const sums = { rows: 0, matches: 0, duplicates: 0 };
+  const sums = { rows: 0, matches: 0, answers: 0, duplicates: 0 };
   let columns: readonly Column[] | undefined;
 
   /** What came with others may later be found for itself, and is one of those that were counted. */
   const isFirstFind = (identity: string) =>
     seen.add(`included ${identity}`) && !seen.add(`found ${identity}`);
-  const keep = ({ identity, included }: Mark): boolean => {
+  const isNewIn = (search: string, identity: string | undefined) =>
+    identity === undefined || !seen.add(`${search} ${identity}`);
+  const keep = ({ identity, included }: Mark, search: string | undefined): boolean => {
     const isCopy = identity !== undefined && seen.add(identity);
     if (isCopy) sums.duplicates += 1;
     else sums.rows += 1;
     if (identity !== undefined && included && !isCopy) seen.add(`included ${identity}`);
-    if (!included && (!isCopy || isFirstFind(identity))) sums.matches += 1;
+    const isMatch = !included && (!isCopy || isFirstFind(identity));
+    if (isMatch) sums.matches += 1;
+    const isAnswer = search === undefined ? isMatch : !included && isNewIn(search, identity);
+    if (isAnswer) sums.answers += 1;
     return !isCopy;
   };
 
@@ -42,6 +52,9 @@ export function createRecordMaker(): RecordMaker {
     get matches() {
       return sums.matches;
     },
+    get answers() {
+      return sums.answers;
+    },
     get duplicates() {
       return sums.duplicates;
     },
@@ -51,9 +64,9 @@ export function createRecordMaker(): RecordMaker {
     get columns() {
       return columns ?? [];
     },
-    make(resources) {
+    make(resources, search) {
       const { marks } = resources;
-      const kept = marks.map(keep);
+      const kept = marks.map((mark) => keep(mark, search));
       const { bytes, ends } = kept.every(Boolean) ? resources : cut(resources, kept);
       if (ends.length === 0) return undefined;
       columns ??= namesOf(bytes.subarray(0, ends[0]));

@@ -333,6 +333,16 @@ describe("fhir meets faults", () => {
     assert.equal((await read(untold, { search, ...config })).end?.rows, 1);
   });
 
+  it("takes no copy within a search for one that another search lost", async () => {
+    const page: Fault = (request, response) => {
+      const entry = [observation("1"), observation("1")];
+      send(response, 200, bundle(isSearch(request) ? { entry } : { total: 2 }));
+      return true;
+    };
+    const search = ["Observation?a=1", "Observation?a=2"];
+    await refuses(read(page, { search }), "source-failed", /counts 4 resources .* but gave 2;/);
+  });
+
   it("says how to read a server that does not count", async () => {
     const uncounted: Fault = (request, response) =>
       !isSearch(request) && (sendOutcome(response, 400, "not-supported"), true);
