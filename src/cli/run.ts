@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { loadPipeline } from "../pipeline/load.ts";
 import { run as runPipeline, type RunOptions } from "../pipeline/run.ts";
 import { stateFolder } from "../pipeline/signing-key.ts";
+import { isAhead } from "../pipeline/slot-done.ts";
 import type { Progress, RunState, RunSummary, StageSummary } from "../pipeline/summary.ts";
 import { PipelineError } from "../errors.ts";
 import { untilAborted } from "../stages/until-aborted.ts";
@@ -92,21 +93,40 @@ async function exportFile(
   progress: ProgressLine,
   { signal, onProgress }: Required<Pick<RunOptions, "signal" | "onProgress">>,
 ): Promise<RunSummary> {
-  const describe = describeProgress();
-  // A module of the user's may take its time, or never be loaded.
-  const pipeline = await untilAborted(loadPipeline(call.argument), signal);
-  return await runPipeline(pipeline, {
-    signal,
-    restart: call.flag("restart"),
-    ...slotOf(call.text("slot")),
-    log: progress,
-    onPlan: tuneCompiler,
-    onProgress(now) {
-      onProgress(now);
-      progress.show(describe(now));
-    },
-    env: call.env,
-  });
+  const slot = slotOf(call.text("slot"));
+  for (let goes = 1; ; goes += 1) {
+    const describe = describeProgress();
+    // A module of the user's may take its time, or never be loaded.
+    const pipeline = await untilAborted(loadPipeline(call.argument), signal);
+    const summary = await runPipeline(pipeline, {
+      signal,
+      restart: call.flag("restart") && goes === 1,
+      ...slot,
+      log: progress,
+      onPlan: tuneCompiler,
+      onProgress(now) {
+        onProgress(now);
+        progress.show(describe(now));
+      },
+      env: call.env,
+    });
+    if (!isStillDue(slot.slot, summary)) return summary;
+    if (goes === mostGoes) throw stopped();
+    const { runId } = summary;
+    progress.info(
+      `run ${runId}, which an earlier call had left, is committed; the slot's own is next`,
+    );
+  }
+}
+
+/** Finishing what an earlier slot left, and the slot's own run; others may come in between. */
+const mostGoes = 3;
+
+/** Whether the run that was finished was of an earlier slot, of none, or of one that has not come. */
+function isStillDue(slot: Date | undefined, done: RunSummary): boolean {
+  const asked = slot?.toISOString();
+  if (asked === undefined || done.slot === asked) return false;
+  return done.slot === null || done.slot < asked || isAhead(done.slot, new Date());
 }
 
 /** A slot too far ahead would keep all before it from being run for. */

@@ -129,6 +129,22 @@ describe("serve", function () {
     assert.equal((await exportsOf("killed")).length, 2);
   });
 
+  it("finishes what an earlier slot left, and then runs for the slot in the same call", async () => {
+    const file = await seed("earlier");
+    await unlink(join(desk.folder, "open"));
+    const yesterday = new Date(Date.parse(today) - day).toISOString();
+    const cutOff = desk.start(["run", file, "--slot", yesterday]);
+    await desk.until("spool/earlier/run.json");
+    cutOff.child.kill("SIGTERM");
+    assert.equal((await cutOff.ended).code, 75);
+    await desk.write("open", "");
+    const { code, document, stderr } = await desk.json(["run", file, "--slot", today]);
+    assert.deepEqual([code, document.slot], [0, today], stderr);
+    assert.match(stderr, /which an earlier call had left, is committed/);
+    assert.equal((await exportsOf("earlier")).length, 3);
+    assert.equal(await doneSlot("earlier"), today);
+  });
+
   it("takes up what a stop cut off, for the same slot", async () => {
     const file = await seed("stopped");
     await unlink(join(desk.folder, "open"));
