@@ -12,7 +12,7 @@ import type { Log } from "../stages/stage.ts";
 import { realDisk } from "../stages/world.ts";
 import { manifestName, signatureName } from "./manifest.ts";
 import { readJson, removeAll, writeJson } from "./run-files.ts";
-import { digestOf } from "./run-folder.ts";
+import { digestOf } from "./run-folder-unfinished.ts";
 import type { KeepConfig } from "./spec.ts";
 
 /** An export at the destination, by its folder's name. */

@@ -4,24 +4,21 @@
  * `run.json` exists from before the first page until after the commit, so it alone tells whether a run is to be
  * taken up. `last-….json` is durable before `run.json` goes.
  */
-import { createHash, createHmac } from "node:crypto";
 import { join, resolve } from "node:path";
-import { PipelineError } from "../errors.ts";
 import { nextRunId } from "./run-id.ts";
 import { readNote } from "../stages/pages/run-note.ts";
 import type { Carried } from "../stages/pages/spool-store.ts";
 import { takeLock } from "../stages/pages/spool-lock.ts";
-import { statOf } from "../stages/destinations/file-work.ts";
 import { realWorld, type World } from "../stages/world.ts";
-import { hasFile, makePrivate, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
+import { makePrivate, readJson, removeAll, writeJson } from "./run-files.ts";
 import {
   carriedSchema,
   lastCommitSchema,
-  runRecordSchema,
   type DoneSlot,
   type LastCommit,
   type RunRecord,
 } from "./run-record.ts";
+import { clear, digestOf, sealMeaning, takeUp } from "./run-folder-unfinished.ts";
 import { doneName, findDone } from "./slot-done.ts";
 
 export type { LastCommit, RunRecord };
@@ -67,18 +64,6 @@ export interface RunFolderInit {
   readonly takeLock?: typeof takeLock;
 }
 
-/** What belongs to one run and goes with it, besides `run.json`. */
-const ofRun = [
-  "pages",
-  "incoming",
-  "acks.ndjson",
-  "note",
-  "manifest.json",
-  "manifest.json.draft",
-  "manifest.json.sig",
-  "SHA256SUMS",
-];
-
 /**
  * Takes the pipeline's lock and its unfinished run, or begins a new one.
  * @throws PipelineError `already-running`; `config-changed` when the unfinished run was of other stages
@@ -93,19 +78,10 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
     const lastPath = lastName(init.destination);
     const carriedPath = carriedName(init.destination);
     const last = await readJson<LastCommit>(place, lastPath, lastCommitSchema);
-    let found = await readRecord(place, init.restart);
     const done = await findDone(place, { ...init, slot: init.slot, now: world.clock.date() });
     if (done) return untouched(path, begin(init, world, last), done, lock);
-    if (found && (init.restart || (!isSame(found, init) && !(await hasPages(place))))) {
-      // What is complete but for its last step is finished, and the slot's own run comes after it.
-      const isFinishing = init.slot !== undefined && (await hasFile(place, "manifest.json"));
-      if (!isFinishing) {
-        await discard(place, found);
-        found = undefined;
-      }
-    }
-    if (found) refuseChanges(found, init);
-    else await clear(place);
+    const found = await takeUp(place, init);
+    if (!found) await clear(place);
     const record = found ? { ...found, attempts: found.attempts + 1 } : begin(init, world, last);
     const save = (next: RunRecord) => writeJson(place, "run.json", next);
     await save(record);
@@ -122,7 +98,8 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
       save,
       async commit(next) {
         await writeJson(place, lastPath, next);
-        const text = init.carries ? await readNote(path, world.disk) : undefined;
+        const text =
+          (record.carries ?? init.carries) ? await readNote(path, world.disk) : undefined;
         const carried = text !== undefined && { runId: record.runId, text };
         if (carried) await writeJson(place, carriedPath, carried);
         // Who sees that the slot is done looks no further.
@@ -170,71 +147,12 @@ function begin(init: RunFolderInit, world: World, last: LastCommit | undefined):
     key,
     started,
     attempts: 1,
+    destination: digestOf(init.destination),
+    carries: init.carries ?? false,
     ...(init.slot !== undefined && { slot: init.slot }),
   };
 }
 
-const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): string =>
-  createHmac("sha256", Buffer.from(key, "hex"))
-    .update(JSON.stringify([meaning, destination]))
-    .digest("hex");
-
 /** Generations are counted, and commits remembered, for each destination. */
 const lastName = (destination: string): string => `last-${digestOf(destination)}.json`;
 const carriedName = (destination: string): string => `carried-${digestOf(destination)}.json`;
-
-/** A destination, as part of a file's name. */
-export const digestOf = (destination: string): string =>
-  createHash("sha256").update(destination).digest("hex").slice(0, 16);
-
-/** A record that cannot be read stops a run, but not one that discards it. */
-export async function readRecord(place: Place, restart: boolean): Promise<RunRecord | undefined> {
-  try {
-    return await readJson<RunRecord>(place, "run.json", runRecordSchema);
-  } catch (error) {
-    if (!restart) throw error;
-    return undefined;
-  }
-}
-
-export const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
-  found.version === 2 && found.meaning === sealMeaning(found.key, init);
-
-/** Whether an attempt got so far that discarding it would lose something. */
-export async function hasPages({ disk, path }: Place): Promise<boolean> {
-  const pages = await disk.opendir(join(path, "pages")).catch(() => []);
-  for await (const _ of pages) return true;
-  const journal = await statOf(join(path, "acks.ndjson"), disk).catch(() => undefined);
-  return (journal?.size ?? 0) > 0;
-}
-
-function refuseChanges(found: RunRecord, init: RunFolderInit): void {
-  if (found.version !== 2) {
-    throw new PipelineError(
-      "config-changed",
-      `run ${found.runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,
-    );
-  }
-  if (isSame(found, init)) return;
-  throw new PipelineError(
-    "config-changed",
-    `the stages, what they refer to, or the destination have changed since run ${found.runId} began; restore them to go on with it, or discard it with --restart`,
-  );
-}
-
-/**
- * Gives up an unfinished run: `run.json` first, so that a crash in between leaves no run with half its folder.
- * @throws PipelineError `config-invalid` when its manifest may be at the destination already
- */
-async function discard(place: Place, found: RunRecord): Promise<void> {
-  if (await hasFile(place, "manifest.json")) {
-    throw new PipelineError(
-      "config-invalid",
-      `run ${found.runId} is complete but for its last step; run without --restart to finish it`,
-    );
-  }
-  await removeAll(place, ["run.json"]);
-  await clear(place);
-}
-
-const clear = (place: Place): Promise<void> => removeAll(place, ofRun);

@@ -21,6 +21,10 @@ export interface RunRecord {
   readonly traceparent?: string;
   /** The time of the schedule the run is for (ISO, UTC), where it is for one. */
   readonly slot?: string;
+  /** Digest of the destination, as in `last-….json`. */
+  readonly destination?: string;
+  /** Whether what its source leaves is the next run's. */
+  readonly carries?: boolean;
 }
 
 const ours = v.looseObject({
@@ -34,6 +38,8 @@ const ours = v.looseObject({
   attempts: count,
   traceparent: v.optional(v.string()),
   slot: v.optional(v.string()),
+  destination: v.optional(v.string()),
+  carries: v.optional(v.boolean()),
 });
 /** Of another version nothing is known but which run it is. */
 const others = v.looseObject({ version: v.pipe(v.number(), v.notValue(2)), runId });

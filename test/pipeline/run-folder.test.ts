@@ -166,6 +166,37 @@ describe("run-folder", () => {
     assert.equal((await visit(dir)).record.runId, record.runId);
   });
 
+  it("finishes such a run whatever the stages are by now, at its own destination alone", async () => {
+    const dir = folder.next();
+    const { path, record } = await visit(dir);
+    await mkdir(join(path, "pages"));
+    await writeFile(join(path, "pages", "00000000.ndjson"), "");
+    await writeFile(join(path, "manifest.json"), "{}");
+    const elsewhere = { destination: "file:///elsewhere" };
+    await assert.rejects(visit(dir, elsewhere), { code: "config-changed" });
+    const slot = "2026-03-01T02:30:00.000Z";
+    await assert.rejects(visit(dir, { ...elsewhere, slot, restart: true }), {
+      code: "config-changed",
+    });
+    const warnings: string[] = [];
+    const warn = (text: string) => void warnings.push(text);
+    for (const more of [{}, { slot }, { slot, restart: true }]) {
+      const { resumed, record: found } = await visit(dir, { meaning: "other", warn, ...more });
+      assert.deepEqual([resumed, found.runId], [true, record.runId]);
+    }
+    assert.match(warnings.join(), /finished as it was/);
+  });
+
+  it("does not discard such a run either where its record is damaged", async () => {
+    const dir = folder.next();
+    const { path } = await visit(dir);
+    await writeFile(join(path, "manifest.json"), "{}");
+    await writeFile(join(path, "run.json"), "{ half");
+    const refusal = { code: "integrity-failed", message: /move manifest\.json away/ };
+    await assert.rejects(visit(dir, { restart: true }), refusal);
+    assert.ok((await readdir(path)).includes("manifest.json"));
+  });
+
   it("is opened by one at a time", async () => {
     const dir = folder.next();
     const opened = await openRunFolder(initOf(dir));

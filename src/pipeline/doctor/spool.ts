@@ -9,7 +9,7 @@ import { nearestFolder, probeFolder } from "../../stages/folder-probe.ts";
 import { takeLock } from "../../stages/pages/spool-lock.ts";
 import { destinationOptions } from "../../stages/pages/upload.ts";
 import { realDisk } from "../../stages/world.ts";
-import { hasPages, isSame, readRecord } from "../run-folder.ts";
+import { hasPages, isSame, readRecord } from "../run-folder-unfinished.ts";
 import type { Plan } from "../plan.ts";
 import type { Examined } from "./examine.ts";
 

@@ -1,0 +1,117 @@
+/** What is to become of the unfinished run in a pipeline's folder: it goes on, is finished as it is, or is discarded. */
+import { createHash, createHmac } from "node:crypto";
+import { join } from "node:path";
+import { PipelineError } from "../errors.ts";
+import { statOf } from "../stages/destinations/file-work.ts";
+import { hasFile, readJson, removeAll, type Place } from "./run-files.ts";
+import type { RunFolderInit } from "./run-folder.ts";
+import { runRecordSchema, type RunRecord } from "./run-record.ts";
+
+/** What belongs to one run and goes with it, besides `run.json`. */
+const ofRun = [
+  "pages",
+  "incoming",
+  "acks.ndjson",
+  "note",
+  "manifest.json",
+  "manifest.json.draft",
+  "manifest.json.sig",
+  "SHA256SUMS",
+];
+
+/**
+ * The run to go on with; undefined where a new one begins.
+ * @throws PipelineError `config-changed` when it was of other stages
+ */
+export async function takeUp(place: Place, init: RunFolderInit): Promise<RunRecord | undefined> {
+  const found = await readRecord(place, init.restart);
+  if (!found) return undefined;
+  const isWhole = await hasFile(place, "manifest.json");
+  // What is complete but for its last step is finished, and the slot's own run comes after it.
+  const isFinished = isWhole && (init.slot !== undefined || !init.restart);
+  const gotNowhere = !isSame(found, init) && !(await hasPages(place));
+  if (!isFinished && (init.restart || gotNowhere)) {
+    await discard(place, found);
+    return undefined;
+  }
+  // Its pages and its manifest are made: no stage has a say in it any more.
+  if (isWhole && found.version === 2 && found.destination === digestOf(init.destination)) {
+    if (!isSame(found, init))
+      init.warn?.(
+        `run ${found.runId} was complete but for its last step when the stages changed; it is finished as it was`,
+      );
+    return found;
+  }
+  refuseChanges(found, init);
+  return found;
+}
+
+/** A destination, as part of a file's name. */
+export const digestOf = (destination: string): string =>
+  createHash("sha256").update(destination).digest("hex").slice(0, 16);
+
+export const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): string =>
+  createHmac("sha256", Buffer.from(key, "hex"))
+    .update(JSON.stringify([meaning, destination]))
+    .digest("hex");
+
+/**
+ * A record that cannot be read stops a run, but not one that discards it.
+ * @throws PipelineError `integrity-failed`, which no restart helps where the manifest may be at the destination already
+ */
+export async function readRecord(place: Place, restart: boolean): Promise<RunRecord | undefined> {
+  try {
+    return await readJson<RunRecord>(place, "run.json", runRecordSchema);
+  } catch (error) {
+    if (!restart) throw error;
+    if (!(await hasFile(place, "manifest.json"))) return undefined;
+    throw new PipelineError(
+      "integrity-failed",
+      `spool: ${join(place.path, "run.json")} is damaged, and its run was complete but for its last step: look with \`ls\` whether the destination has it, then move manifest.json away from there and run with --restart`,
+      { cause: error },
+    );
+  }
+}
+
+export const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
+  found.version === 2 && found.meaning === sealMeaning(found.key, init);
+
+/** Whether an attempt got so far that discarding it would lose something. */
+export async function hasPages({ disk, path }: Place): Promise<boolean> {
+  const pages = await disk.opendir(join(path, "pages")).catch(() => []);
+  for await (const _ of pages) return true;
+  const journal = await statOf(join(path, "acks.ndjson"), disk).catch(() => undefined);
+  return (journal?.size ?? 0) > 0;
+}
+
+function refuseChanges(found: RunRecord, init: RunFolderInit): void {
+  if (found.version !== 2) {
+    throw new PipelineError(
+      "config-changed",
+      `run ${found.runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,
+    );
+  }
+  if (isSame(found, init)) return;
+  throw new PipelineError(
+    "config-changed",
+    `the stages, what they refer to, or the destination have changed since run ${found.runId} began; restore them to go on with it, or discard it with --restart`,
+  );
+}
+
+/**
+ * Gives up an unfinished run: `run.json` first, so that a crash in between leaves no run with half its folder.
+ * @throws PipelineError `config-invalid` when its manifest may be at the destination already
+ */
+async function discard(place: Place, found: RunRecord): Promise<void> {
+  if (await hasFile(place, "manifest.json")) {
+    throw new PipelineError(
+      "config-invalid",
+      `run ${found.runId} is complete but for its last step; run without --restart to finish it`,
+    );
+  }
+  await removeAll(place, ["run.json"]);
+  await clear(place);
+}
+
+/** Removes what belongs to a run. */
+export const clear = (place: Place): Promise<void> => removeAll(place, ofRun);
