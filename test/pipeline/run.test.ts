@@ -234,6 +234,27 @@ describe("run", () => {
     assert.deepEqual([resumedFrom, count], [null, rows]);
   });
 
+  it("finishes what only its last step is missing of, whatever the stages are by now", async () => {
+    const here = place();
+    const taken = async () => join(await here.runFolder(), "manifest.json", "taken");
+    const onBatch = async (number: number) => {
+      if (number !== 6) return;
+      for (let waits = 0; waits < 500; waits += 1) {
+        if (await here.runFolder().catch(() => undefined)) break;
+        await sleep(10);
+      }
+      await mkdir(await taken(), { recursive: true });
+    };
+    await assert.rejects(go(here.pipeline({ onBatch })), { exitCode: 6 });
+    assert.ok((await readdir(here.spool)).includes("manifest.json"));
+    await rm(join(await here.runFolder(), "manifest.json"), { recursive: true });
+    const changed = here.pipeline({ rows: 7 }, { compress: "gzip" });
+    const finished = await go(changed);
+    assert.deepEqual([finished.rows, finished.resumedFrom], [rows, finished.runId]);
+    assert.equal(await here.restored(), plain());
+    assert.equal((await go(changed)).rows, 7);
+  });
+
   it("refuses to go on where the stages, or what they lead to, have changed", async () => {
     const here = place();
     await stopAt(5, here);
