@@ -29,13 +29,15 @@ export async function takeUp(place: Place, init: RunFolderInit): Promise<RunReco
   const isWhole = await hasFile(place, "manifest.json");
   // What is complete but for its last step is finished, and the slot's own run comes after it.
   const isFinished = isWhole && (init.slot !== undefined || !init.restart);
+  const isElsewhere = found.version === 2 && found.destination !== digestOf(init.destination);
+  if (isWhole && isElsewhere && !isSame(found, init)) throw wholeElsewhere(found);
   const gotNowhere = !isSame(found, init) && !(await hasPages(place));
   if (!isFinished && (init.restart || gotNowhere)) {
     await discard(place, found);
     return undefined;
   }
   // Its pages and its manifest are made: no stage has a say in it any more.
-  if (isWhole && found.version === 2 && found.destination === digestOf(init.destination)) {
+  if (isWhole && found.version === 2) {
     if (!isSame(found, init))
       init.warn?.(
         `run ${found.runId} was complete but for its last step when the stages changed; it is finished as it was`,
@@ -83,6 +85,13 @@ export async function hasPages({ disk, path }: Place): Promise<boolean> {
   const journal = await statOf(join(path, "acks.ndjson"), disk).catch(() => undefined);
   return (journal?.size ?? 0) > 0;
 }
+
+/** Neither may it be discarded, since the manifest may be there, nor can it be finished from here. */
+const wholeElsewhere = ({ runId }: RunRecord): PipelineError =>
+  new PipelineError(
+    "config-changed",
+    `run ${runId} is complete but for its last step, at another destination; restore \`upload.to\` and run without --restart to finish it`,
+  );
 
 function refuseChanges(found: RunRecord, init: RunFolderInit): void {
   if (found.version !== 2) {

@@ -173,11 +173,12 @@ describe("run-folder", () => {
     await writeFile(join(path, "pages", "00000000.ndjson"), "");
     await writeFile(join(path, "manifest.json"), "{}");
     const elsewhere = { destination: "file:///elsewhere" };
-    await assert.rejects(visit(dir, elsewhere), { code: "config-changed" });
     const slot = "2026-03-01T02:30:00.000Z";
-    await assert.rejects(visit(dir, { ...elsewhere, slot, restart: true }), {
-      code: "config-changed",
-    });
+    for (const more of [{}, { restart: true }, { slot, restart: true }])
+      await assert.rejects(visit(dir, { ...elsewhere, ...more }), {
+        code: "config-changed",
+        message: /at another destination; restore `upload\.to`/,
+      });
     const warnings: string[] = [];
     const warn = (text: string) => void warnings.push(text);
     for (const more of [{}, { slot }, { slot, restart: true }]) {
