@@ -4,7 +4,8 @@ import { fhirBulk, readFhirBulk } from "../src/stages/sources/fhir-bulk.ts";
 import { fhir, readFhir } from "../src/stages/sources/fhir.ts";
 import type { StageContext } from "../src/stages/stage.ts";
 
-const [client, mode, base, count] = process.argv.slice(2) as [string, string, string, string];
+type Client = "transport" | "textbook" | "spillway";
+const [client, mode, base, count] = process.argv.slice(2) as [Client, string, string, string];
 let bytes = 0;
 
 interface Bundle {
@@ -66,8 +67,6 @@ async function spillway(): Promise<void> {
   for await (const batch of records) bytes += batch.bytes.length;
 }
 
-await { transport, textbook, spillway }[client]!();
-console.error(`${client} ${mode} ${bytes} bytes`);
-console.error(`${client} ${mode} ${bytes} bytes`);
-console.error(`${client} ${mode} ${bytes} bytes`);
+const clients = { transport, textbook, spillway };
+await clients[client]();
 console.error(`${client} ${mode} ${bytes} bytes`);
