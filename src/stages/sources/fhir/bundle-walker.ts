@@ -107,6 +107,8 @@ export class BundleWalker {
       if (byte === colon) return this.#name(chunk, from, at);
       this.#awaited = false;
     } else if (byte === openObject || byte === openArray) {
+      // A number before it would make one with the 0 that stands for it.
+      if (this.#inWord) throw malformed("broken JSON");
       return this.#open(byte, chunk, from, at);
     } else if (byte === closeObject || byte === closeArray) {
       this.#inWord = false;
