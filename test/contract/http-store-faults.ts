@@ -38,6 +38,8 @@ export interface Kind<Store extends ScriptedStore> {
     call: Call,
     what: "busy" | "broken" | "denied" | "expired" | "skewed" | "damaged" | "missing",
   ): void;
+  /** Stores these bytes with what the request says of those it sent; nothing is said where it is absent. */
+  keep?(store: Store, call: Call, bytes: Buffer): void;
   /** Success as for these bytes, whatever was sent. */
   accept(call: Call, bytes: Buffer): void;
   /** Whether the bytes fit the digests that came with them. */
@@ -94,7 +96,8 @@ export function httpStoreFaults<Store extends ScriptedStore>(kind: Kind<Store>):
   };
   const keeps = (change: (bytes: Buffer) => Buffer) => (call: Call) => {
     const bytes = change(Buffer.from(call.body));
-    store.objects.set(call.key, { bytes, meta: {} });
+    if (kind.keep) kind.keep(store, call, bytes);
+    else store.objects.set(call.key, { bytes, meta: {} });
     kind.accept(call, bytes);
   };
   const flip = (bytes: Buffer) => {
