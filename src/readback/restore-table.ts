@@ -36,7 +36,7 @@ export async function restoreToTable(
       `restore: a table takes NDJSON, and the export holds ${layers.extension}; restore it to a folder`,
     );
   }
-  const destination = await openDestination(url, { timeoutMillis, postgres: { table, key } });
+  const destination = await openDestination(url, { timeoutMillis, rows: { table, key } });
   try {
     const put = (name: string, bytes: Uint8Array) =>
       destination.put(

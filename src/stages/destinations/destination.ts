@@ -61,7 +61,7 @@ export interface DestinationOptions {
   /** Who the SSH server must be, and who we are. */
   readonly sftp?: SftpOptions;
   /** The table that takes the rows; absent for other schemes. */
-  readonly postgres?: TableOptions;
+  readonly rows?: TableOptions;
   /** How long one request may take, in milliseconds. */
   readonly timeoutMillis: number;
   /** The disk of destinations that are folders; the real one where none is given. */

@@ -4,12 +4,12 @@ import { fault, good } from "../finding.ts";
 import { openSession } from "../sources/postgres-session.ts";
 import type { ProbeDestination } from "./destination.ts";
 import { notesName } from "./table-notes.ts";
-import { describeTable, findMissingRights } from "./table.ts";
+import { describeTable, findMissingRights } from "./postgres-table.ts";
 
 const connectMillis = 10_000;
 
 export const probeTable: ProbeDestination = async function* (url, asked) {
-  const { postgres: wanted, timeoutMillis, signal } = asked;
+  const { rows: wanted, timeoutMillis, signal } = asked;
   if (!wanted) return;
   const options = { url: url.href, connectMillis, answerMillis: timeoutMillis };
   const session = await openSession(options, signal);

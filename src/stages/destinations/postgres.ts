@@ -14,16 +14,11 @@ import { PipelineError } from "../../errors.ts";
 import { openSession, type Session } from "../sources/postgres-session.ts";
 import type { Destination, OpenDestination, StoredObject } from "./destination.ts";
 import { patience, persist, TryAgain } from "./retry.ts";
-import {
-  findUnfinished,
-  listNoted,
-  noteObject,
-  notesName,
-  openNotes,
-  readNoted,
-} from "./table-notes.ts";
-import { writeRows } from "./table-rows.ts";
-import { describeTable, type Table, type TableOptions } from "./table.ts";
+import { findUnfinished, listNoted, noteObject, openNotes, readNoted } from "./postgres-notes.ts";
+import { writeRows } from "./postgres-rows.ts";
+import { describeTable, type Table } from "./postgres-table.ts";
+import { emptiedTable, unfinishedRun } from "./table-notes.ts";
+import { recordsOf, tableOf } from "./table.ts";
 
 /** A connection that knows its table. */
 interface Target {
@@ -35,8 +30,8 @@ interface Target {
 
 const connectMillis = 10_000;
 
-export const openPostgres: OpenDestination = async (url, { timeoutMillis, postgres }) => {
-  const wanted = tableOf(postgres);
+export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }) => {
+  const wanted = tableOf(rows, "postgres");
   const shown = `postgres://${url.host}${url.pathname}/${wanted.table}`;
   const life = new AbortController();
   let target: Promise<Target> | undefined;
@@ -102,14 +97,6 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, postgr
   } satisfies Destination;
 };
 
-function tableOf(options: TableOptions | undefined): TableOptions {
-  if (options) return options;
-  throw new PipelineError(
-    "config-invalid",
-    "upload: a postgres destination needs `table`, the table that takes the rows",
-  );
-}
-
 /** One transaction: the note that the object is stored, and, of a page, its rows. */
 async function store({ session, table, notes }: Target, object: StoredObject): Promise<void> {
   const records = recordsOf(object);
@@ -129,47 +116,15 @@ async function store({ session, table, notes }: Target, object: StoredObject): P
   throw new PipelineError("destination-failed", `the server ended the transaction with ${command}`);
 }
 
-/** Notes of rows that somebody has taken away would make every later attempt a success that writes nothing. */
 async function refuseEmptied(session: Session, { name }: Table, page: string): Promise<void> {
   const { rows } = await session.ask(`select exists (select from ${name})`);
-  if (rows[0]?.[0] === "t") return;
-  throw new PipelineError(
-    "destination-refused",
-    `${page} was written into ${name} before, which is empty now; to write it again, delete its notes from ${notesName}`,
-  );
+  if (rows[0]?.[0] !== "t") throw emptiedTable(page, name);
 }
 
-/** Rows that are only appended would lie there twice, once from each run. */
 async function refuseSecondRun({ session, table, notes }: Target, page: string): Promise<void> {
   if (table.key.length > 0) return;
   const run = await findUnfinished(session, notes, table, page);
-  if (run === undefined) return;
-  throw new PipelineError(
-    "destination-refused",
-    `rows of the unfinished run ${run} lie in ${table.name}, which has no \`key\` to replace them by; finish that run without --restart, ` +
-      `or delete its rows and its notes in ${notesName}`,
-  );
-}
-
-const newline = 0x0a;
-
-/** The records of a page; undefined for what is no page. */
-function recordsOf({ name, bytes }: StoredObject): Uint8Array | undefined {
-  const [, layers] = /\/\d{8}\.([a-z.]+)$/.exec(name) ?? [];
-  if (layers === undefined) return undefined;
-  if (layers !== "ndjson") {
-    throw new PipelineError(
-      "destination-refused",
-      "the destination reads what it takes; expected `serialize: ndjson`, `compress: none` and `encrypt: none`",
-    );
-  }
-  if (bytes.length > 0 && bytes.at(-1) !== newline) {
-    throw new PipelineError(
-      "destination-refused",
-      "a record is longer than a page, and rows are written page by page; raise `chunk`",
-    );
-  }
-  return bytes;
+  if (run !== undefined) throw unfinishedRun(run, table.name);
 }
 
 const codesHere = {

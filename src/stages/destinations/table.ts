@@ -1,92 +1,93 @@
-/** A table that takes rows, as the server knows it, and whether what is promised of rows can be kept there. */
+/** What destinations that take rows agree on: which objects are pages of rows, and which columns their records may name. */
 import { PipelineError } from "../../errors.ts";
-import type { Session } from "../sources/postgres-session.ts";
+import type { StoredObject } from "./destination.ts";
 
 export interface TableOptions {
-  /** As SQL would name it, best with its schema. */
+  /** As SQL would name it, best with its schema; of SQLite its name as it is. */
   readonly table: string;
   /** Columns of a unique index: rows with the same key replace each other. Without it rows are appended. */
   readonly key: readonly string[];
 }
 
-export interface TableColumn {
+/** A column of any database. */
+export interface AnyColumn {
   readonly name: string;
-  /** As a cast takes it. */
-  readonly type: string;
-  /** The server computes it: what a record says of it is left out. */
+  /** The database computes it: what a record says of it is left out. */
   readonly isGenerated: boolean;
-  /** The server always numbers it (GENERATED ALWAYS AS IDENTITY), unless an insert insists; it is never updated. */
-  readonly isNumbered: boolean;
 }
 
-export interface Table {
-  /** Which table it is, whatever its name; another one after it is dropped and made again. */
-  readonly oid: string;
-  /** With its schema, quoted. */
+/** A table of any database. */
+export interface AnyTable<Column extends AnyColumn> {
+  /** For people. */
   readonly name: string;
-  readonly schema: string;
-  readonly columns: readonly TableColumn[];
+  readonly columns: readonly Column[];
   readonly key: readonly string[];
 }
 
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
-/** Ordinary and partitioned ones, all of whose parts outlive a crash of the server as their notes do. */
-const facts = `
-select c.oid, format('%I.%I', n.nspname, c.relname), quote_ident(n.nspname),
-       c.relkind in ('r', 'p') and not exists (
-         select from pg_catalog.pg_partition_tree(c.oid) t join pg_catalog.pg_class p on p.oid = t.relid
-         where p.relpersistence <> 'p' or p.relkind not in ('r', 'p')) and c.relpersistence = 'p',
-       json_agg(json_build_object('name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
-         'isGenerated', a.attgenerated <> '', 'isNumbered', a.attidentity = 'a') order by a.attnum)
-from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-join pg_catalog.pg_attribute a on a.attrelid = c.oid
-where c.oid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
-group by c.oid, n.nspname, c.relname, c.relkind, c.relpersistence`;
+/** @throws PipelineError `config-invalid` where no table is named */
+export function tableOf(options: TableOptions | undefined, scheme: string): TableOptions {
+  if (options) return options;
+  throw new PipelineError(
+    "config-invalid",
+    `upload: a ${scheme} destination needs \`table\`, the table that takes the rows`,
+  );
+}
 
-/** Only whole indexes that are checked at once tell all rows apart when rows are written. */
-const uniqueOnKey = `
-select 1 from pg_catalog.pg_index i
-where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indimmediate
-  and i.indpred is null and i.indexprs is null
-  and (select array_agg(a.attname::text order by a.attname::text)
-       from unnest(i.indkey[0:i.indnkeyatts - 1]) k
-       join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k)
-    = (select array_agg(k order by k) from json_array_elements_text($2::json) k)`;
+const newline = 0x0a;
 
 /**
- * Looks the table up.
- * @throws PipelineError `destination-refused` when it is not there, is no lasting table, or no unique index covers the key
+ * The records of a page; undefined for what is no page.
+ * @throws PipelineError `destination-refused` where the page cannot be read, or ends within a record
  */
-export async function describeTable(session: Session, wanted: TableOptions): Promise<Table> {
-  const shown = JSON.stringify(wanted.table);
-  const { rows } = await session.ask(facts, [wanted.table]);
-  const [oid, name, schema, lasts, columns] = rows[0] ?? [];
-  if (!oid || !name || !schema || !columns) throw unfit(`there is no table ${shown}`);
-  if (lasts !== "t") {
-    throw unfit(
-      `${shown} is unlogged, temporary, foreign or a view, at least in part; expected a table whose rows outlive a crash of the server`,
+export function recordsOf({ name, bytes }: StoredObject): Uint8Array | undefined {
+  const [, layers] = /\/\d{8}\.([a-z.]+)$/.exec(name) ?? [];
+  if (layers === undefined) return undefined;
+  if (layers !== "ndjson") {
+    throw new PipelineError(
+      "destination-refused",
+      "the destination reads what it takes; expected `serialize: ndjson`, `compress: none` and `encrypt: none`",
     );
   }
-  const { key } = wanted;
-  if (key.length > 0) {
-    const found = await session.ask(uniqueOnKey, [oid, JSON.stringify(key)]);
-    if (found.rows.length === 0) {
-      throw unfit(
-        `${shown} has no unique index on exactly ${key.map((one) => JSON.stringify(one)).join(", ")} (\`key\`) that is checked at once`,
-      );
-    }
+  if (bytes.length > 0 && bytes.at(-1) !== newline) {
+    throw new PipelineError(
+      "destination-refused",
+      "a record is longer than a page, and rows are written page by page; raise `chunk`",
+    );
   }
-  return { oid, name, schema, columns: JSON.parse(columns) as TableColumn[], key };
+  return bytes;
 }
 
-/** The rights that writing takes and this user has not. */
-export async function findMissingRights(session: Session, table: Table): Promise<string[]> {
-  // Replacing a row reads it.
-  const wanted = table.key.length > 0 ? ["insert", "update", "select"] : ["insert", "select"];
-  const asked = wanted.map((right) => `has_table_privilege($1::oid, '${right}')`);
-  const { rows } = await session.ask(`select ${asked.join(", ")}`, [table.oid]);
-  return wanted.filter((_, at) => rows[0]?.[at] !== "t");
+/**
+ * The columns to write, of those that every record of a page names.
+ * @throws PipelineError `destination-refused` where the table has them not, or they are named twice
+ */
+export function fitColumns<Column extends AnyColumn>(
+  named: readonly string[],
+  { name, columns }: AnyTable<Column>,
+): readonly Column[] {
+  if (new Set(named).size < named.length) throw refusedPage("records name a column twice");
+  const known = new Map(columns.map((column) => [column.name, column]));
+  const strange = named.filter((column) => !known.has(column));
+  // Names may come from the data, so they are counted and not told.
+  if (strange.length > 0) {
+    const all = columns.map((column) => column.name).join(", ");
+    throw refusedPage(
+      `records have ${strange.length} columns that ${name} has not; expected some of ${all}`,
+    );
+  }
+  return named.map((column) => known.get(column)!).filter(({ isGenerated }) => !isGenerated);
 }
 
-const unfit = (what: string): PipelineError => new PipelineError("destination-refused", what);
+/** What a record leaves out would be NULL or a default by what else lies on its page. */
+export const differentColumns = (): PipelineError =>
+  refusedPage(
+    "the records of a page name different columns, or none; expected the same in each, with null where there is nothing",
+  );
+
+export const refusedPage = (what: string): PipelineError =>
+  new PipelineError("destination-refused", `${what}; nothing of this page was written`);
+
+export const unfitTable = (what: string): PipelineError =>
+  new PipelineError("destination-refused", what);

@@ -181,7 +181,7 @@ export function destinationOptions(config: UploadConfig): DestinationOptions {
     azblob: given({ endpoint, accountKey, sas }),
     https: given({ authorization, query }),
     sftp: given({ hostKey, privateKey, passphrase, password }),
-    ...(table !== undefined && { postgres: { table, key } }),
+    ...(table !== undefined && { rows: { table, key } }),
   };
 }
 

@@ -33,7 +33,7 @@ describe("destination postgres", () => {
       "create table written.plain (id int, text text)",
     );
   const open = (table = "written.plain", key: readonly string[] = []) =>
-    openDestination(url, { timeoutMillis: 5000, postgres: { table, key } });
+    openDestination(url, { timeoutMillis: 5000, rows: { table, key } });
   const rowsOf = (table: string, order = "id") =>
     runSql(url, `select row_to_json(t) from written.${table} t order by ${order}`).then((rows) =>
       rows.map(([row]) => JSON.parse(row!) as Record<string, unknown>),
@@ -239,7 +239,7 @@ describe("destination postgres", () => {
     );
     const destination = await openDestination(lax.href, {
       timeoutMillis: 5000,
-      postgres: { table: "written.plain", key: [] },
+      rows: { table: "written.plain", key: [] },
     });
     await destination.put(page(0, { id: 1 }), never);
     assert.deepEqual(await rowsOf("plain"), [{ id: 1, text: "on" }]);
@@ -332,7 +332,7 @@ describe("destination postgres", () => {
       Array.fromAsync(
         probeDestination(url, {
           timeoutMillis: 5000,
-          postgres: { table, key },
+          rows: { table, key },
           folder: "p",
           signal: never,
         }),
@@ -354,7 +354,7 @@ describe("destination postgres", () => {
     const found = await Array.fromAsync(
       probeDestination(few.href, {
         timeoutMillis: 5000,
-        postgres: { table: "written.keyed", key: ["id", "part"] },
+        rows: { table: "written.keyed", key: ["id", "part"] },
         folder: "p",
         signal: never,
       }),

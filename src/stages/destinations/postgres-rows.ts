@@ -2,9 +2,9 @@
  * One page of NDJSON as rows of a table, in one statement: the server reads the records itself, by the table's own types.
  * Source: `json_to_record`, https://www.postgresql.org/docs/current/functions-json.html
  */
-import { PipelineError } from "../../errors.ts";
 import type { Session } from "../sources/postgres-session.ts";
-import { quoteName, type Table, type TableColumn } from "./table.ts";
+import type { Table, TableColumn } from "./postgres-table.ts";
+import { differentColumns, fitColumns, quoteName, refusedPage } from "./table.ts";
 
 /** As bytes: a text would be held twice on its way. */
 const lines =
@@ -16,22 +16,25 @@ const lines =
  */
 export async function writeRows(session: Session, table: Table, records: Uint8Array) {
   if (records.length === 0) return;
-  const columns = await fitColumns(session, table, records);
+  const columns = await readColumns(session, table, records);
   const { rows } = await session.ask(writeStatement(table, columns), [records]);
   const [kept, given] = rows[0] ?? [];
   if (kept === given) return;
-  throw refused(`the table kept ${kept} of ${given} rows; a trigger or a rule may turn some away`);
+  throw refusedPage(
+    `the table kept ${kept} of ${given} rows; a trigger or a rule may turn some away`,
+  );
 }
 
 /**
  * The columns to write. All records must name the same, each once and all of them the table's, and have their key: what a
  * record leaves out would be NULL or a default by what else lies on its page.
  */
-async function fitColumns(
+async function readColumns(
   session: Session,
-  { name, columns, key }: Table,
+  table: Table,
   records: Uint8Array,
 ): Promise<readonly TableColumn[]> {
+  const { key } = table;
   const lacksKey = key
     .map((_, at) => `line::json ->> ($2::text[])[${at + 1}] is null`)
     .join(" or ");
@@ -41,23 +44,11 @@ async function fitColumns(
     key.length > 0 ? [records, `{${key.map(quoteElement).join(",")}}`] : [records],
   );
   const named = JSON.parse(rows[0]?.[0] ?? "[]") as string[];
-  if (rows.length > 1 || named.length === 0)
-    throw refused(
-      `the records of a page name different columns, or none; expected the same in each, with null where there is nothing`,
-    );
-  if (new Set(named).size < named.length) throw refused("records name a column twice");
-  const known = new Map(columns.map((column) => [column.name, column]));
-  const strange = named.filter((column) => !known.has(column));
-  // Names may come from the data, so they are counted and not told.
-  if (strange.length > 0) {
-    const all = columns.map((column) => column.name).join(", ");
-    throw refused(
-      `records have ${strange.length} columns that ${name} has not; expected some of ${all}`,
-    );
-  }
+  if (rows.length > 1 || named.length === 0) throw differentColumns();
+  const columns = fitColumns(named, table);
   if (rows[0]?.[1] !== "0")
-    throw refused(`${rows[0]?.[1]} records have no value for their key (${key.join(", ")})`);
-  return named.map((column) => known.get(column)!).filter(({ isGenerated }) => !isGenerated);
+    throw refusedPage(`${rows[0]?.[1]} records have no value for their key (${key.join(", ")})`);
+  return columns;
 }
 
 const quoteElement = (text: string): string => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
@@ -86,6 +77,3 @@ function writeStatement({ name, key }: Table, columns: readonly TableColumn[]): 
     `select (select count(*) from kept)${there}, (select count(*) from given)`
   );
 }
-
-const refused = (what: string): PipelineError =>
-  new PipelineError("destination-refused", `${what}; nothing of this page was written`);
