@@ -1,7 +1,7 @@
 /** One record's text to a row, losing nothing. */
 import { PipelineError } from "../errors.ts";
 import type { Row } from "../stages/nouns.ts";
-import { parseExact } from "../stages/sources/json-values.ts";
+import { isSameNumber, parseExact } from "../stages/sources/json-values.ts";
 
 /**
  * Parses the JSON text of one row. A number that a double cannot hold exactly becomes a `JSON.rawJSON` of its digits,
@@ -21,30 +21,6 @@ export function parseJsonRecord(text: string): Row {
 
 const isRow = (value: unknown): value is Row =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** A reader wants values, not spellings: `1.50` is the number 1.5. */
-const isSameNumber = (source: string, value: number): boolean =>
-  canonical(source) === canonical(String(value));
-
-/** Sign, significant digits, and the power of ten of the last: `1.50` and `15e-1` are both `+15e-1`. */
-function canonical(text: string): string {
-  const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
-  if (!match) return text;
-  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
-  const digits = (whole + fraction).replace(/^0+/, "");
-  const significant = digits.slice(0, endOfDigits(digits));
-  if (significant === "") return "0";
-  const power =
-    BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length);
-  return `${sign}${significant}e${power}`;
-}
-
-/** Where the zeros at the end begin. By hand: a pattern would follow every run of zeros to its end, again and again. */
-function endOfDigits(digits: string): number {
-  let end = digits.length;
-  while (digits[end - 1] === "0") end -= 1;
-  return end;
-}
 
 /**
  * Splits the text of one CSV record, its newline included, into cells: NULL (nothing at all) is null, the quoted

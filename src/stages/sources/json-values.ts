@@ -56,3 +56,27 @@ function holdsInexactNumber(text: string): boolean {
   }
   return false;
 }
+
+/** Whether a number has the value its text says. A reader wants values, not spellings: `1.50` is the number 1.5. */
+export const isSameNumber = (source: string, value: number): boolean =>
+  canonical(source) === canonical(String(value));
+
+/** Sign, significant digits, and the power of ten of the last: `1.50` and `15e-1` are both `+15e-1`. */
+function canonical(text: string): string {
+  const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (!match) return text;
+  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const significant = digits.slice(0, endOfDigits(digits));
+  if (significant === "") return "0";
+  const power =
+    BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length);
+  return `${sign}${significant}e${power}`;
+}
+
+/** Where the zeros at the end begin. By hand: a pattern would follow every run of zeros to its end, again and again. */
+function endOfDigits(digits: string): number {
+  let end = digits.length;
+  while (digits[end - 1] === "0") end -= 1;
+  return end;
+}
