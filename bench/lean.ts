@@ -8,4 +8,8 @@ export const leanFlags: readonly string[] = [
   "--no-sparkplug",
 ];
 
-export const leanEnv: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: "1" };
+export const leanEnv: Readonly<Record<string, string>> = {
+  MALLOC_ARENA_MAX: "1",
+  MALLOC_MMAP_THRESHOLD_: String(32 * 2 ** 20),
+  MALLOC_TRIM_THRESHOLD_: String(64 * 2 ** 20),
+};

@@ -25,7 +25,14 @@ const leanFlags = isExport
 // V8 writes the profile of each thread as it ends.
 const profiles = isExport ? valueOf("--profile") : undefined;
 if (profiles) leanFlags.push("--cpu-prof", `--cpu-prof-dir=${profiles}`);
-const leanEnv = isExport ? { MALLOC_ARENA_MAX: "1", ...process.env } : process.env;
+// One arena, and page-sized memory stays in it when it is freed: given back to the kernel, it would be cleared and mapped
+// anew for each page.
+const leanAllocator = {
+  MALLOC_ARENA_MAX: "1",
+  MALLOC_MMAP_THRESHOLD_: String(32 * 2 ** 20),
+  MALLOC_TRIM_THRESHOLD_: String(64 * 2 ** 20),
+};
+const leanEnv = isExport ? { ...leanAllocator, ...process.env } : process.env;
 
 if (major < 22 || (major === 22 && minor < 18)) {
   const node = await bundledNode();
