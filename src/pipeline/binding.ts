@@ -5,6 +5,8 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { spellDestination } from "../stages/destinations/schemes.ts";
+import { upload, type UploadConfig } from "../stages/pages/upload.ts";
 import { isRowWork } from "../stages/transforms/row-work.ts";
 import type { ConfiguredStage } from "./fuse.ts";
 import type { PipelineSpec } from "./spec.ts";
@@ -53,15 +55,20 @@ export function digestStages({ stages }: PipelineSpec): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/**
- * The resolved meaning of the stages as one text. It may hold a passphrase: it is only ever fed to an HMAC under the
- * run's own key.
- */
+/** The resolved meaning of the stages as one text. It may hold a passphrase: it is only ever fed to an HMAC under the run's own key. */
+export interface Meaning {
+  readonly meaning: string;
+  /** The same with the destination as it is written, which bound runs before a path had one spelling. */
+  readonly formerMeaning: string;
+}
+
+export const noMeaning: Meaning = { meaning: "", formerMeaning: "" };
+
 export async function describeMeaning(
   stages: readonly ConfiguredStage[],
   baseDir: string,
-): Promise<string> {
-  const parts: unknown[] = [];
+): Promise<Meaning> {
+  const parts: [name: string, config: unknown, digests: readonly string[]][] = [];
   for (const { name, config } of stages) {
     if (name === "spool") continue;
     const modules = [
@@ -71,10 +78,20 @@ export async function describeMeaning(
     const digests = await Promise.all(modules.map(digestFile));
     parts.push([name, config, digests]);
   }
-  return JSON.stringify(parts, (key, value: unknown) => {
+  const spelled = parts.map(([name, config, digests]) => [name, spellPlace(name, config), digests]);
+  return { meaning: textOf(spelled), formerMeaning: textOf(parts) };
+}
+
+const textOf = (parts: readonly unknown[]): string =>
+  JSON.stringify(parts, (key, value: unknown) => {
     if (tunable.has(key)) return undefined;
     return key === "url" && typeof value === "string" ? withoutPassword(value) : spell(value);
   });
+
+function spellPlace(name: string, config: unknown): unknown {
+  if (name !== upload.name) return config;
+  const { to } = config as UploadConfig;
+  return { ...(config as UploadConfig), to: spellDestination(to) };
 }
 
 /** A stream in code is known by its class alone: what is inside it changes while it is looked at. */

@@ -10,7 +10,7 @@ import { registry } from "../stages/registry.ts";
 import type { AnyStage } from "../stages/stage.ts";
 import { select } from "../stages/transforms/select.ts";
 import { telemetryEnv } from "../telemetry/otel-env.ts";
-import { describeMeaning, digestStages } from "./binding.ts";
+import { describeMeaning, digestStages, noMeaning, type Meaning } from "./binding.ts";
 import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
 import { explainLookups, explainPath } from "./explain-rows.ts";
@@ -28,7 +28,8 @@ import type { ScheduleConfig, TelemetryConfig } from "./spec.ts";
 import { resolveSpec, validateSpec, type ValidSpec, type ValidStage } from "./validate.ts";
 import { findMisfit } from "./wiring.ts";
 
-export interface Plan {
+/** What another attempt must mean too may hold a passphrase, so it is never written anywhere; empty unless resolved. */
+export interface Plan extends Meaning {
   readonly report: PlanReport;
   readonly stages: readonly PhysicalStage[];
   /** The same before they were fused, with their complete config. */
@@ -42,8 +43,6 @@ export interface Plan {
   readonly sign: string | undefined;
   readonly telemetry: TelemetryConfig | undefined;
   readonly schedule: ScheduleConfig | undefined;
-  /** What another attempt must mean too; may hold a passphrase, so it is never written anywhere. Empty unless resolved. */
-  readonly meaning: string;
   /** True when every row of the source becomes a record, so that the two counts must agree. */
   readonly keepsRows: boolean;
 }
@@ -125,7 +124,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     sign: valid.sign,
     telemetry: valid.telemetry,
     schedule: valid.schedule,
-    meaning: options.resolve === "full" ? await describeMeaning(configured, baseDir) : "",
+    ...(options.resolve === "full" ? await describeMeaning(configured, baseDir) : noMeaning),
     keepsRows: pushdown.stages.every(
       ({ definition }) =>
         definition.takes !== "rows" || definition.gives !== "rows" || definition === select,

@@ -6,6 +6,7 @@
  */
 import type { InferOutput } from "valibot";
 import { PipelineError, assert } from "../errors.ts";
+import type { Destination } from "../stages/destinations/destination.ts";
 import { serialize } from "../stages/formats/serialize.ts";
 import { createPointSealer, type PointSealer } from "../stages/pages/resume-points.ts";
 import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
@@ -14,9 +15,22 @@ import { isRowStage } from "../stages/transforms/define-transform.ts";
 import type { ConfiguredStage } from "./fuse.ts";
 import type { Plan } from "./plan.ts";
 import { measureReference } from "./references.ts";
-import type { RunFolder } from "./run-folder.ts";
+import type { RunFolder, RunFolderInit } from "./run-folder.ts";
 
 type PostgresConfig = InferOutput<typeof postgresConfig>;
+
+/** What a run is bound to, as its folder asks for it. */
+export const bindingOf = (
+  { spool, report, meaning, formerMeaning }: Plan,
+  { url, identity = url }: Destination,
+): Omit<RunFolderInit, "restart"> => ({
+  dir: spool.dir,
+  pipeline: report.name,
+  configDigest: report.configDigest,
+  meaning,
+  destination: identity,
+  formerly: { meaning: formerMeaning, destination: url },
+});
 
 /** Whether a run of this source goes on by key. */
 export const resumesByKey = ({ definition, config }: ConfiguredStage): boolean =>

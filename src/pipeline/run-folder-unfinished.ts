@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { PipelineError } from "../errors.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
 import { hasFile, readJson, removeAll, type Place } from "./run-files.ts";
-import type { RunFolderInit } from "./run-folder.ts";
+import type { Bound, RunFolderInit } from "./run-folder.ts";
 import { runRecordSchema, type RunRecord } from "./run-record.ts";
 
 /** What belongs to one run and goes with it, besides `run.json`. */
@@ -26,33 +26,42 @@ const ofRun = [
 export async function takeUp(place: Place, init: RunFolderInit): Promise<RunRecord | undefined> {
   const found = await readRecord(place, init.restart);
   if (!found) return undefined;
-  const isWhole = await hasFile(place, "manifest.json");
-  // What is complete but for its last step is finished, and the slot's own run comes after it.
-  const isFinished = isWhole && (init.slot !== undefined || !init.restart);
-  const isElsewhere = found.version === 2 && found.destination !== digestOf(init.destination);
-  if (isWhole && isElsewhere && !isSame(found, init)) throw wholeElsewhere(found);
-  const gotNowhere = !isSame(found, init) && !(await hasPages(place));
-  if (!isFinished && (init.restart || gotNowhere)) {
+  const fate = await fateOf(place, found, init);
+  if (fate === "begins anew") {
     await discard(place, found);
     return undefined;
   }
-  // Its pages and its manifest are made: no stage has a say in it any more.
-  if (isWhole && found.version === 2) {
-    if (!isSame(found, init))
-      init.warn?.(
-        `run ${found.runId} was complete but for its last step when the stages changed; it is finished as it was`,
-      );
-    return found;
-  }
-  refuseChanges(found, init);
+  if (fate === "is finished")
+    init.warn?.(
+      `run ${found.runId} was complete but for its last step when the stages changed; it is finished as it was`,
+    );
   return found;
+}
+
+/** Whether an unfinished run goes on, is finished though the stages are others by now, or is discarded for a new one. */
+export type Fate = "goes on" | "is finished" | "begins anew";
+
+/** @throws PipelineError `config-changed` when it was of other stages */
+export async function fateOf(place: Place, found: RunRecord, init: RunFolderInit): Promise<Fate> {
+  const isWhole = await hasFile(place, "manifest.json");
+  const same = isSame(found, init);
+  // What is complete but for its last step is finished, and the slot's own run comes after it.
+  const isFinished = isWhole && (init.slot !== undefined || !init.restart);
+  if (isWhole && found.version === 2 && !same && isElsewhere(found, init))
+    throw wholeElsewhere(found);
+  const gotNowhere = !same && !(await hasPages(place));
+  if (!isFinished && (init.restart || gotNowhere)) return "begins anew";
+  if (same) return "goes on";
+  // Its pages and its manifest are made: no stage has a say in it any more.
+  if (isWhole && found.version === 2) return "is finished";
+  throw changed(found);
 }
 
 /** A destination, as part of a file's name. */
 export const digestOf = (destination: string): string =>
   createHash("sha256").update(destination).digest("hex").slice(0, 16);
 
-export const sealMeaning = (key: string, { meaning, destination }: RunFolderInit): string =>
+export const sealMeaning = (key: string, { meaning, destination }: Bound): string =>
   createHmac("sha256", Buffer.from(key, "hex"))
     .update(JSON.stringify([meaning, destination]))
     .digest("hex");
@@ -75,11 +84,18 @@ export async function readRecord(place: Place, restart: boolean): Promise<RunRec
   }
 }
 
-export const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
-  found.version === 2 && found.meaning === sealMeaning(found.key, init);
+const bounds = (init: RunFolderInit): readonly Bound[] =>
+  init.formerly ? [init, init.formerly] : [init];
+
+const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
+  found.version === 2 &&
+  bounds(init).some((bound) => found.meaning === sealMeaning(found.key, bound));
+
+const isElsewhere = (found: RunRecord, init: RunFolderInit): boolean =>
+  bounds(init).every(({ destination }) => found.destination !== digestOf(destination));
 
 /** Whether an attempt got so far that discarding it would lose something. */
-export async function hasPages({ disk, path }: Place): Promise<boolean> {
+async function hasPages({ disk, path }: Place): Promise<boolean> {
   const pages = await disk.opendir(join(path, "pages")).catch(() => []);
   for await (const _ of pages) return true;
   const journal = await statOf(join(path, "acks.ndjson"), disk).catch(() => undefined);
@@ -93,19 +109,13 @@ const wholeElsewhere = ({ runId }: RunRecord): PipelineError =>
     `run ${runId} is complete but for its last step, at another destination; restore \`upload.to\` and run without --restart to finish it`,
   );
 
-function refuseChanges(found: RunRecord, init: RunFolderInit): void {
-  if (found.version !== 2) {
-    throw new PipelineError(
-      "config-changed",
-      `run ${found.runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,
-    );
-  }
-  if (isSame(found, init)) return;
-  throw new PipelineError(
+const changed = ({ version, runId }: RunRecord): PipelineError =>
+  new PipelineError(
     "config-changed",
-    `the stages, what they refer to, or the destination have changed since run ${found.runId} began; restore them to go on with it, or discard it with --restart`,
+    version === 2
+      ? `the stages, what they refer to, or the destination have changed since run ${runId} began; restore them to go on with it, or discard it with --restart`
+      : `run ${runId} was begun by another version of spillway; finish it with that one, or discard it with --restart`,
   );
-}
 
 /**
  * Gives up an unfinished run: `run.json` first, so that a crash in between leaves no run with half its folder.

@@ -5,12 +5,13 @@
  * taken up. `last-….json` is durable before `run.json` goes.
  */
 import { join, resolve } from "node:path";
+import type { GenericSchema } from "valibot";
 import { nextRunId } from "./run-id.ts";
 import { readNote } from "../stages/pages/run-note.ts";
 import type { Carried } from "../stages/pages/spool-store.ts";
 import { takeLock } from "../stages/pages/spool-lock.ts";
 import { realWorld, type World } from "../stages/world.ts";
-import { makePrivate, readJson, removeAll, writeJson } from "./run-files.ts";
+import { makePrivate, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
 import {
   carriedSchema,
   lastCommitSchema,
@@ -43,14 +44,19 @@ export interface RunFolder {
   release(): void;
 }
 
-export interface RunFolderInit {
-  readonly dir: string;
-  readonly pipeline: string;
-  readonly configDigest: string;
+export interface Bound {
   /** Everything another attempt must share: resolved settings, modules; may hold secrets. */
   readonly meaning: string;
   /** What tells the destination from every other. */
   readonly destination: string;
+}
+
+export interface RunFolderInit extends Bound {
+  readonly dir: string;
+  readonly pipeline: string;
+  readonly configDigest: string;
+  /** The same as it was spelled before a path had one spelling: what lies there under it counts. */
+  readonly formerly?: Bound | undefined;
   /** Discards an unfinished run and begins a new one. */
   readonly restart: boolean;
   /** Whether the note that the source leaves becomes the next run's `carried`, with the commit. */
@@ -75,9 +81,9 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
   await makePrivate(place);
   const lock = (init.takeLock ?? takeLock)(join(path, "lock.db"), init.pipeline);
   try {
-    const lastPath = lastName(init.destination);
-    const carriedPath = carriedName(init.destination);
-    const last = await readJson<LastCommit>(place, lastPath, lastCommitSchema);
+    const names = namesOf(init.destination);
+    const former = formerNames(init);
+    const last = await readLater<LastCommit>(place, [names.last, former?.last], lastCommitSchema);
     const done = await findDone(place, { ...init, slot: init.slot, now: world.clock.date() });
     if (done) return untouched(path, begin(init, world, last), done, lock);
     const found = await takeUp(place, init);
@@ -91,22 +97,23 @@ export async function openRunFolder(init: RunFolderInit): Promise<RunFolder> {
       resumed: found !== undefined,
       last,
       carried: init.carries
-        ? await readJson<Carried>(place, carriedPath, carriedSchema)
+        ? await readLater<Carried>(place, [names.carried, former?.carried], carriedSchema)
         : undefined,
       committed: last?.runId === record.runId,
       done: undefined,
       save,
       async commit(next) {
-        await writeJson(place, lastPath, next);
+        await writeJson(place, names.last, next);
         const text =
           (record.carries ?? init.carries) ? await readNote(path, world.disk) : undefined;
         const carried = text !== undefined && { runId: record.runId, text };
-        if (carried) await writeJson(place, carriedPath, carried);
+        if (carried) await writeJson(place, names.carried, carried);
         // Who sees that the slot is done looks no further.
         if (record.slot !== undefined)
           await writeJson(place, doneName, { slot: record.slot, commit: next });
         await clear(place);
         await removeAll(place, ["run.json"]);
+        if (former) await removeAll(place, [former.last, ...(carried ? [former.carried] : [])]);
       },
       release: () => lock.release(),
     };
@@ -154,5 +161,24 @@ function begin(init: RunFolderInit, world: World, last: LastCommit | undefined):
 }
 
 /** Generations are counted, and commits remembered, for each destination. */
-const lastName = (destination: string): string => `last-${digestOf(destination)}.json`;
-const carriedName = (destination: string): string => `carried-${digestOf(destination)}.json`;
+const namesOf = (destination: string) => ({
+  last: `last-${digestOf(destination)}.json`,
+  carried: `carried-${digestOf(destination)}.json`,
+});
+
+const formerNames = ({ destination, formerly }: RunFolderInit) =>
+  formerly && formerly.destination !== destination ? namesOf(formerly.destination) : undefined;
+
+/** Of what lies under both names, what the later run left: their ids sort by time. */
+async function readLater<T extends { readonly runId: string }>(
+  place: Place,
+  names: readonly (string | undefined)[],
+  schema: GenericSchema,
+): Promise<T | undefined> {
+  const found: T[] = [];
+  for (const name of names) {
+    const one = name === undefined ? undefined : await readJson<T>(place, name, schema);
+    if (one) found.push(one);
+  }
+  return found.toSorted((a, b) => (a.runId < b.runId ? 1 : -1))[0];
+}

@@ -18,7 +18,7 @@ import type { Pipeline } from "./define.ts";
 import { flow, toPipelineError } from "./flow.ts";
 import { planPipeline, type Plan } from "./plan.ts";
 import type { PlanReport } from "./plan-types.ts";
-import { hasWatermark, pointsOf } from "./resume.ts";
+import { bindingOf, hasWatermark, pointsOf } from "./resume.ts";
 import { openRunFolder, type LastCommit, type RunFolder } from "./run-folder.ts";
 import { loadSigningKey, type SigningKey } from "./signing-key.ts";
 import type { Progress, RunSummary } from "./summary.ts";
@@ -61,7 +61,7 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
   const env = options.env ?? process.env;
   const signal = options.signal ?? new AbortController().signal;
   const plan = await untilAborted(planPipeline(pipeline, { resolve: "full", env }), signal);
-  const { upload, spool: spoolConfig, report } = plan;
+  const { upload, report } = plan;
   options.onPlan?.(report);
   signal.throwIfAborted();
   const key = await loadSigningKey(plan.sign);
@@ -71,11 +71,7 @@ async function planAndRun(pipeline: Pipeline, options: RunOptions): Promise<RunS
   try {
     signal.throwIfAborted();
     const folder = await openRunFolder({
-      dir: spoolConfig.dir,
-      pipeline: report.name,
-      configDigest: report.configDigest,
-      meaning: plan.meaning,
-      destination: destination.identity ?? destination.url,
+      ...bindingOf(plan, destination),
       restart: options.restart ?? false,
       slot: options.slot?.toISOString(),
       carries: hasWatermark(plan),

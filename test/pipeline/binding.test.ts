@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { loadPipeline } from "../../src/pipeline/load.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
@@ -19,6 +19,7 @@ describe("what a run is bound to", () => {
       query: "${file:query.sql}",
       params: "[a]",
       timeout: "60s",
+      to: "./out",
       encrypt: '{ to: "${env:RECIPIENT}" }',
       ...change,
     };
@@ -37,15 +38,15 @@ stages:
   - compress: zstd
   - encrypt: ${files.encrypt}
   - spool: ./spool
-  - upload: ./out
+  - upload: ${files.to}
 `,
     );
     const all = { URL: "postgres://me:old-secret@db/x", RECIPIENT: someone, ...env };
-    const { meaning, report } = await planPipeline(await loadPipeline(yaml), {
+    const { meaning, formerMeaning, report } = await planPipeline(await loadPipeline(yaml), {
       resolve: "full",
       env: all,
     });
-    return { meaning, digest: report.configDigest };
+    return { meaning, formerMeaning, digest: report.configDigest };
   }
 
   it("is what references lead to: recipients, query files, parameters, modules, the server", async () => {
@@ -59,6 +60,19 @@ stages:
       () => plan({}, { URL: "postgres://me:old-secret@elsewhere/x" }),
     ];
     for (const change of changes) assert.notEqual((await change()).meaning, meaning);
+  });
+
+  it("is the place that a path leads to, however it is spelled", async () => {
+    const { meaning, formerMeaning } = await plan();
+    const place = join(folder.path, "out");
+    const asFile = `file:${relative(process.cwd(), place)}`;
+    for (const to of ["out/", asFile, `file://${place}//`, `FILE:///x/..${place}/.`]) {
+      const spelled = await plan({ to });
+      assert.equal(spelled.meaning, meaning, to);
+      assert.equal(to === "out/" || spelled.formerMeaning !== formerMeaning, true, to);
+    }
+    for (const to of ["./other", "tar:./out", "s3://out/out"])
+      assert.notEqual((await plan({ to })).meaning, meaning, to);
   });
 
   it("is not how patient it is, or by which password it gets in", async () => {

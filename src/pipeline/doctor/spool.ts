@@ -9,7 +9,8 @@ import { nearestFolder, probeFolder } from "../../stages/folder-probe.ts";
 import { takeLock } from "../../stages/pages/spool-lock.ts";
 import { destinationOptions } from "../../stages/pages/upload.ts";
 import { realDisk } from "../../stages/world.ts";
-import { hasPages, isSame, readRecord } from "../run-folder-unfinished.ts";
+import { bindingOf } from "../resume.ts";
+import { fateOf, readRecord, type Fate } from "../run-folder-unfinished.ts";
 import type { Plan } from "../plan.ts";
 import type { Examined } from "./examine.ts";
 
@@ -105,26 +106,15 @@ async function describeUnfinished(path: string, plan: Plan): Promise<Finding> {
   const found = await readRecord({ disk: realDisk, path }, false);
   if (!found) return good("run", "none is under way");
   const { runId } = found;
-  if (isSame(found, await initOf(plan)))
-    return good("run", `${runId} is unfinished; \`run\` goes on with it`);
-  if (!(await hasPages({ disk: realDisk, path })))
-    return good("run", `${runId} had begun and holds nothing; \`run\` begins anew`);
-  throw new PipelineError(
-    "config-changed",
-    `the stages or what they refer to have changed since the unfinished run ${runId} began; ` +
-      "restore them, or discard it with `run --restart`",
-  );
+  const destination = await openDestination(plan.upload.to, destinationOptions(plan.upload));
+  await destination.close();
+  const init = { ...bindingOf(plan, destination), restart: false };
+  const fate = await fateOf({ disk: realDisk, path }, found, init);
+  return good("run", `${runId} ${fates[fate]}`);
 }
 
-async function initOf({ meaning, spool, report, upload }: Plan) {
-  const destination = await openDestination(upload.to, destinationOptions(upload));
-  await destination.close();
-  return {
-    dir: spool.dir,
-    pipeline: report.name,
-    configDigest: report.configDigest,
-    meaning,
-    destination: destination.identity ?? destination.url,
-    restart: false,
-  };
-}
+const fates: Readonly<Record<Fate, string>> = {
+  "goes on": "is unfinished; `run` goes on with it",
+  "is finished": "is complete but for its last step; `run` finishes it as it was",
+  "begins anew": "had begun and holds nothing; `run` begins anew",
+};

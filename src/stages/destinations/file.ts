@@ -20,6 +20,7 @@ import { realWorld, type Disk, type World } from "../world.ts";
 import { removeFile } from "./file-remove.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
+import { pathIdentity } from "./path-identity.ts";
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 
@@ -41,6 +42,7 @@ export const openFile: OpenDestination = async (url, { world = realWorld }) => {
   const folders: Folders = { world, root, ready: new Map(), last: Promise.resolve() };
   return {
     url: url.href,
+    identity: pathIdentity(url),
     put: (object, signal) => guard("storing an object", signal, () => put(folders, object, signal)),
     get: (name, signal) => get(disk, root, name, signal),
     list: (folder, signal) => list(disk, root, folderSegmentsOf(folder), signal),

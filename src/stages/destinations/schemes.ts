@@ -15,6 +15,7 @@ import type {
   ProbeOptions,
 } from "./destination.ts";
 import { folderSegmentsOf } from "./object-names.ts";
+import { pathIdentity } from "./path-identity.ts";
 
 interface Scheme {
   /** Whether its URL names a user and says how to connect. */
@@ -113,6 +114,12 @@ export function checkDestinationUrl(text: string): URL {
   if (!scheme.isServer) refuseExtras(url);
   scheme.check(url);
   return url;
+}
+
+/** The one spelling of a destination on this machine; others, and references, as they are written. */
+export function spellDestination(text: string): string {
+  const isPath = !/^[A-Za-z][A-Za-z0-9+.-]*:/.test(text) || /^(?:file|tar):/i.test(text);
+  return isPath ? pathIdentity(checkDestinationUrl(text)) : text;
 }
 
 function refuseExtras(url: URL): void {

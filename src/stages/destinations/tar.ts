@@ -18,6 +18,7 @@ import type { ListedObject, OpenDestination, StoredObject } from "./destination.
 import { syncFolder } from "../durable-file.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { compareNames, folderSegmentsOf, segmentsOf } from "./object-names.ts";
+import { pathIdentity } from "./path-identity.ts";
 import {
   type Bundle,
   type Place,
@@ -44,6 +45,7 @@ export const openTar: OpenDestination = async (url) => {
   };
   return {
     url: url.href,
+    identity: pathIdentity(url),
     put: (object, signal) => inTurn(bundle, "storing an entry", signal, put, object),
     get: (name, signal) => get(bundle, name, signal),
     list: (folder, signal) => list(bundle, folder, signal),

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  openRunFolder,
+  type LastCommit,
+  type RunFolderInit,
+} from "../../src/pipeline/run-folder.ts";
+import { useFolder } from "../fixtures/pipelines.ts";
+
+describe("a run under a destination's former spelling", () => {
+  const folder = useFolder();
+  const after = { meaning: "spelled", destination: "file:///out", carries: true };
+  const before = { meaning: "as written", destination: "file:///out/", carries: true };
+  const now = { ...after, formerly: before };
+  const open = (dir: string, more: Pick<RunFolderInit, "meaning" | "destination">) =>
+    openRunFolder({ dir, pipeline: "observations", configDigest: "c", restart: false, ...more });
+  const visit = async (...of: Parameters<typeof open>) => {
+    const opened = await open(...of);
+    opened.release();
+    return opened;
+  };
+
+  const last = (runId: string): LastCommit => ({
+    runId,
+    generation: 1,
+    manifestDigest: "aa",
+    signer: "ed25519:x",
+    rows: 1,
+    pages: 1,
+    bytesIn: 1,
+    bytesOut: 1,
+    consistency: "stream",
+    extension: "ndjson",
+  });
+
+  it("goes on, after its last commit and with what that carried, which are kept once", async () => {
+    const dir = folder.next();
+    const first = await open(dir, before);
+    const { path } = first;
+    await writeFile(join(path, "note"), "sealed");
+    await first.commit(last(first.record.runId));
+    first.release();
+    const unfinished = await visit(dir, before);
+    await mkdir(join(path, "pages"));
+    await writeFile(join(path, "pages", "00000000.ndjson"), "");
+    await assert.rejects(visit(dir, after), { code: "config-changed" });
+    const second = await open(dir, now);
+    assert.deepEqual([second.resumed, second.record.runId], [true, unfinished.record.runId]);
+    assert.deepEqual([second.last?.runId, second.carried?.text], [first.record.runId, "sealed"]);
+    await writeFile(join(path, "note"), "sealed anew");
+    await second.commit(last(second.record.runId));
+    second.release();
+    const names = (await readdir(path)).filter((name) => /^(last|carried)-/.test(name));
+    assert.equal(names.length, 2, names.join());
+    const third = await visit(dir, now);
+    assert.deepEqual(
+      [third.last?.runId, third.carried?.text],
+      [second.record.runId, "sealed anew"],
+    );
+  });
+
+  it("is finished where only its last step is missing", async () => {
+    const dir = folder.next();
+    const { path, record } = await visit(dir, before);
+    await writeFile(join(path, "manifest.json"), "{}");
+    await assert.rejects(visit(dir, after), { message: /at another destination/ });
+    for (const more of [now, { ...now, meaning: "other" }])
+      assert.equal((await visit(dir, more)).record.runId, record.runId);
+  });
+});
