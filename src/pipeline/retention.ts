@@ -7,11 +7,12 @@
  * whole then is asked of `keep` again. Files that no export has stay.
  */
 import * as v from "valibot";
+import { PipelineError } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Log } from "../stages/stage.ts";
 import { realDisk } from "../stages/world.ts";
 import { manifestName, signatureName } from "./manifest.ts";
-import { readJson, removeAll, writeJson } from "./run-files.ts";
+import { putAside, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
 import { digestOf } from "./run-folder-unfinished.ts";
 import type { KeepConfig } from "./spec.ts";
 
@@ -30,21 +31,31 @@ const leavingName = ({ identity, url }: Destination): string =>
 /** What an export consists of. */
 const ownNames = /^(\d{8,}\.[^/]+|SHA256SUMS|manifest\.json(\.sig)?)$/;
 
+/** When `keep` asks, and for whom. */
+interface Asking {
+  /** The run just committed. */
+  readonly current: string;
+  readonly now: Date;
+}
+
 /**
  * Which exports nobody wants any more: neither among the newest `runs`, nor begun within `days`.
- * @param current the run just committed
+ * @param leap what no age counts, as `findLeap` gives it
  */
 export function outdated(
   stored: readonly StoredRun[],
-  keep: KeepConfig,
-  { current, now }: { readonly current: string; readonly now: Date },
+  { runs, days }: KeepConfig,
+  { current, now, leap }: Asking & { readonly leap?: Leap | undefined },
 ): readonly string[] {
-  const { runs, days } = keep;
   if (runs === undefined && days === undefined) return [];
-  const ids = completeIds(stored);
   const newest = Math.max(1, runs ?? 1);
-  const since = days === undefined ? Number.POSITIVE_INFINITY : now.getTime() - days * dayMillis;
-  return ids.slice(0, -newest).filter((id) => id < current && begunAt(id)! < since);
+  const isPast = (begun: number) => {
+    const doubted = leap && begun <= leap.from ? leap.millis : 0;
+    return days === undefined || now.getTime() - begun - doubted > days * dayMillis;
+  };
+  return completeIds(stored)
+    .slice(0, -newest)
+    .filter((id) => id < current && isPast(begunAt(id)!));
 }
 
 /** Run ids sort by time. */
@@ -54,21 +65,35 @@ const completeIds = (stored: readonly StoredRun[]): readonly string[] =>
     .map(({ id }) => id)
     .toSorted();
 
+/** A time without exports that may have been none. */
+export interface Leap {
+  /** When the last export before it began. */
+  readonly from: number;
+  readonly millis: number;
+}
+
 /**
- * Whether the clock seems to have leapt: the newest other export lies further back than `days`, and more than twice as
- * far as any two of the others lie apart. By the next export it is known, and ages count again.
+ * Where the clock seems to have leapt ahead: nothing was exported for longer than `days`, and for more than twice as long
+ * as ever else. So much of an export's age is not known to have passed; what passes from then on counts, whatever the clock says.
  */
-export function seemsAhead(
+export function findLeap(
   stored: readonly StoredRun[],
   { days }: KeepConfig,
-  { current, now }: { readonly current: string; readonly now: Date },
-): boolean {
-  if (days === undefined) return false;
-  const others = completeIds(stored).filter((id) => id !== current);
-  const times = others.map((id) => begunAt(id)!);
-  const back = now.getTime() - (times.at(-1) ?? now.getTime());
-  const gaps = times.slice(1).map((time, at) => time - times[at]!);
-  return back > Math.max(days * dayMillis, 2 * gaps.reduce((most, gap) => Math.max(most, gap), 0));
+  { current, now }: Asking,
+): Leap | undefined {
+  if (days === undefined) return undefined;
+  const begun = [...new Set([...completeIds(stored), current])].map((id) => begunAt(id) ?? 0);
+  // The run just committed may have seen the clock leap.
+  const times = [...begun, now.getTime()]
+    .filter((time) => time > 0 && time <= now.getTime())
+    .toSorted((a, b) => a - b);
+  const gaps = times
+    .slice(1)
+    .map((time, at) => ({ from: times[at]!, millis: time - times[at]! }))
+    .toSorted((a, b) => b.millis - a.millis);
+  const [longest, next] = gaps;
+  const most = Math.max(days * dayMillis, 2 * (next?.millis ?? 0));
+  return longest && longest.millis > most ? longest : undefined;
 }
 
 /** When a run began, by its id; undefined for a name that is none of ours. */
@@ -109,12 +134,15 @@ async function removeRuns(retention: Retention): Promise<readonly string[]> {
   const place = { disk: realDisk, path: retention.folder };
   const note = leavingName(destination);
   const stored = await listRuns(destination, pipeline, signal);
-  const begun = await readJson<{ runs: string[] }>(place, note, leavingSchema);
+  const begun = await readNote(place, note, log);
   const halves = (begun?.runs ?? []).filter((id) => id !== current && isHalf(stored, id));
-  const isAhead = seemsAhead(stored, keep, { current, now });
-  if (isAhead)
-    log.warn("keep: by this clock all other exports are long past; none is removed by its age now");
-  const old = isAhead ? [] : outdated(stored, keep, { current, now });
+  const leap = findLeap(stored, keep, { current, now });
+  const old = outdated(stored, keep, { current, now, leap });
+  const doubted = outdated(stored, keep, { current, now }).length - old.length;
+  if (doubted > 0)
+    log.warn(
+      `keep: ${doubted} older exports stay for now: behind them nothing was exported for so long that the clock may have leapt, and that time counts for no age`,
+    );
   const leaving = [...new Set([...halves, ...old])];
   if (leaving.length > 0) await writeJson(place, note, { runs: leaving });
   const failed: string[] = [];
@@ -131,6 +159,24 @@ async function removeRuns(retention: Retention): Promise<readonly string[]> {
     log.warn(`keep: could not remove ${names} as a whole; the next run tries again`);
   } else if (begun || leaving.length > 0) await removeAll(place, [note]);
   return leaving.filter((id) => !failed.includes(id));
+}
+
+interface Leaving {
+  readonly runs: readonly string[];
+}
+
+/** One that is damaged proves nothing, and is put aside; what it named stays, without a manifest. */
+async function readNote(place: Place, name: string, log: Log): Promise<Leaving | undefined> {
+  try {
+    return await readJson<Leaving>(place, name, leavingSchema);
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code !== "integrity-failed") throw error;
+    await putAside(place, name);
+    log.warn(
+      `keep: ${name}, which names exports that are half gone, is damaged and was put aside as ${name}.damaged; what is half gone stays, and \`ls\` shows it as incomplete`,
+    );
+    return undefined;
+  }
 }
 
 /** What is whole again, or never was ours, is not gone on with. */

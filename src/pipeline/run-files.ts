@@ -74,6 +74,16 @@ export async function removeAll({ disk, path }: Place, names: readonly string[])
   });
 }
 
+/** Renames what is damaged to `<name>.damaged`, where nobody reads it, and makes that durable. */
+export async function putAside({ disk, path }: Place, name: string): Promise<void> {
+  const aside = join(path, `${name}.damaged`);
+  await onDisk(async () => {
+    await disk.rm(aside, { recursive: true, force: true });
+    await disk.rename(join(path, name), aside);
+    await syncFolder(path, disk);
+  });
+}
+
 /** Makes a folder that only its owner can open. */
 export async function makePrivate({ disk, path }: Place): Promise<void> {
   try {

@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { digestOf } from "../../src/pipeline/run-folder-unfinished.ts";
 import { run } from "../../src/pipeline/run.ts";
 import type { Pipeline } from "../../src/pipeline/define.ts";
 import {
+  findLeap,
   outdated,
   removeOutdated,
-  seemsAhead,
   type StoredRun,
 } from "../../src/pipeline/retention.ts";
 import type { KeepConfig } from "../../src/pipeline/spec.ts";
@@ -35,12 +37,29 @@ describe("keep", () => {
 
   it("tells a clock that leapt ahead from exports that are rare", () => {
     const leapt = (days: number, ...others: readonly number[]) =>
-      seemsAhead(runs(...others, 31), { days }, { current: idOf(31), now });
+      findLeap(runs(...others, 31), { days }, { current: idOf(31), now }) !== undefined;
     assert.ok(leapt(10, 1, 2, 3), "daily, and then four weeks of nothing");
     assert.ok(!leapt(10, 28, 29, 30));
     assert.ok(!leapt(1, 3, 10, 17, 24), "weekly, and kept for a day");
     assert.ok(!leapt(10));
-    assert.ok(!seemsAhead(runs(1, 31), { runs: 1 }, { current: idOf(31), now }));
+    const during = { current: idOf(31), now: new Date(Date.UTC(2026, 11, 31)) };
+    const seen = findLeap(runs(28, 29, 30, 31), { days: 10 }, during);
+    assert.equal(seen?.from, now.getTime(), "while the run went on");
+    assert.ok(!findLeap(runs(1, 31), { runs: 1 }, { current: idOf(31), now }));
+  });
+
+  it("does not count a leap of the clock as age, however many exports come behind it", () => {
+    const before = [1, 2, 3, 4];
+    for (let since = 400; since < 420; since += 1) {
+      const behind = Array.from({ length: since - 399 }, (_, at) => 400 + at);
+      const stored = runs(...before, ...behind);
+      const asking = { current: idOf(since), now: new Date(Date.UTC(2026, 0, since)) };
+      const leap = findLeap(stored, { days: 10 }, asking);
+      const gone = outdated(stored, { days: 10 }, { ...asking, leap });
+      // Ten days by the clock that leapt are ten days, too.
+      const past = [...before, ...behind].filter((day) => day + (day < 9 ? 396 : 0) < since - 10);
+      assert.deepEqual(gone, past.map(idOf), `${since}`);
+    }
   });
 
   it("removes nothing by age under a clock that leapt ahead, and says so", async () => {
@@ -53,7 +72,30 @@ describe("keep", () => {
     });
     await removeOutdated({ ...retention, keep: { days: 90 }, current, now: ahead });
     assert.deepEqual((await stored()).toSorted(), [first, second, current]);
-    assert.match(warnings.join(), /long past; none is removed/);
+    assert.match(warnings.join(), /2 older exports stay for now: .* the clock may have leapt/);
+    const later = new Date(ahead.getTime() + 86_400_000);
+    const next = `${later.toISOString().replace(/[-:.]/g, "")}-0000000a`;
+    await cp(join(to, "observations", current), join(to, "observations", next), {
+      recursive: true,
+    });
+    await removeOutdated({ ...retention, keep: { days: 90 }, current: next, now: later });
+    assert.equal((await stored()).length, 4);
+  });
+
+  it("puts a damaged note of what leaves aside, says so, and goes on", async () => {
+    const { to, first, second, warnings, retention } = await twoExports();
+    const name = `leaving-${digestOf(pathToFileURL(to).href)}.json`;
+    for (const text of ["{ half", '{"runs":["x"],"digest":"0"}']) {
+      await writeFile(join(retention.folder, name), text);
+      await removeOutdated({ ...retention, keep: { runs: 9 } });
+      assert.deepEqual(await notes(retention.folder), [`${name}.damaged`]);
+    }
+    assert.deepEqual((await readdir(join(to, "observations"))).toSorted(), [first, second]);
+    assert.match(warnings.join(), /is damaged and was put aside/);
+    await mkdir(join(retention.folder, name));
+    await removeOutdated(retention);
+    assert.deepEqual(await readdir(join(to, "observations")), [second]);
+    assert.deepEqual(await notes(retention.folder), [`${name}.damaged`]);
   });
 
   it("never touches the newest, the current, what is not complete or not ours", () => {
