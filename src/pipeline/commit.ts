@@ -2,7 +2,7 @@
  * The end of a run: SHA256SUMS, the signature and, last of all, the manifest; then proof that the manifest is there.
  * Every step may be repeated after a crash: the manifest is made once, durably, and the same bytes are stored again.
  */
-import { createHash, hash } from "node:crypto";
+import { hash } from "node:crypto";
 import { join } from "node:path";
 import { PipelineError, assert } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
@@ -13,6 +13,7 @@ import { assertComplete } from "../stages/pages/page-states.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import { realWorld, type World } from "../stages/world.ts";
+import { provePagesStored, proveStored } from "./commit-proof.ts";
 import { signManifest, verifyManifestSignature } from "./manifest-signature.ts";
 import {
   manifestName,
@@ -57,7 +58,7 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   if (!isMade) await onDisk(() => writeOnce(init, place, totals));
   const { signer } = await checkOwnManifest(place, folder.record.runId);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
-  await provePagesStored(init, prefix);
+  await provePagesStored(init, place, prefix);
   const put = async (name: string) => {
     const bytes = await readOwn(place, name);
     const sha256 = hash("sha256", bytes, "buffer");
@@ -96,34 +97,6 @@ async function checkOwnManifest(place: Place, runId: string): Promise<{ readonly
 
 const write = ({ disk, path }: Place, name: string, parts: Parts): Promise<void> =>
   writeDurably(join(path, "incoming", name), join(path, name), parts, disk);
-
-/**
- * The destination still has every page under its name and size: a store may lose objects, or be another than the one
- * that acknowledged them. Both lists are in name order and neither is held.
- */
-async function provePagesStored(
-  { spool, destination, signal }: CommitInit,
-  prefix: string,
-): Promise<void> {
-  const listed = destination.list(prefix.slice(0, -1), signal)[Symbol.asyncIterator]();
-  try {
-    let next = await listed.next();
-    for await (const { name, sealedBytes, sealedDigest } of spool.checkpoints()) {
-      while (!next.done && next.value.name < prefix + name) next = await listed.next();
-      if (!next.done && next.value.name === prefix + name && next.value.bytes === sealedBytes)
-        continue;
-      // A listing may lag behind, or lack what is there: then the object itself is read.
-      const found = await digestStored(destination, prefix + name, signal);
-      if (found?.toString("hex") === sealedDigest) continue;
-      throw new PipelineError(
-        "integrity-failed",
-        `commit: the destination no longer has ${name} as it acknowledged it; nothing was committed, begin again with --restart`,
-      );
-    }
-  } finally {
-    await listed.return?.();
-  }
-}
 
 const generationOf = ({ last }: RunFolder): number => (last?.generation ?? 0) + 1;
 
@@ -204,34 +177,5 @@ async function* entries(checkpoints: AsyncIterable<Checkpoint>): AsyncGenerator<
       sha256: sealedDigest,
       ...(span !== "whole" && { span }),
     };
-  }
-}
-
-async function proveStored(
-  destination: Destination,
-  name: string,
-  sha256: Uint8Array,
-  signal: AbortSignal,
-): Promise<void> {
-  if ((await digestStored(destination, name, signal))?.equals(sha256)) return;
-  throw new PipelineError(
-    "integrity-failed",
-    "commit: the destination gives back another manifest than was stored; do not trust it",
-  );
-}
-
-/** What is really there; undefined when nothing is. */
-async function digestStored(
-  destination: Destination,
-  name: string,
-  signal: AbortSignal,
-): Promise<Buffer | undefined> {
-  const stored = createHash("sha256");
-  try {
-    for await (const piece of destination.get(name, signal)) stored.update(piece);
-    return stored.digest();
-  } catch (error) {
-    if (error instanceof PipelineError && error.code === "not-found") return undefined;
-    throw error;
   }
 }

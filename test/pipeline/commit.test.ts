@@ -199,6 +199,36 @@ describe("commit", () => {
     }
   });
 
+  it("lets a run begin anew whose pages are lost, once no manifest of it is there", async () => {
+    const { init, dir, at, close } = await ready();
+    const { destination } = init;
+    const cut = { ...destination, finish: () => Promise.reject(new Error("cut off")) };
+    await assert.rejects(commitRun({ ...init, destination: cut }), /cut off/);
+    await rm(join(at, "00000001.ndjson.zst.age"));
+    const damaged = {
+      code: "integrity-failed",
+      message: /has the manifest: .* is damaged; remove/,
+    };
+    await assert.rejects(commitRun(init), damaged);
+    const restart = () =>
+      openRunFolder({
+        dir,
+        pipeline: "observations",
+        configDigest: "c".repeat(64),
+        meaning: "",
+        destination: destination.url,
+        restart: true,
+      });
+    init.folder.release();
+    await assert.rejects(restart(), { message: /run without --restart to finish it/ });
+    await rm(at, { recursive: true });
+    await assert.rejects(commitRun(init), { message: /begin again with --restart/ });
+    const { record, release } = await restart();
+    release();
+    assert.notEqual(record.runId, init.folder.record.runId);
+    await close();
+  });
+
   it("does not believe a destination that gives another manifest back", async () => {
     const { init, close } = await ready(1, {
       async *get() {

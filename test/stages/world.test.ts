@@ -19,6 +19,7 @@ describe("world", () => {
       "pipeline/run-files.ts",
       "pipeline/run-id.ts",
       "pipeline/commit.ts",
+      "pipeline/commit-proof.ts",
     ];
     assert.ok(durable.length >= 20);
     // The lock is the kernel's, on a file of its own.

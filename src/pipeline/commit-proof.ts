@@ -1,0 +1,87 @@
+/** What a commit asks of the destination: does it still have what it acknowledged, and the very manifest that was stored. */
+import { createHash } from "node:crypto";
+import { PipelineError } from "../errors.ts";
+import type { Destination } from "../stages/destinations/destination.ts";
+import type { Spool } from "../stages/pages/spool-store.ts";
+import { manifestName } from "./manifest.ts";
+import { removeAll, type Place } from "./run-files.ts";
+
+interface Asked {
+  readonly spool: Spool;
+  readonly destination: Destination;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The destination still has every page under its name and size: a store may lose objects, or be another than the one
+ * that acknowledged them. Both lists are in name order and neither is held.
+ */
+export async function provePagesStored(init: Asked, place: Place, prefix: string): Promise<void> {
+  const { spool, destination, signal } = init;
+  const listed = destination.list(prefix.slice(0, -1), signal)[Symbol.asyncIterator]();
+  try {
+    let next = await listed.next();
+    for await (const { name, sealedBytes, sealedDigest } of spool.checkpoints()) {
+      while (!next.done && next.value.name < prefix + name) next = await listed.next();
+      if (!next.done && next.value.name === prefix + name && next.value.bytes === sealedBytes)
+        continue;
+      // A listing may lag behind, or lack what is there: then the object itself is read.
+      const found = await digestStored(destination, prefix + name, signal);
+      if (found?.toString("hex") === sealedDigest) continue;
+      throw await refuseLost(init, place, prefix, name);
+    }
+  } finally {
+    await listed.return?.();
+  }
+}
+
+/**
+ * A page that was acknowledged and is gone lies nowhere else. A manifest that nobody has seen is taken back, so that the run
+ * may be discarded; where the destination has it, the export is a damaged one, and not ours to hide.
+ */
+async function refuseLost(
+  { destination, signal }: Asked,
+  place: Place,
+  prefix: string,
+  name: string,
+): Promise<PipelineError> {
+  const isSeen = await digestStored(destination, prefix + manifestName, signal);
+  if (!isSeen) await removeAll(place, [manifestName]);
+  const next = isSeen
+    ? `but it has the manifest: the export there is damaged; remove ${prefix} from it, then run again to be told to begin anew`
+    : "nothing was committed, begin again with --restart";
+  return new PipelineError(
+    "integrity-failed",
+    `commit: the destination no longer has ${name} as it acknowledged it; ${next}`,
+  );
+}
+
+/** The manifest there is the one that was stored. */
+export async function proveStored(
+  destination: Destination,
+  name: string,
+  sha256: Uint8Array,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await digestStored(destination, name, signal))?.equals(sha256)) return;
+  throw new PipelineError(
+    "integrity-failed",
+    "commit: the destination gives back another manifest than was stored; do not trust it",
+  );
+}
+
+/** What is really there; undefined when nothing is. */
+async function digestStored(
+  destination: Destination,
+  name: string,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const stored = createHash("sha256");
+  try {
+    for await (const piece of destination.get(name, signal)) stored.update(piece);
+    return stored.digest();
+  } catch (error) {
+    if (error instanceof PipelineError && error.code === "not-found") return undefined;
+    throw error;
+  }
+}
