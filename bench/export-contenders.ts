@@ -1,6 +1,7 @@
 /** Who takes part in `bench/export`: the job in its forms, the shell pipelines, the textbook, and the source alone. */
 import { join } from "node:path";
 import type { Contender } from "./contest.ts";
+import { peersOf } from "./export-peers.ts";
 import { ndjsonOf, writeJob, type WrittenJob } from "./job.ts";
 
 export interface Place {
@@ -94,6 +95,7 @@ export async function contendersOf(place: Place) {
     csvShell: shell("csv", 1, "csv"),
     csvShell3: shell("csv", 3, "csv"),
     csvNull: thrown("csv"),
+    ...peersOf({ folder, url, query, csv: printed.csv }),
   };
   const checks: Check[] = [
     checkedJson,

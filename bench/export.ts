@@ -5,7 +5,8 @@
  *
  * `results` are laboratory results, `obs` FHIR-like Observations in jsonb; about 1 GB of NDJSON each when no rows are asked
  * for. Ours: compressed, encrypted, opened again, durable, signed, with telemetry (light) going to a receiver. The peers:
- * `psql COPY | zstd | age | split` (stock tools, no fsync, no checks) and the textbook Node program.
+ * `psql COPY | zstd | age | split` (stock tools, no fsync, no checks), the textbook Node program, and `rclone` and `sling` where they
+ * are installed.
  * All take turns; medians; ratios are medians of each round's ratio. Before that, ours is decrypted by stock tools and must
  * be the peers' bytes. PostgreSQL comes from npm, or is one on this machine that has the table (`--url`).
  */
