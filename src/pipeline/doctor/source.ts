@@ -9,6 +9,8 @@ import { fhirBulk } from "../../stages/sources/fhir-bulk.ts";
 import { fhir } from "../../stages/sources/fhir.ts";
 import { mysql } from "../../stages/sources/mysql.ts";
 import { postgres } from "../../stages/sources/postgres.ts";
+import { sqlite, tryQuery } from "../../stages/sources/sqlite.ts";
+import { registry } from "../../stages/registry.ts";
 import { postgresCopy } from "../../stages/sources/postgres-copy.ts";
 import { probePostgres, type ProbedQuery } from "../../stages/sources/postgres-probe.ts";
 import type { Examined } from "./examine.ts";
@@ -28,22 +30,40 @@ export async function* examineSource({ plan, signal }: Examined): AsyncGenerator
     return;
   }
   if (definition === mysql) {
-    yield doubt(
-      "server",
-      "a MySQL server is not looked at here",
-      "`spillway plan --sample` reads its first rows, as a run would",
-    );
+    const { probeMysql } = await import("../../stages/sources/mysql-probe.ts");
+    yield* probeMysql(config as Parameters<typeof probeMysql>[0], signal);
     return;
   }
-  const { path } = (config ?? {}) as { path?: unknown };
-  if (typeof path !== "string")
+  const { path, query } = (config ?? {}) as { path?: unknown; query?: unknown };
+  if (path === "-") yield good("file", "standard input");
+  else if (typeof path === "string") {
+    const file = await describeFile(path);
+    yield file;
+    if (file.code !== undefined) return;
+  }
+  if (definition === sqlite) yield await trySqlite(config as SqliteConfig, signal);
+  else if (typeof query === "string")
+    yield doubt("query", `that of ${name} is not looked at here`, tryAdvice);
+  else if (registry.get(name) !== definition)
     yield doubt(
       "stage",
-      `${name} is a stage of your own`,
-      "what it needs is not looked at here; try it with a small export",
+      `${name} is a stage of your own; what it needs is not looked at here`,
+      tryAdvice,
     );
-  else if (path === "-") yield good("file", "standard input");
-  else yield await describeFile(path);
+}
+
+const tryAdvice = "`spillway plan --sample` reads its first rows, as a run would";
+
+type SqliteConfig = Parameters<typeof tryQuery>[0];
+
+async function trySqlite(config: SqliteConfig, signal: AbortSignal): Promise<Finding> {
+  try {
+    const columns = await tryQuery(config, signal);
+    return good("query", `gives ${columns} column${columns === 1 ? "" : "s"}`);
+  } catch (error) {
+    if (error instanceof PipelineError && !signal.aborted) return fault("query", error);
+    throw error;
+  }
 }
 
 async function describeFile(path: string): Promise<Finding> {

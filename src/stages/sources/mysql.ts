@@ -48,7 +48,7 @@ const config = v.strictObject({
   ),
 });
 
-type MysqlConfig = v.InferOutput<typeof config>;
+export type MysqlConfig = v.InferOutput<typeof config>;
 
 /** What the library keeps of statements, columns and a read of the socket. */
 const besideBytes = 2 ** 20;
@@ -93,7 +93,8 @@ async function* readQuery(config: MysqlConfig, ctx: Context): AsyncGenerator<Row
   }
 }
 
-async function prepare(session: Session, query: string, given: number): Promise<Statement> {
+/** @throws PipelineError `source-refused` for what is no SELECT, or has not as many `?` as are given */
+export async function prepare(session: Session, query: string, given: number): Promise<Statement> {
   const statement = await session.prepare(query);
   if (statement.columns.length === 0)
     throw new PipelineError("source-refused", "expected one SELECT in `query`");

@@ -127,6 +127,26 @@ function accepts(statement: StatementSync, values: readonly SQLInputValue[]): bo
 }
 const sqliteRange = 25;
 
+/**
+ * Opens the file and prepares the query as a run would, and reads no row.
+ * @returns how many columns it gives
+ */
+export async function tryQuery(
+  { path, query, params, maxRecord }: SqliteConfig,
+  signal: AbortSignal,
+): Promise<number> {
+  const snapshot = await openSnapshot(path, maxRecord, signal);
+  try {
+    const statement = prepare(snapshot.database, query, path);
+    bind(statement, params, path);
+    return statement.columns().length;
+  } catch (error) {
+    throw translate(error, path);
+  } finally {
+    await snapshot.close();
+  }
+}
+
 interface Found {
   rows: number;
   replacedTexts: number;

@@ -39,22 +39,23 @@ export async function* probeFhir(
     const url = new URL(`${server.base}/metadata`);
     (await server.ask({ url }, signal)).drop();
     yield good("server", "a FHIR server answers; the login works");
-    const { search, post } = config;
+    const { search, post, totals } = config;
     if (search === undefined || post === undefined) return;
+    if (totals === "none") {
+      yield uncounted("`totals: none`: the server is not asked");
+      return;
+    }
     const { rows } = await countFhir({ ...options, search, post }, signal);
     yield good("search", `${rows} resources, as the server counts them`);
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof PipelineError)) throw error;
     const isUncounted = error.message.includes("_summary=count");
-    yield isUncounted
-      ? doubt(
-          "search",
-          "the server gives no totals",
-          "progress has no percentage, and nothing proves that none is missing",
-        )
-      : fault("server", error);
+    yield isUncounted ? uncounted("the server gives no totals") : fault("server", error);
   } finally {
     server.close();
   }
 }
+
+const uncounted = (found: string): Finding =>
+  doubt("search", found, "progress has no percentage, and nothing proves that none is missing");
