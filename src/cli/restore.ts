@@ -2,6 +2,7 @@
 import type { TableTarget } from "../readback/restore-table.ts";
 import { restoreExport, type RestoreSummary } from "../readback/restore.ts";
 import { formatBytes } from "../stages/atoms.ts";
+import { takesRows } from "../stages/destinations/schemes.ts";
 import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
@@ -17,7 +18,7 @@ export const restore: Verb = {
     {
       flags: "--to <place>",
       description:
-        "folder for <pipeline>.<format>; - is standard output; postgres://… with --table a table",
+        "folder for <pipeline>.<format>; - is standard output; postgres://… or sqlite:<file> with --table a table",
     },
     { flags: "--table <name>", description: "table that takes the records, as SQL names it" },
     {
@@ -44,7 +45,7 @@ export const restore: Verb = {
     if (to === undefined)
       throw new PipelineError(
         "config-invalid",
-        "restore: expected --to <folder>, --to - or --to postgres://… with --table",
+        "restore: expected --to <folder>, --to -, or --to postgres://… or sqlite:<file> with --table",
       );
     if (to === "-" && call.json)
       throw new PipelineError(
@@ -77,13 +78,13 @@ export const restore: Verb = {
 
 /** @throws PipelineError `config-invalid` where a database is named without a table, or a table without a database */
 function placeOf(to: string, call: Call): string | TableTarget {
-  const isDatabase = /^postgres(ql)?:\/\//.test(to);
+  const isDatabase = takesRows(to.replace(/^postgresql:/, "postgres:"));
   const table = call.text("table");
   if (isDatabase && table !== undefined) return { url: to, table, key: call.texts("key") };
   if (!isDatabase && table === undefined) return to;
   throw new PipelineError(
     "config-invalid",
-    "restore: --table and --to postgres://… belong together; expected both or neither",
+    "restore: --table and --to postgres://… or sqlite:<file> belong together; expected both or neither",
   );
 }
 

@@ -1,5 +1,6 @@
 /** The end of a run, for people: what was exported, how fast, within which memory, and how to read it without us. */
 import type { RunSummary } from "../pipeline/summary.ts";
+import { takesRows } from "../stages/destinations/schemes.ts";
 import { formatBytes, formatDuration } from "../stages/atoms.ts";
 import { alignColumns, formatCount } from "./screen.ts";
 import { shellWord, stockCommands } from "./stock-commands.ts";
@@ -11,7 +12,7 @@ export function runReportText(summary: RunSummary, paint: Paint): string {
   const title = `${green("✔")} ${bold(pipeline)}: ${bold(formatCount(rows))} rows committed in ${formatDuration(seconds * 1000)}`;
   const facts = alignColumns(factsOf(summary, paint).map(([name, fact]) => [dim(name), fact]));
   // Rows of a table are read as such.
-  if (summary.destination.startsWith("postgres:")) return [title, "", ...facts].join("\n");
+  if (takesRows(summary.destination)) return [title, "", ...facts].join("\n");
   const { enter, check, restore } = stockCommands(summary.destination, summary.layers);
   const verify = `spillway verify ${shellWord(summary.destination)} --signer ${summary.signer}`;
   const commands = [

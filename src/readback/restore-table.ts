@@ -1,5 +1,5 @@
 /**
- * An export back into a table of PostgreSQL, page by page: each is authenticated, then written in one transaction that also
+ * An export back into a table of PostgreSQL or SQLite, page by page: each is authenticated, then written in one transaction that also
  * notes it. Stopped and called again, it goes on where it was, and no page is written twice.
  */
 import { hash } from "node:crypto";
@@ -10,7 +10,7 @@ import type { ManifestHead } from "../pipeline/manifest.ts";
 
 /** The table that takes the records. */
 export interface TableTarget {
-  /** `postgres://user@host:port/database` */
+  /** `postgres://user@host:port/database` or `sqlite:path` */
   readonly url: string;
   /** As SQL names it. */
   readonly table: string;
@@ -22,7 +22,7 @@ const timeoutMillis = 60_000;
 
 /**
  * Writes the records into the table.
- * @throws PipelineError `config-invalid` when they are no NDJSON; as the destination `postgres` does
+ * @throws PipelineError `config-invalid` when they are no NDJSON; as the destinations `postgres` and `sqlite` do
  */
 export async function restoreToTable(
   content: AsyncGenerator<Uint8Array>,

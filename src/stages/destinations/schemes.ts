@@ -20,6 +20,8 @@ import { pathIdentity } from "./path-identity.ts";
 interface Scheme {
   /** Whether its URL names a user and says how to connect. */
   readonly isServer?: true;
+  /** Whether pages become rows there, so that it must be able to read them. */
+  readonly takesRows?: true;
   readonly check: (url: URL) => void;
   readonly load: () => Promise<OpenDestination>;
   readonly loadProbe: () => Promise<ProbeDestination>;
@@ -59,17 +61,28 @@ const schemes: Record<string, Scheme> = {
   },
   "postgres:": {
     isServer: true,
+    takesRows: true,
     check: checkDatabase,
     load: async () => (await import("./postgres.ts")).openPostgres,
     loadProbe: async () => (await import("./postgres-table-probe.ts")).probeTable,
   },
+  "sqlite:": {
+    takesRows: true,
+    check: checkPath,
+    load: async () => (await import("./sqlite.ts")).openSqlite,
+    loadProbe: async () => (await import("./sqlite-probe.ts")).probeSqlite,
+  },
 };
 
 /** Their URLs are paths of this machine. */
-const pathSchemes: ReadonlySet<string> = new Set(["file:", "tar:"]);
+const pathSchemes: ReadonlySet<string> = new Set(["file:", "tar:", "sqlite:"]);
 
 /** The schemes in the order people should read them: `file:`, `s3:`, `tar:`, …; `http:` is one for this machine alone. */
 export const destinationSchemes: readonly string[] = Object.keys(schemes);
+
+/** Whether pages become rows at the destination that a URL, or the summary of a run, names. */
+export const takesRows = (url: string): boolean =>
+  schemes[/^[a-z]+:/.exec(url)?.[0] ?? ""]?.takesRows === true;
 
 /**
  * Opens the destination a URL or bare path names.
@@ -118,7 +131,7 @@ export function checkDestinationUrl(text: string): URL {
 
 /** The one spelling of a destination on this machine; others, and references, as they are written. */
 export function spellDestination(text: string): string {
-  const isPath = !/^[A-Za-z][A-Za-z0-9+.-]*:/.test(text) || /^(?:file|tar):/i.test(text);
+  const isPath = !/^[A-Za-z][A-Za-z0-9+.-]*:/.test(text) || /^(?:file|tar|sqlite):/i.test(text);
   return isPath ? pathIdentity(checkDestinationUrl(text)) : text;
 }
 
@@ -167,8 +180,9 @@ function checkPath(url: URL): void {
   }
   decode(url.pathname);
   if (/%2f|%00/i.test(url.pathname)) throw invalid("holds an escaped slash or NUL");
-  if (url.protocol === "tar:" && /\/$|^$/.test(url.pathname)) {
-    throw invalid("names a folder; expected a file such as tar:./bundle.tar");
+  if (url.protocol !== "file:" && /\/$|^$/.test(url.pathname)) {
+    const example = url.protocol === "tar:" ? "bundle.tar" : "local.db";
+    throw invalid(`names a folder; expected a file such as ${url.protocol}./${example}`);
   }
 }
 

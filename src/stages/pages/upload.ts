@@ -22,7 +22,7 @@ const config = v.strictObject({
   to: v.pipe(
     text,
     v.description(
-      "destination URL: `s3://bucket/prefix`, `azblob://account/container/prefix`, `https://host/folder/`, `sftp://user@host/folder`, `file:///folder` or a path, `tar:///file.tar`, `postgres://host/database`",
+      "destination URL: `s3://bucket/prefix`, `azblob://account/container/prefix`, `https://host/folder/`, `sftp://user@host/folder`, `file:///folder` or a path, `tar:///file.tar`, `postgres://host/database`, `sqlite:path`",
     ),
   ),
   concurrency: v.pipe(
@@ -39,12 +39,14 @@ const config = v.strictObject({
   ),
   table: v.pipe(
     v.optional(text),
-    v.description("PostgreSQL: the table that takes the rows, as SQL names it"),
+    v.description(
+      "PostgreSQL and SQLite: the table that takes the rows; of PostgreSQL as SQL names it",
+    ),
   ),
   key: v.pipe(
     v.optional(v.array(text, "expected a list of column names")),
     v.description(
-      "PostgreSQL: columns of a unique index; a row with the same key is replaced. Rows are appended when absent",
+      "PostgreSQL and SQLite: columns of a unique index; a row with the same key is replaced. Rows are appended when absent",
     ),
   ),
   endpoint: v.pipe(
@@ -140,8 +142,12 @@ export const upload = defineStage({
 const memoryBytes = (concurrency: number, pageBytes: number) =>
   Math.min(concurrency, 2) * sealedMost(pageBytes);
 
-/** What some destinations weigh more than S3: SSH is a library of its own, and what web servers took is read back. */
-const clientBytes = (to: string): number => (/^(?:sftp|https?):/i.test(to) ? 5 * 2 ** 20 : 0);
+/**
+ * What some destinations weigh more than S3: SSH is a library of its own, what web servers took is read back, and SQLite
+ * keeps pages of its file.
+ */
+const clientBytes = (to: string): number =>
+  /^(?:sftp|https?|sqlite):/i.test(to) ? 5 * 2 ** 20 : 0;
 
 interface Storing {
   readonly ctx: StageContext;

@@ -1,0 +1,117 @@
+/**
+ * What was stored, noted in the same file, in the transaction that stores it: pages as names and digests, since they
+ * became rows of a table; everything else with its bytes.
+ */
+import type { DatabaseSync } from "node:sqlite";
+import type { ListedObject, StoredObject } from "./destination.ts";
+import type { SqliteTable } from "./sqlite-table.ts";
+import {
+  becameRows,
+  foldersOf,
+  foreignObject,
+  notNoted,
+  notesName,
+  requireNotes,
+} from "./table-notes.ts";
+
+/** Pages are noted for their table; what is no page is noted for none. */
+const noTable = "";
+
+/** Names looked up at once: a listing is never held whole. */
+const namesAtOnce = 1000;
+
+/** Behind every name that begins with the same text. */
+const lastSign = "\u{10ffff}";
+
+const columnsOf = (database: DatabaseSync): string[] =>
+  database
+    .prepare(`select name from pragma_table_info('${notesName}', 'main')`)
+    .all()
+    .map(({ name }) => String(name));
+
+/** Whether anything was ever noted here; readers make nothing. */
+const hasNotes = (database: DatabaseSync): boolean => columnsOf(database).length > 0;
+
+/**
+ * Makes the table of notes where it is missing, within the open transaction.
+ * @throws PipelineError `destination-refused` when another table has its name
+ */
+export function openNotes(database: DatabaseSync): void {
+  database.exec(
+    `create table if not exists main.${notesName} (name text not null, target text not null, bytes integer not null, sha256 blob not null, ` +
+      "content blob, stored_at text not null default current_timestamp, primary key (name, target))",
+  );
+  requireNotes(notesName, columnsOf(database));
+}
+
+/**
+ * Notes an object within the open transaction.
+ * @returns whether it is new; one that was noted before is the same
+ * @throws PipelineError `foreign-object` where other bytes were noted under its name
+ */
+export function noteObject(
+  database: DatabaseSync,
+  { name, bytes, sha256 }: StoredObject,
+  table: SqliteTable | undefined,
+): boolean {
+  const target = table?.name ?? noTable;
+  const { changes } = database
+    .prepare(
+      `insert into main.${notesName} (name, target, bytes, sha256, content) values (?, ?, ?, ?, ?) on conflict do nothing`,
+    )
+    .run(name, target, bytes.length, sha256, table ? null : bytes);
+  if (changes > 0) return true;
+  const found = database
+    .prepare(`select sha256 from main.${notesName} where name = ? and target = ?`)
+    .get(name, target);
+  if (found && Buffer.compare(found["sha256"] as Uint8Array, sha256) === 0) return false;
+  throw foreignObject(name);
+}
+
+/** Another run of the pipeline whose rows lie in the table and whose manifest does not. */
+export function findUnfinished(
+  database: DatabaseSync,
+  table: SqliteTable,
+  pageName: string,
+): string | undefined {
+  const { pipeline, run } = foldersOf(pageName);
+  const found = database
+    .prepare(
+      `select o.name from main.${notesName} o where o.target = ? and o.name > ? and o.name < ? and not (o.name > ? and o.name < ?) ` +
+        // What is trimmed at the end is everything but slashes: what stays is the folder.
+        `and not exists (select 1 from main.${notesName} m where m.name = rtrim(o.name, replace(o.name, '/', '')) || 'manifest.json') limit 1`,
+    )
+    .get(table.name, pipeline, pipeline + lastSign, run, run + lastSign);
+  return found && String(found["name"]).split("/").at(-2);
+}
+
+/** @throws PipelineError `not-found`; `destination-refused` for a page, which became rows */
+export function readNoted(database: DatabaseSync, name: string): Uint8Array {
+  const found = hasNotes(database)
+    ? database
+        .prepare(
+          `select target, content from main.${notesName} where name = ? order by target limit 1`,
+        )
+        .get(name)
+    : undefined;
+  if (!found) throw notNoted(name);
+  if (found["target"] !== noTable) throw becameRows(name);
+  // No bytes at all come back as NULL.
+  return (found["content"] as Uint8Array | null) ?? new Uint8Array(0);
+}
+
+/** Some names in the order of their bytes, as everywhere, behind `after`; of pages, those in this table. */
+export function listNoted(
+  database: DatabaseSync,
+  table: string,
+  folder: string,
+  after: string,
+): readonly ListedObject[] {
+  if (!hasNotes(database)) return [];
+  return database
+    .prepare(
+      `select name, bytes from main.${notesName} where name > ? and name < ? and (target = ? collate nocase or target = '${noTable}') order by name limit ${namesAtOnce}`,
+    )
+    .all(after === "" ? folder : after, folder + lastSign, table)
+    .map(({ name, bytes }) => ({ name: String(name), bytes: Number(bytes) }));
+}
