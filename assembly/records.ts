@@ -10,6 +10,8 @@ import { copy, int16, int32 } from "./memory";
 import { numericBytes } from "./numbers";
 import { closeParts, openParts, write, writeAs, writePartOf } from "./values";
 
+export { describeCsv } from "./texts";
+
 const dataRow: i32 = 0x44;
 const rowHeadBytes: usize = 7;
 

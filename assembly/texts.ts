@@ -4,7 +4,6 @@ import { copy, meant, put } from "./memory";
 const quoteMark: i32 = 0x22;
 const backslash: i32 = 0x5c;
 const space: i32 = 0x20;
-const comma: i32 = 0x2c;
 const dash: i32 = 0x2d;
 const newline: i32 = 0x0a;
 const carriageReturn: i32 = 0x0d;
@@ -17,6 +16,29 @@ const letters = memory.data<u8>([
 const hexDigits = memory.data<u8>([
   0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66,
 ]);
+
+// The dialect of CSV: `describeCsv`.
+let delimiter: i32 = 0x2c;
+/** What stands around a field of CSV. */
+export let csvQuote: i32 = quoteMark;
+/** Every value that is not NULL stands in quotes. */
+export let quotesAll: bool = false;
+let nullText: usize = 0;
+let nullBytes: usize = 0;
+
+export function describeCsv(
+  between: i32,
+  around: i32,
+  all: bool,
+  nullAt: usize,
+  nullLength: usize,
+): void {
+  delimiter = between;
+  csvQuote = around;
+  quotesAll = all;
+  nullText = nullAt;
+  nullBytes = nullLength;
+}
 
 export function escapeJson(to: usize, from: usize, end: usize): usize {
   while (from < end) {
@@ -77,15 +99,17 @@ export function onOneLine(to: usize, from: usize, end: usize): usize {
   return to + (end - start);
 }
 
-/** A field of CSV: in quotes when empty, or when a comma, quote or line break is in it. */
+/** A field of CSV: in quotes when it would read as NULL, or when a delimiter, quote or line break is in it. */
 export function csvField(to: usize, from: usize, end: usize): usize {
-  if (from == end) return put(put(to, quoteMark), quoteMark);
+  if (quotesAll || isNullText(from, end)) return quoteCsv(to, from, end);
   const start = from;
+  const delimiters = i8x16.splat(<i8>delimiter);
+  const quotes = i8x16.splat(<i8>csvQuote);
   for (; from < end; from += 16) {
     const bytes = v128.load(from);
     v128.store(to + (from - start), bytes);
     const special = v128.or(
-      v128.or(i8x16.eq(bytes, i8x16.splat(<i8>comma)), i8x16.eq(bytes, i8x16.splat(<i8>quoteMark))),
+      v128.or(i8x16.eq(bytes, delimiters), i8x16.eq(bytes, quotes)),
       v128.or(
         i8x16.eq(bytes, i8x16.splat(<i8>newline)),
         i8x16.eq(bytes, i8x16.splat(<i8>carriageReturn)),
@@ -96,20 +120,29 @@ export function csvField(to: usize, from: usize, end: usize): usize {
   return to + (end - start);
 }
 
+function isNullText(from: usize, end: usize): bool {
+  if (end - from != nullBytes) return false;
+  for (let i: usize = 0; i < nullBytes; i += 1) {
+    if (load<u8>(from + i) != load<u8>(nullText + i)) return false;
+  }
+  return true;
+}
+
 export function quoteCsv(to: usize, from: usize, end: usize): usize {
-  return put(doubleQuotes(put(to, quoteMark), from, end), quoteMark);
+  return put(doubleQuotes(put(to, csvQuote), from, end), csvQuote);
 }
 
 export function doubleQuotes(to: usize, from: usize, end: usize): usize {
+  const marks = i8x16.splat(<i8>csvQuote);
   while (from < end) {
     const bytes = v128.load(from);
     v128.store(to, bytes);
-    const quotes = i8x16.eq(bytes, i8x16.splat(<i8>quoteMark));
+    const quotes = i8x16.eq(bytes, marks);
     const bits = meant(i8x16.bitmask(quotes), end - from);
     const taken = bits == 0 ? min<usize>(16, end - from) : <usize>ctz(bits) + 1;
     from += taken;
     to += taken;
-    if (bits != 0) to = put(to, quoteMark);
+    if (bits != 0) to = put(to, csvQuote);
   }
   return to;
 }

@@ -22,12 +22,14 @@ import { isNumeric, numeric, signed } from "./numbers";
 import {
   csvField,
   csvLoneField,
+  csvQuote,
   doubleQuotes,
   escapeJson,
   floatJson,
   hexBytes,
   onOneLine,
   quoteJson,
+  quotesAll,
   uuid,
 } from "./texts";
 import { date, timestamp } from "./times";
@@ -45,6 +47,13 @@ export function writeAs(json: bool): void {
 
 /** Writes a whole value of a length that its kind may have; gives where it ends, or 0 when it can be no value. */
 export function write(kind: i32, to: usize, at: usize, end: usize): usize {
+  // Texts see to their quotes themselves.
+  if (!quotesAll || kind <= csvLoneTextKind) return writeOne(kind, to, at, end);
+  const written = writeOne(kind, put(to, csvQuote), at, end);
+  return written == 0 ? 0 : put(written, csvQuote);
+}
+
+function writeOne(kind: i32, to: usize, at: usize, end: usize): usize {
   switch (kind) {
     case jsonStringKind:
       return quoteJson(to, at, end);
@@ -111,7 +120,7 @@ function beginHex(to: usize): usize {
 
 /** Writes what stands before a value that comes in parts. */
 export function openParts(kind: i32, to: usize): usize {
-  if (isQuoted(kind)) to = put(to, quoteMark);
+  if (isQuoted(kind)) to = put(to, isJson ? quoteMark : csvQuote);
   return kind == byteaKind ? beginHex(to) : to;
 }
 
@@ -132,7 +141,7 @@ export function writePartOf(kind: i32, to: usize, at: usize, end: usize): usize 
 }
 
 export function closeParts(kind: i32, to: usize): usize {
-  return isQuoted(kind) ? put(to, quoteMark) : to;
+  return isQuoted(kind) ? put(to, isJson ? quoteMark : csvQuote) : to;
 }
 
 function isQuoted(kind: i32): bool {

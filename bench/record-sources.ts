@@ -118,7 +118,7 @@ async function loadOurs(seesRows: boolean): Promise<ReadQuery> {
     const ctx = { signal, lease: createLease(0) } as Parameters<typeof postgres.open>[1];
     const batches = seesRows
       ? serialize.open({ format: "ndjson" }, ctx, postgres.open(config, ctx, nothing()))
-      : readRecords(config, "ndjson", 2 ** 20, ctx);
+      : readRecords(config, { format: "ndjson" }, 2 ** 20, ctx);
     return count(batches);
   };
 }

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { PipelineError } from "../../src/errors.ts";
+import { copyDialect } from "../../src/stages/formats/csv-dialect.ts";
 import { parseCsvRecord, parseJsonRecord } from "../../src/readback/parse-record.ts";
 import type { RowBatch } from "../../src/stages/nouns.ts";
 import { readCsv } from "../../src/stages/sources/csv.ts";
@@ -157,7 +158,7 @@ export function csvFiles(): FuzzClass {
     async run(bytes, chance) {
       const header = !chance.once(4);
       const reader: Reader = (pieces) =>
-        readCsv(pieces, "file", { delimiter: ",", header, maxRecord });
+        readCsv(pieces, "file", { ...copyDialect, header, maxRecord });
       const { rows, columns } = await readTwice(reader, bytes, chance);
       const all = header ? [columns, ...rows] : rows;
       const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);

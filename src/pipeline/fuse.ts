@@ -172,14 +172,13 @@ function wirePostgres(
   records: ConfiguredStage,
   { from, pageBytes }: { readonly from: readonly string[]; readonly pageBytes: number },
 ): PhysicalStage {
-  const { format } = records.config as { format: string };
   return {
     name: source.name,
     from,
     takes: "nothing",
     gives: "records",
     holds: holdsOfRecords,
-    open: (ctx) => readRecords(source.config as never, format, pageBytes, ctx),
+    open: (ctx) => readRecords(source.config as never, records.config as never, pageBytes, ctx),
   };
 }
 

@@ -4,6 +4,7 @@
  * One field a line and one page a line, so that it can be written and read as a stream, and so that a manifest has
  * exactly one spelling: the reader (`read-manifest.ts`) writes what it understood and compares bytes.
  */
+import { dialectOf, type CsvDialect } from "../stages/formats/csv-dialect.ts";
 import type { Consistency, Span } from "../stages/nouns.ts";
 import type { Codec } from "../workers/frame.ts";
 
@@ -20,6 +21,8 @@ export interface Layers {
   readonly extension: string;
   readonly compress: Codec;
   readonly encrypt: "age" | "none";
+  /** Of `csv`, where it is not COPY's own. */
+  readonly dialect?: CsvDialect;
 }
 
 /** What is known before the first page. */
@@ -85,6 +88,14 @@ export function pageExtension({ extension, compress, encrypt }: Layers): string 
   return `${extension}${compressSuffix[compress]}${encrypt === "age" ? ".age" : ""}`;
 }
 
+const spellLayers = ({ extension, compress, encrypt, dialect }: Layers) => ({
+  extension,
+  compress,
+  encrypt,
+  // In the one order of its keys.
+  ...(dialect && { dialect: dialectOf(dialect) }),
+});
+
 /** The lines up to the pages, each with its newline. */
 export function headText(head: ManifestHead): string {
   const { tool, consistency, layers } = head;
@@ -101,7 +112,7 @@ export function headText(head: ManifestHead): string {
     ["queryDigest", head.queryDigest],
     ["consistency", { class: consistency.class, proof: consistency.proof }],
     ["schema", { columns: head.schema.columns.map(({ name, type }) => ({ name, type })) }],
-    ["layers", { extension: layers.extension, compress: layers.compress, encrypt: layers.encrypt }],
+    ["layers", spellLayers(layers)],
     ["signer", head.signer],
   ];
   return `{${lines.map(([key, value]) => `"${key}":${JSON.stringify(value)},\n`).join("")}"pages":[\n`;

@@ -17,7 +17,7 @@ import { explainLookups, explainPath } from "./explain-rows.ts";
 import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import { refuseLiteralSecrets } from "./literal-secrets.ts";
-import { planTable } from "./plan-table.ts";
+import { planLayers, type PlannedLayers } from "./plan-layers.ts";
 import type { LedgerLine, PlanReport } from "./plan-types.ts";
 import { printPlace, type Locate } from "./problems.ts";
 import { pushDown, type Pushdown } from "./pushdown.ts";
@@ -37,10 +37,7 @@ export interface Plan extends Meaning {
   readonly configured: readonly ConfiguredStage[];
   readonly spool: SpoolConfig;
   readonly upload: UploadConfig;
-  readonly layers: {
-    readonly compress: "zstd" | "gzip" | "none";
-    readonly encrypt: "age" | "none";
-  };
+  readonly layers: PlannedLayers;
   readonly sign: string | undefined;
   readonly telemetry: TelemetryConfig | undefined;
   readonly schedule: ScheduleConfig | undefined;
@@ -90,7 +87,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     : pushDown(configured);
   const { stages: physical, notes } = fuseStages(pushdown.stages, options.apart, pageBytes);
   const upload = configs.get("upload") as UploadConfig;
-  if (measureReference(upload.to) === "none") planTable(checkDestinationUrl(upload.to), configs);
+  if (measureReference(upload.to) === "none") refuseUnfit(checkDestinationUrl(upload.to), configs);
   const unknown = valid.unresolved.some(
     ([first, , , last]) => first === "memory" || last === "size",
   );
@@ -118,10 +115,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     configured: pushdown.stages,
     spool: configs.get("spool") as SpoolConfig,
     upload,
-    layers: {
-      compress: (configs.get("compress") as { codec: Plan["layers"]["compress"] }).codec,
-      encrypt: "mode" in (configs.get("encrypt") as object) ? "none" : "age",
-    },
+    layers: planLayers(configs),
     sign: valid.sign,
     telemetry: valid.telemetry,
     schedule: valid.schedule,
@@ -202,6 +196,20 @@ function refuseStandIns(stages: readonly ConfiguredStage[]): void {
   throw new PipelineError(
     "config-invalid",
     `stages: ${absent.map((name) => `\`${name}\``).join(", ")} must be there; no stage of your own can take its place`,
+  );
+}
+
+/** A table takes rows, so whoever fills it must be able to read them. */
+function refuseUnfit({ protocol }: URL, configs: ReadonlyMap<string, unknown>): void {
+  if (protocol !== "postgres:") return;
+  const { format } = (configs.get("serialize") ?? {}) as { format?: unknown };
+  const { codec } = configs.get("compress") as { codec: unknown };
+  const isOpen = codec === "none" && "mode" in (configs.get("encrypt") as object);
+  const { table } = configs.get("upload") as UploadConfig;
+  if (format === "ndjson" && isOpen && table !== undefined) return;
+  throw new PipelineError(
+    "config-invalid",
+    "upload: a postgres destination writes rows; expected `serialize: ndjson`, `compress: none`, `encrypt: none` and its `table`",
   );
 }
 

@@ -6,6 +6,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import * as v from "valibot";
+import { csvWriterFields, refuseClashes, type CsvDialect } from "../stages/formats/csv-dialect.ts";
 import { pageName } from "../stages/pages/checkpoint.ts";
 import { PipelineError } from "../errors.ts";
 import {
@@ -63,6 +64,7 @@ const headSchema = v.strictObject({
     extension: v.pipe(v.string(), v.regex(/^[a-z0-9]{1,16}$/)),
     compress: v.picklist(["zstd", "gzip", "none"]),
     encrypt: v.picklist(["age", "none"]),
+    dialect: v.exactOptional(v.pipe(v.strictObject(csvWriterFields), refuseClashes<CsvDialect>())),
   }),
   signer: v.pipe(v.string(), v.regex(/^ed25519:[A-Za-z0-9+/]{43}=$/)),
   pages: v.tuple([]),

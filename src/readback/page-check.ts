@@ -17,7 +17,7 @@ export interface PageCheck {
 }
 
 export function createPageCheck(head: ManifestHead, tail: ManifestTail): PageCheck {
-  const scanner = createScanner(head.layers.extension);
+  const scanner = createScanner(head.layers);
   let page = 0;
   let total = 0;
   let plainBytes = 0;

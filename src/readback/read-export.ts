@@ -1,11 +1,13 @@
 /** The rows of an export, one by one, parsed; a record that spans pages is joined, up to a limit. */
 import { PipelineError } from "../errors.ts";
+import type { ManifestHead } from "../pipeline/manifest.ts";
 import type { Row } from "../stages/nouns.ts";
 import { freeBuffer } from "../workers/free.ts";
 import type { ReadOptions } from "./find-run.ts";
-import { parseCsvRecord, parseJsonRecord } from "./parse-record.ts";
+import { createCsvReader } from "./csv-reader.ts";
+import { parseJsonRecord } from "./parse-record.ts";
 import { openExport, type ReadPage } from "./read-pages.ts";
-import { createScanner } from "./records.ts";
+import { createScanner, splitRecords } from "./records.ts";
 
 export { readPages, type ReadPage } from "./read-pages.ts";
 
@@ -37,7 +39,7 @@ export async function* readExport(
 ): AsyncGenerator<Row> {
   const { head, pages, close } = await openExport(url, options);
   const { extension } = head.layers;
-  const rowsOf = createRowReader(extension);
+  const rowsOf = createRowReader(head);
   if (!rowsOf) {
     await close();
     throw new PipelineError(
@@ -80,29 +82,22 @@ async function* joinSpans(
 }
 
 /** Parses whole records page after page. */
-function createRowReader(extension: string): ((content: Uint8Array) => Generator<Row>) | undefined {
-  const scanner = readable.has(extension) ? createScanner(extension) : undefined;
+function createRowReader(
+  head: ManifestHead,
+): ((content: Uint8Array) => Generator<Row>) | undefined {
+  const { extension } = head.layers;
+  if (extension === "csv") {
+    const csv = createCsvReader(head);
+    return function* rows(content) {
+      for (const { names, cells } of csv(content))
+        yield Object.fromEntries(names.map((name, index) => [name, cells[index] ?? null]));
+    };
+  }
+  const scanner = readable.has(extension) ? createScanner(head.layers) : undefined;
   if (!scanner) return undefined;
-  let names: readonly (string | null)[] = [];
-  const parse = (text: string): Row => {
-    // In a JSON array a record has the bracket or comma before it.
-    if (extension !== "csv") return parseJsonRecord(text.replace(/^[[,\s]+/, ""));
-    const cells = parseCsvRecord(text);
-    return Object.fromEntries(names.map((name, index) => [name ?? "", cells[index] ?? null]));
-  };
   return function* rows(content) {
-    const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
-    const ends: number[] = [];
-    let headerEnd = 0;
-    scanner.scan(bytes, (end, isHeader) => {
-      if (isHeader) headerEnd = end;
-      else ends.push(end);
-    });
-    if (headerEnd > 0) names = parseCsvRecord(bytes.toString("utf8", 0, headerEnd));
-    let start = headerEnd;
-    for (const end of ends) {
-      yield parse(bytes.toString("utf8", start, end));
-      start = end;
-    }
+    // In a JSON array a record has the bracket or comma before it.
+    for (const { text } of splitRecords(scanner, content))
+      yield parseJsonRecord(text.replace(/^[[,\s]+/, ""));
   };
 }

@@ -1,4 +1,6 @@
 /** Where records end in the bytes of a format, page after page, whatever page they began in. */
+import type { Layers } from "../pipeline/manifest.ts";
+import { copyDialect, type CsvDialect } from "../stages/formats/csv-dialect.ts";
 import { scanCopyBinary } from "./copy-binary.ts";
 
 /** Remembers what it has seen: made once for an export, fed every page in order. */
@@ -9,14 +11,29 @@ export interface RecordScanner {
 
 export type RecordEnd = (end: number, isHeader: boolean) => void;
 
-/** The scanner of a format, by its file name extension; undefined for formats whose records we cannot tell apart. */
-export function createScanner(extension: string): RecordScanner | undefined {
+/** The scanner of a format; undefined for formats whose records we cannot tell apart. */
+export function createScanner({
+  extension,
+  dialect = copyDialect,
+}: Pick<Layers, "extension" | "dialect">): RecordScanner | undefined {
   // COPY's text format has no line break in a value either.
   if (extension === "ndjson" || extension === "pgtext") return { scan: scanLines };
-  if (extension === "csv") return scanCsv();
+  if (extension === "csv") return scanCsv(dialect);
   if (extension === "json") return scanArray();
   if (extension === "pgbinary") return scanCopyBinary();
   return undefined;
+}
+
+/** The texts of the records, and of a CSV header, that end in `content`. */
+export function* splitRecords(scanner: RecordScanner, content: Uint8Array) {
+  const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  const ends: { readonly end: number; readonly isHeader: boolean }[] = [];
+  scanner.scan(bytes, (end, isHeader) => ends.push({ end, isHeader }));
+  let start = 0;
+  for (const { end, isHeader } of ends) {
+    yield { text: bytes.toString("utf8", start, end), isHeader };
+    start = end;
+  }
 }
 
 const newline = 10;
@@ -29,10 +46,14 @@ function scanLines(bytes: Uint8Array, each: RecordEnd): void {
   }
 }
 
-/** A newline inside quotes belongs to a field; a doubled quote closes and opens again, which comes to the same. */
-function scanCsv(): RecordScanner {
+/**
+ * A newline inside quotes belongs to a field; a doubled quote closes and opens again, which comes to the same. Outside of
+ * them it ends a record, whatever stands before it. A byte order mark lies in what comes first.
+ */
+function scanCsv(dialect: CsvDialect): RecordScanner {
+  const quote = dialect.quote.charCodeAt(0);
   let quoted = false;
-  let inHeader = true;
+  let inHeader = dialect.header;
   return {
     scan(bytes, each) {
       for (let at = 0; at < bytes.length; at += 1) {

@@ -23,7 +23,7 @@ const rows = [row("1", null), row(), row("", "x".repeat(300)), row(null), row("\
 
 /** Ends of rows in all of `parts`, as one file. */
 function endsOf(parts: readonly Buffer[]): number[] {
-  const scanner = createScanner("pgbinary")!;
+  const scanner = createScanner({ extension: "pgbinary" })!;
   const ends: number[] = [];
   let before = 0;
   for (const part of parts) {

@@ -1,23 +1,30 @@
 /**
  * CSV as `COPY … (FORMAT csv, HEADER)` prints it: RFC 4180 quoting, `\n` after each record, NULL as nothing at all
  * and the empty text as `""`. One exception: a text longer than `csvScanBytes` is always quoted, as sources must that
- * cannot see it whole. Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
+ * cannot see it whole. Other dialects (`csv-dialect.ts`) are what COPY prints with the options of the same names.
+ * Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
  */
 import { PipelineError } from "../../errors.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { valueToJson } from "./json-text.ts";
+import {
+  byteOrderMark,
+  copyDialect,
+  inPattern,
+  lineEndOf,
+  type CsvDialect,
+} from "./csv-dialect.ts";
 import type { Format } from "./format.ts";
 import { createMarks, type RecordBuffer } from "./record-buffer.ts";
-
-const needsQuotes = /[",\r\n]/;
 
 /** UTF-8 bytes beyond which a text is quoted without a look at what is in it. */
 export const csvScanBytes = 256 * 1024;
 
-export const csv: Format = {
+export const csv = (dialect: CsvDialect = copyDialect): Format => ({
   extension: "csv",
   namesOf: (row) => Object.keys(row),
   writer() {
+    const writeRecord = createRecordWriter(dialect);
     let names: readonly string[] = [];
     let hints: readonly (Column | undefined)[] = [];
     let seen: readonly Column[] | undefined;
@@ -25,7 +32,7 @@ export const csv: Format = {
     return {
       header(batch, out) {
         names = headerNames(batch);
-        writeRecord(names, out);
+        writeHeader(names, dialect, out);
       },
       write(batch, out) {
         if (batch.shape === "tuples") {
@@ -49,7 +56,7 @@ export const csv: Format = {
       footer() {},
     };
   },
-};
+});
 
 function headerNames(batch: RowBatch): readonly string[] {
   if (batch.shape === "tuples") return batch.columns.map((column) => column.name);
@@ -70,53 +77,94 @@ function member(value: unknown, hint: Column | undefined): unknown {
   return typeof value === "boolean" && hint?.json === "boolean" ? (value ? "t" : "f") : value;
 }
 
-const comma = new TextEncoder().encode(",");
-const lineFeed = new TextEncoder().encode("\n");
-
-function writeRecord(cells: readonly unknown[], out: RecordBuffer): void {
-  for (let i = 0; i < cells.length; i += 1) {
-    if (i > 0) out.bytes(comma);
-    writeField(cells[i], cells.length === 1, out);
-  }
-  out.bytes(lineFeed);
+/** Nothing where the dialect has neither names nor mark. */
+function writeHeader(names: readonly string[], dialect: CsvDialect, out: RecordBuffer): void {
+  const text = printHeader(names, dialect);
+  if (text === "") return;
+  out.text(text);
   out.end();
 }
 
-const unquoted = createMarks('",\r\n');
-const quoted = createMarks("", { '"': '""' });
+/** The framing before the first record: names stand in quotes where they need to, as COPY has it with FORCE_QUOTE too. */
+export function printHeader(names: readonly string[], dialect: CsvDialect): string {
+  const mark = dialect.bom ? byteOrderMark : "";
+  if (!dialect.header) return mark;
+  const print = createFieldPrinter({ ...dialect, quoteAll: false });
+  const fields = names.map((name) => print(name, names.length === 1));
+  return `${mark}${fields.join(dialect.delimiter)}${lineEndOf(dialect)}`;
+}
+
+const encoder = new TextEncoder();
+
+function createRecordWriter(dialect: CsvDialect) {
+  const delimiter = encoder.encode(dialect.delimiter);
+  const lineEnd = encoder.encode(lineEndOf(dialect));
+  const writeField = createFieldWriter(dialect);
+  return (cells: readonly unknown[], out: RecordBuffer): void => {
+    for (let i = 0; i < cells.length; i += 1) {
+      if (i > 0) out.bytes(delimiter);
+      writeField(cells[i], cells.length === 1, out);
+    }
+    out.bytes(lineEnd);
+    out.end();
+  };
+}
 
 /** Usual fields straight to their bytes, all others by way of their text. */
-function writeField(cell: unknown, alone: boolean, out: RecordBuffer): void {
-  if (cell === null || cell === undefined) return;
-  const isText = typeof cell === "string" && cell !== "" && !(alone && cell === "\\.");
-  if (isText && (out.usual(cell, unquoted, false) || out.usual(cell, quoted, true))) return;
-  out.text(printField(cell, alone));
+function createFieldWriter(dialect: CsvDialect) {
+  const { delimiter, quote, null: none, quoteAll } = dialect;
+  const nullBytes = encoder.encode(none);
+  const unquoted = createMarks(`${quote}${delimiter}\r\n`);
+  const quoted = createMarks("", { [quote]: `${quote}${quote}` });
+  const quoteCode = quote.charCodeAt(0);
+  const print = createFieldPrinter(dialect);
+  return (cell: unknown, alone: boolean, out: RecordBuffer): void => {
+    if (cell === null || cell === undefined) return out.bytes(nullBytes);
+    const isText = typeof cell === "string" && cell !== none && !(alone && cell === endOfData);
+    if (isText && !quoteAll && out.usual(cell, unquoted)) return;
+    if (isText && out.usual(cell, quoted, quoteCode)) return;
+    out.text(print(cell, alone));
+  };
 }
 
-/** A cell as a field of CSV; `alone` when it is its record's only one. */
-export function printField(cell: unknown, alone: boolean): string {
-  if (cell === null || cell === undefined) return "";
-  const text = typeof cell === "string" ? cell : plain(valueToJson(cell));
-  // A record of one cell `\.` would read as COPY's end-of-data mark.
-  if (text === "" || (alone && text === "\\.")) return `"${text}"`;
-  return quote(text);
+/** A record of one cell `\.` would read as COPY's end-of-data mark. */
+const endOfData = "\\.";
+
+/** Prints a cell as a field; `alone` when it is its record's only one. */
+export function createFieldPrinter({ delimiter, quote, null: none, quoteAll }: CsvDialect) {
+  const special = new RegExp(`[${inPattern(quote)}${inPattern(delimiter)}\\r\\n]`);
+  const isQuoted = (text: string, alone: boolean): boolean =>
+    quoteAll ||
+    text === none ||
+    (alone && text === endOfData) ||
+    isLong(text) ||
+    special.test(text);
+  return (cell: unknown, alone: boolean): string => {
+    if (cell === null || cell === undefined) return none;
+    const text = textOf(cell);
+    refuseHalfPairs(text);
+    if (!isQuoted(text, alone)) return text;
+    return `${quote}${text.replaceAll(quote, `${quote}${quote}`)}${quote}`;
+  };
 }
+
+/** A cell that is not NULL as its text. */
+export const textOf = (cell: unknown): string =>
+  typeof cell === "string" ? cell : plain(valueToJson(cell));
 
 /** A value that JSON writes as a text (a date, say) is that text; quotes are CSV's business. */
 function plain(json: string): string {
   return json.startsWith('"') ? (JSON.parse(json) as string) : json;
 }
 
-function quote(text: string): string {
-  if (!text.isWellFormed()) {
-    throw new PipelineError(
-      "transform-failed",
-      "serialize: a text holds half a surrogate pair, which no CSV file can hold; NDJSON can",
-    );
-  }
-  return isLong(text) || needsQuotes.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
 /** A UTF-16 unit is at most three bytes of UTF-8. */
 const isLong = (text: string): boolean =>
   text.length > csvScanBytes / 3 && Buffer.byteLength(text) > csvScanBytes;
+
+function refuseHalfPairs(text: string): void {
+  if (text.isWellFormed()) return;
+  throw new PipelineError(
+    "transform-failed",
+    "serialize: a text holds half a surrogate pair, which no CSV file can hold; NDJSON can",
+  );
+}

@@ -33,14 +33,14 @@ const plain = createMarks("");
 const ascii = (text: string) => new TextEncoder().encode(text);
 const [nullBytes, trueBytes, falseBytes] = [ascii("null"), ascii("true"), ascii("false")];
 const [quoteByte, timeByte, zoneMinutes] = [ascii('"'), ascii("T"), ascii(':00"')];
-const [plus, minus] = [0x2b, 0x2d];
+const [plus, minus, quoteCode] = [0x2b, 0x2d, 0x22];
 
 /** Appends the JSON of a text of some form; false, and nothing appended, where the text is not a usual one. */
 type UsualText = (text: string, out: RecordBuffer) => boolean;
 
-const usualString: UsualText = (text, out) => out.usual(text, escaped, true);
+const usualString: UsualText = (text, out) => out.usual(text, escaped, quoteCode);
 
-const usualNumber: UsualText = (text, out) => isJsonNumber(text) && out.usual(text, plain, false);
+const usualNumber: UsualText = (text, out) => isJsonNumber(text) && out.usual(text, plain);
 
 const usualBoolean: UsualText = (text, out) => {
   if (text !== "t" && text !== "f") return false;
@@ -65,7 +65,7 @@ const usualTexts: Readonly<Record<JsonForm, UsualText>> = {
   string: usualString,
   number: usualNumber,
   boolean: usualBoolean,
-  json: (text, out) => out.usual(text, lineBreaks, false),
+  json: (text, out) => out.usual(text, lineBreaks),
   timestamp: usualTimestamp,
   timestamptz: usualTimestamp,
 };
@@ -90,7 +90,6 @@ const writerOf =
       if (!usual(value, out)) out.text(toJson(value));
     } else if (value === null || value === undefined) out.bytes(nullBytes);
     else if (typeof value === "boolean") out.bytes(value ? trueBytes : falseBytes);
-    else if (typeof value === "number" && Number.isFinite(value))
-      out.usual(`${value}`, plain, false);
+    else if (typeof value === "number" && Number.isFinite(value)) out.usual(`${value}`, plain);
     else out.text(valueToJson(value));
   };

@@ -8,7 +8,7 @@
 import type { SchemaElement } from "hyparquet";
 import { PipelineError } from "../../errors.ts";
 import type { Column } from "../nouns.ts";
-import { printField } from "./csv.ts";
+import { textOf } from "./csv.ts";
 import { parseMicros, parseDays } from "./parquet-times.ts";
 
 /** A cell, never null, as a value of the column; undefined where the column cannot hold it. */
@@ -166,16 +166,13 @@ function toBytes(cell: unknown): Uint8Array | undefined {
 }
 
 function toText(cell: unknown): string {
-  const value = typeof cell === "string" ? cell : unquoted(printField(cell, false));
+  const value = textOf(cell);
   if (value.isWellFormed()) return value;
   throw new PipelineError(
     "transform-failed",
     "serialize: a text holds half a surrogate pair, which no Parquet file can hold; NDJSON can",
   );
 }
-
-const unquoted = (field: string): string =>
-  field.startsWith('"') ? field.slice(1, -1).replaceAll('""', '"') : field;
 
 const encoder = new TextEncoder();
 const toJsonBytes = (cell: unknown): Uint8Array =>

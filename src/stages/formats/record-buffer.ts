@@ -25,8 +25,11 @@ export function createMarks(stops: string, pairs: Readonly<Record<string, string
 export interface RecordBuffer {
   /** Appends text as UTF-8. */
   text(text: string): void;
-  /** Appends a usual text as UTF-8, between two quotes if asked; false, and nothing appended, for a long one or a stop. */
-  usual(text: string, marks: Marks, quoted: boolean): boolean;
+  /**
+   * Appends a usual text as UTF-8, between two quotes if their code is given; false, and nothing appended, for a long one
+   * or a stop.
+   */
+  usual(text: string, marks: Marks, quote?: number): boolean;
   /** Appends the part of a text from `start` to `end`, which is ASCII. */
   part(text: string, start: number, end: number): void;
   /** Appends bytes that are UTF-8 already. */
@@ -43,7 +46,6 @@ const initialBytes = 256 * 1024;
 const keptBytes = 4 * 1024 * 1024;
 /** UTF-16 units; of longer texts Node's own encoder is faster. */
 const usualUnits = 256;
-const quoteCode = 0x22;
 
 export function createRecordBuffer(): RecordBuffer {
   let memory = Buffer.allocUnsafeSlow(initialBytes);
@@ -64,13 +66,13 @@ export function createRecordBuffer(): RecordBuffer {
       makeRoom(text.length < keptBytes ? text.length * 3 : Buffer.byteLength(text));
       length += memory.write(text, length, "utf8");
     },
-    usual(text, marks, quoted) {
+    usual(text, marks, quote) {
       if (text.length > usualUnits) return false;
       makeRoom(text.length * 3 + 2);
-      const end = encode(text, marks, memory, quoted ? length + 1 : length);
+      const end = encode(text, marks, memory, quote ? length + 1 : length);
       if (end < 0) return false;
-      if (quoted) memory[length] = memory[end] = quoteCode;
-      length = quoted ? end + 1 : end;
+      if (quote) memory[length] = memory[end] = quote;
+      length = quote ? end + 1 : end;
       return true;
     },
     part(text, start, end) {

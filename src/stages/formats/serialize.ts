@@ -12,16 +12,18 @@ import { PipelineError, assert } from "../../errors.ts";
 import type { Column, RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";
+import { csvWriterFields, copyDialect, dialectOf, issueAt, refuseClashes } from "./csv-dialect.ts";
 import { footerMost, type Format } from "./format.ts";
 import { json } from "./json.ts";
 import { ndjson } from "./ndjson.ts";
 import { createRecordBuffer, type RecordBuffer } from "./record-buffer.ts";
 
-const formats: Record<"ndjson" | "csv" | "json", Format> = { ndjson, csv, json };
-
 /** The format as configured; Parquet's library is loaded where it is wanted. */
-async function chooseFormat({ format, rowGroup = rowGroupBytes }: Config): Promise<Format> {
-  return format === "parquet" ? (await import("./parquet.ts")).parquet(rowGroup) : formats[format];
+async function chooseFormat(config: Config): Promise<Format> {
+  const { format, rowGroup = rowGroupBytes } = config;
+  if (format === "parquet") return (await import("./parquet.ts")).parquet(rowGroup);
+  if (format === "csv") return csv(dialectOf(config));
+  return format === "json" ? json : ndjson;
 }
 
 /** Records of one usual batch; a wider row is held on top, as its source already holds it. */
@@ -31,13 +33,33 @@ const batchBytes = 1024 * 1024;
 const formsOfGroup = 10;
 const rowGroupBytes = 1024 * 1024;
 
-const config = v.strictObject({
+/** Left to be absent, so that one that is given with another format can be refused. */
+const ofCsv = <Field extends v.GenericSchema>(field: Field, usual: string | boolean) =>
+  v.pipe(
+    v.optional(field),
+    v.description(
+      `\`csv\` alone: ${v.getDescription(field)}; ${usual === "" ? "nothing" : `\`${usual}\``} by default`,
+    ),
+  );
+
+const csvOptions = {
+  delimiter: ofCsv(csvWriterFields.delimiter, copyDialect.delimiter),
+  quote: ofCsv(csvWriterFields.quote, copyDialect.quote),
+  header: ofCsv(csvWriterFields.header, copyDialect.header),
+  null: ofCsv(csvWriterFields.null, copyDialect.null),
+  lineEnd: ofCsv(csvWriterFields.lineEnd, copyDialect.lineEnd),
+  quoteAll: ofCsv(csvWriterFields.quoteAll, copyDialect.quoteAll),
+  bom: ofCsv(csvWriterFields.bom, copyDialect.bom),
+};
+
+const fields = v.strictObject({
   format: v.pipe(
     v.picklist(["ndjson", "csv", "json", "parquet"], "expected ndjson, csv, json or parquet"),
     v.description(
       "`ndjson` one JSON object a line · `csv` as PostgreSQL's COPY prints it · `json` one array · `parquet` one file of typed columns",
     ),
   ),
+  ...csvOptions,
   rowGroup: v.pipe(
     v.optional(size),
     v.description(
@@ -45,6 +67,19 @@ const config = v.strictObject({
     ),
   ),
 });
+
+/** An option of one format says nothing to another. */
+const refuseForeign = v.rawCheck<v.InferOutput<typeof fields>>(({ dataset, addIssue }) => {
+  if (!dataset.typed) return;
+  const { format } = dataset.value;
+  for (const key of Object.keys(dataset.value)) {
+    const owner = key === "rowGroup" ? "parquet" : "csv";
+    if (key !== "format" && format !== owner)
+      addIssue(issueAt(dataset, key, `goes with \`format: ${owner}\` alone`));
+  }
+});
+
+const config = v.pipe(fields, refuseForeign, refuseClashes());
 
 type Config = v.InferOutput<typeof config>;
 

@@ -9,31 +9,29 @@
 import { isUtf8 } from "node:buffer";
 import type { Parser } from "csv-parse";
 import * as v from "valibot";
+import { copyDialect, csvFields, refuseClashes, type CsvDialect } from "../formats/csv-dialect.ts";
 import type { Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { PipelineError } from "../../errors.ts";
 import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-file.ts";
 import { inputPath, maxRecord } from "./ndjson.ts";
 
-/** What the CSV file looks like. A field that is empty is null; one that is empty in quotes (`""`) is an empty text. */
-export const csvShape = {
-  delimiter: v.pipe(
-    v.optional(
-      v.pipe(
-        v.string("expected one character"),
-        v.regex(/^[^"\r\n]$/, "expected one character, and neither a quote nor a line end"),
-      ),
-      ",",
-    ),
-    v.description("the character between two fields"),
-  ),
+const asCopyHas = <Field extends v.GenericSchema<string, string>>(field: Field, usual: string) =>
+  v.pipe(v.optional(field, usual as never), v.description(v.getDescription(field) ?? ""));
+
+/** What the CSV file looks like. What only writers are told, a line end or a byte order mark, is known when it is met. */
+const shape = {
+  delimiter: asCopyHas(csvFields.delimiter, copyDialect.delimiter),
+  quote: asCopyHas(csvFields.quote, copyDialect.quote),
   header: v.pipe(
-    v.optional(v.boolean("expected true or false"), true),
+    v.optional(csvFields.header, copyDialect.header),
     v.description("whether the first record names the columns; without it they are column1, …"),
   ),
+  null: asCopyHas(csvFields.null, copyDialect.null),
 };
 
-const config = v.strictObject({ path: inputPath, ...csvShape, maxRecord });
+const fields = v.strictObject({ path: inputPath, ...shape, maxRecord });
+const config = v.pipe(fields, refuseClashes<v.InferOutput<typeof fields>>());
 
 export const csv = defineStage({
   name: "csv",
@@ -44,16 +42,22 @@ export const csv = defineStage({
   takes: "nothing",
   gives: "rows",
   holds: ({ maxRecord }) => 40 * readBytes + batchBytes + 4 * maxRecord,
-  open: ({ path, delimiter, header, maxRecord }, ctx) =>
-    readInput(path, digestQuery("csv", path, delimiter, header), ctx, ({ name, bytes }) =>
-      readCsv(bytes, name, { delimiter, header, maxRecord }),
+  open: ({ path, maxRecord, ...dialect }, ctx) =>
+    readInput(path, digestOf(path, dialect), ctx, ({ name, bytes }) =>
+      readCsv(bytes, name, { ...dialect, maxRecord }),
     ),
 });
 
-export interface CsvShape {
-  readonly delimiter: string;
-  readonly header: boolean;
+type ReadDialect = Pick<CsvDialect, "delimiter" | "quote" | "header" | "null">;
+
+export interface CsvShape extends ReadDialect {
   readonly maxRecord: number;
+}
+
+/** What is as COPY has it goes without saying. */
+function digestOf(path: string, { delimiter, header, quote, null: none }: ReadDialect): string {
+  const isUsual = quote === copyDialect.quote && none === copyDialect.null;
+  return digestQuery("csv", path, delimiter, header, ...(isUsual ? [] : [quote, none]));
 }
 
 /**
@@ -70,7 +74,7 @@ export async function* readCsv(
   const parser = await createParser(shape, records);
   const batches = createBatches(shape.header);
   const checkUtf8 = createUtf8Check();
-  const checkNul = createNulCheck();
+  const checkNul = createNulCheck(shape.quote);
   try {
     for await (const chunk of bytes) {
       if (!checkUtf8(chunk)) throw badData(where, `not valid UTF-8 near line ${parser.info.lines}`);
@@ -89,15 +93,18 @@ export async function* readCsv(
 }
 
 /** The parser hands its records to `records` as soon as it has them; nothing is read from it as a stream. */
-async function createParser({ delimiter, maxRecord }: CsvShape, records: Tuple[]): Promise<Parser> {
+async function createParser(shape: CsvShape, records: Tuple[]): Promise<Parser> {
+  const { delimiter, quote, null: none, maxRecord } = shape;
   const { Parser } = await import("csv-parse");
   const parser = new Parser({
     delimiter,
+    quote,
+    escape: quote,
     bom: true,
     record_delimiter: ["\r\n", "\n", "\r"],
     // Compared before a byte is added, and 0 would be no limit.
     max_record_size: Math.max(1, maxRecord - 1),
-    cast: (text, { quoting }) => (text === "" && !quoting ? null : text),
+    cast: (text, { quoting }) => (text === none && !quoting ? null : text),
     on_record: (record: Tuple) => {
       records.push(record);
       return null;
@@ -186,8 +193,8 @@ function tupleBytes(record: Tuple): number {
  * The parser takes a NUL behind a closing quote for the end of what it was given, and goes on with that quote's field.
  * Whether a quote closes only the parser knows, so a NUL behind any quote is refused.
  */
-function createNulCheck() {
-  const quote = 0x22;
+function createNulCheck(quoteText: string) {
+  const quote = Buffer.from(quoteText).at(-1);
   let last: number | undefined;
   return (chunk: Uint8Array): boolean => {
     let isFine = !(last === quote && chunk[0] === 0);

@@ -9,6 +9,7 @@
 import { matchesGlob } from "node:path";
 import * as v from "valibot";
 import { text } from "../atoms.ts";
+import { copyDialect } from "../formats/csv-dialect.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { readCsv } from "./csv.ts";
@@ -84,7 +85,7 @@ async function* readFiles(
 function readRows(bytes: AsyncIterable<Uint8Array>, where: string, config: TarConfig) {
   const { format, maxRecord } = config;
   if (format === "json") return readJson(bytes, where, { maxRecord });
-  if (format === "csv") return readCsv(bytes, where, { delimiter: ",", header: true, maxRecord });
+  if (format === "csv") return readCsv(bytes, where, { ...copyDialect, maxRecord });
   return readNdjson(bytes, where, maxRecord);
 }
 

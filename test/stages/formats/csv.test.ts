@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import * as fc from "fast-check";
-import { printField } from "../../../src/stages/formats/csv.ts";
+import { createFieldPrinter } from "../../../src/stages/formats/csv.ts";
+import { copyDialect } from "../../../src/stages/formats/csv-dialect.ts";
 import { column, documentBatches, sourceEnd } from "../../fixtures/pipelines.ts";
 import { recordsOf, writeDocuments, writeTuples } from "./written.ts";
 
@@ -107,7 +108,7 @@ describe("csv", () => {
     }
   });
 
-  it("writes any cells as printField says", async () => {
+  it("writes any cells as its printer of fields says", async () => {
     const cells = fc.oneof(
       fc.string({ unit: "binary", maxLength: 600 }).map((text) => text.toWellFormed()),
       fc.stringMatching(/^[a,"\r\n\\.]{0,4}$/),
@@ -117,6 +118,7 @@ describe("csv", () => {
       const row = fc.array(cells, { minLength: width, maxLength: width });
       return fc.array(row, { minLength: 1, maxLength: 4 });
     });
+    const printField = createFieldPrinter(copyDialect);
     await fc.assert(
       fc.asyncProperty(table, async (rows) => {
         const columns = rows[0]!.map((_, i) => column(`c${i}`));

@@ -13,7 +13,7 @@ describe("record buffer", () => {
     out.end();
     out.bytes(Buffer.from("ab"));
     out.part("0123456789", 3, 5);
-    assert.ok(out.usual("x€", copied, true));
+    assert.ok(out.usual("x€", copied, 0x22));
     out.end();
     assert.equal(contentOf(out), 'éab34"x€"');
     assert.deepEqual([...out.view().ends], [2, 12]);
@@ -25,13 +25,13 @@ describe("record buffer", () => {
   it("appends nothing of a text with a stop, a surrogate or great length", () => {
     const out = createRecordBuffer();
     for (const text of ["ab;", "\u{1f600}", "\ud800", "x".repeat(10_000)])
-      assert.equal(out.usual(text, createMarks(";"), true), false);
+      assert.equal(out.usual(text, createMarks(";"), 0x22), false);
     assert.equal(contentOf(out), "");
   });
 
   it("writes a pair for the characters that have one", () => {
     const out = createRecordBuffer();
-    assert.ok(out.usual('a"b"', createMarks("", { '"': '""' }), false));
+    assert.ok(out.usual('a"b"', createMarks("", { '"': '""' })));
     assert.equal(contentOf(out), 'a""b""');
   });
 
@@ -42,7 +42,7 @@ describe("record buffer", () => {
         for (let round = 0; round < 2; round += 1) {
           const repeated = texts.map((text) => text.repeat(50).toWellFormed());
           for (const text of repeated) {
-            if (!out.usual(text, copied, false)) out.text(text);
+            if (!out.usual(text, copied)) out.text(text);
             out.end();
           }
           assert.equal(contentOf(out), repeated.join(""));

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { copyDialect } from "../../../src/stages/formats/csv-dialect.ts";
 import { csv, readCsv } from "../../../src/stages/sources/csv.ts";
 import { checkStageContract, collect } from "../../contract/stage-contract.ts";
 import { inPieces, refuses, tuplesOf } from "../../fixtures/sources.ts";
@@ -9,8 +10,7 @@ import { inPieces, refuses, tuplesOf } from "../../fixtures/sources.ts";
 const read = (content: string | Uint8Array, pieces = 1, shape = {}) =>
   collect(
     readCsv(inPieces(content, pieces), "in.csv", {
-      delimiter: ",",
-      header: true,
+      ...copyDialect,
       maxRecord: 1000,
       ...shape,
     }),

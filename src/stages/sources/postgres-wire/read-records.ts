@@ -5,6 +5,7 @@
  * A value of any size the server can send passes in parts.
  */
 import type { InferOutput } from "valibot";
+import { dialectOf, type CsvOptions } from "../../formats/csv-dialect.ts";
 import type { RecordBatch } from "../../nouns.ts";
 import type { StageContext } from "../../stage.ts";
 import { keeperOf, openQuery, type postgresConfig } from "../postgres.ts";
@@ -23,13 +24,19 @@ const compilerBytes = 5 * 1024 * 1024;
 export const holdsOfRecords = (pageBytes: number): number =>
   outputBytes(pageBytes) + besideBytes + compilerBytes;
 
-/** Reads the query's rows as records of `format`, in the order and number the server states. */
+/** As `serialize` is configured. */
+interface Records extends CsvOptions {
+  readonly format: string;
+}
+
+/** Reads the query's rows as records, in the order and number the server states. */
 export async function* readRecords(
   config: InferOutput<typeof postgresConfig>,
-  format: string,
+  records: Records,
   pageBytes: number,
   ctx: Pick<StageContext, "signal"> & { readonly spool?: unknown },
 ): AsyncGenerator<RecordBatch> {
+  const { format } = records;
   const opened = await openQuery(
     config,
     ctx.signal,
@@ -39,7 +46,7 @@ export async function* readRecords(
   const { session, columns } = opened;
   try {
     const typed = columns.map((column, index) => ({ ...column, oid: opened.oids[index]! }));
-    const layout = recordLayouts[format]!(typed);
+    const layout = recordLayouts[format]!(typed, dialectOf(records));
     const shared = { columns, extension: layout.extension };
     const { expects } = opened;
     yield { ...framing(layout.header), ...shared, ...(expects && { expects }) };

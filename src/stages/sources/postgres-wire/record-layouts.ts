@@ -1,11 +1,12 @@
 /**
  * What records look like: NDJSON and JSON as PostgreSQL's `row_to_json` prints a row, CSV as `COPY … (FORMAT csv, HEADER)`
  * does, byte for byte, with one exception: a value longer than `csvScanBytes` stands in quotes even where COPY, which sees
- * it whole, would find that it needs none. Every reader of CSV takes both for the same.
+ * it whole, would find that it needs none. Every reader of CSV takes both for the same. Other dialects of CSV likewise.
  * Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
  */
 import type { Column } from "../../nouns.ts";
-import { csvScanBytes, printField } from "../../formats/csv.ts";
+import { csvScanBytes, printHeader } from "../../formats/csv.ts";
+import { copyDialect, lineEndOf, type CsvDialect } from "../../formats/csv-dialect.ts";
 import type { RecordLayout } from "./record-machine.ts";
 import * as kinds from "./value-kinds.ts";
 
@@ -51,7 +52,6 @@ function jsonKind({ oid, json }: TypedColumn): number {
 
 function jsonRecords(columns: readonly TypedColumn[], after: string) {
   return {
-    json: true,
     columns: columns.map((column, index) => ({
       kind: jsonKind(column),
       before: bytesOf(`${index === 0 ? "{" : ","}${JSON.stringify(column.name)}:`),
@@ -82,21 +82,31 @@ const json = (columns: readonly TypedColumn[]): RecordLayout => ({
   footer: bytesOf("\n]\n"),
 });
 
-function csv(columns: readonly TypedColumn[]): RecordLayout {
-  const isAlone = columns.length === 1;
-  const text = isAlone ? kinds.csvLoneTextKind : kinds.csvTextKind;
-  const names = columns.map(({ name }) => printField(name, isAlone));
+/** What stands in values that we print ourselves, besides letters and digits. */
+const marksInValues = /[-+.: \\]/;
+/** All of them have a digit, but for these; a UUID may have none and is longer than a text for NULL can be. */
+const maybeValue = /\d|^\\x|^(?:t|f|nan|-?infinity)$/i;
+
+/** Whether values that we print never need quotes; otherwise the server sends its texts, which are looked through. */
+const isPlain = ({ delimiter, quote, null: none }: CsvDialect): boolean =>
+  !marksInValues.test(delimiter) && !marksInValues.test(quote) && !maybeValue.test(none);
+
+function csv(columns: readonly TypedColumn[], dialect: CsvDialect = copyDialect): RecordLayout {
+  const text = columns.length === 1 ? kinds.csvLoneTextKind : kinds.csvTextKind;
+  const printed = isPlain(dialect) ? binaryKinds : {};
+  const none = bytesOf(dialect.null);
+  const names = columns.map(({ name }) => name);
   return {
     extension: "csv",
-    json: false,
+    dialect,
     columns: columns.map(({ oid }, index) => ({
-      kind: binaryKinds[oid] ?? text,
-      before: index === 0 ? nothing : bytesOf(","),
-      none: nothing,
+      kind: printed[oid] ?? text,
+      before: index === 0 ? nothing : bytesOf(dialect.delimiter),
+      none,
     })),
-    header: bytesOf(`${names.join(",")}\n`),
+    header: bytesOf(printHeader(names, dialect)),
     between: nothing,
-    after: bytesOf("\n"),
+    after: bytesOf(lineEndOf(dialect)),
     footer: nothing,
     growth: csvGrowth,
     wholeBytes: csvScanBytes,
@@ -106,5 +116,5 @@ function csv(columns: readonly TypedColumn[]): RecordLayout {
 
 /** How each format of `serialize` lays out records of these columns. */
 export const recordLayouts: Readonly<
-  Record<string, (columns: readonly TypedColumn[]) => RecordLayout>
+  Record<string, (columns: readonly TypedColumn[], dialect?: CsvDialect) => RecordLayout>
 > = { ndjson, json, csv };

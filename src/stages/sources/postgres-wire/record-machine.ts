@@ -5,8 +5,9 @@
  * columns and texts, ends of records, what is held of a row that is longer than a read, the inlet with what was carried over
  * from the read before it in front, the output.
  */
-import { machineBytes } from "./machine-bytes.ts";
+import type { CsvDialect } from "../../formats/csv-dialect.ts";
 import { mostMessageBytes, nonsense, otherCount, readBytes } from "./messages.ts";
+import { startMachine, type MachineExports } from "./start-machine.ts";
 import * as kinds from "./value-kinds.ts";
 
 /** How one column is written. */
@@ -21,7 +22,8 @@ export interface ColumnLayout {
 
 export interface RecordLayout {
   readonly extension: string;
-  readonly json: boolean;
+  /** Absent: JSON. */
+  readonly dialect?: CsvDialect;
   readonly columns: readonly ColumnLayout[];
   /** Before the first record; between two records; after each; after the last. */
   readonly header: Uint8Array;
@@ -36,48 +38,10 @@ export interface RecordLayout {
   readonly partsDiffer: boolean;
 }
 
-/** What `assembly/records.ts` exports; positions are bytes in its memory. */
-interface Exports {
-  readonly out: { readonly value: number };
-  readonly endCount: { readonly value: number };
-  describeColumns(at: number, count: number, json: boolean): void;
-  describeRecord(between: number, betweenBytes: number, after: number, afterBytes: number): void;
-  describeRoom(
-    start: number,
-    end: number,
-    enough: number,
-    growth: number,
-    framing: number,
-    numericRoom: number,
-    whole: number,
-  ): void;
-  describeEnds(at: number, most: number): void;
-  writeRows(at: number, end: number): number;
-  beginRecord(): void;
-  endRecord(): void;
-  keepFrom(taken: number): void;
-  beginValue(column: number): void;
-  writeNull(column: number): void;
-  writeValue(column: number, at: number, end: number): number;
-  openLong(column: number): void;
-  writePart(column: number, at: number, end: number): void;
-  closeLong(column: number): void;
-}
-
-/** As much of it as is used here; TypeScript knows it of browsers alone. */
-declare const WebAssembly: {
-  Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (
-    module: object,
-    imports: { env: { memory: object } },
-  ) => { readonly exports: object };
-};
-
 /** Rows up to so many bytes are carried over when a read ends in them; longer ones are walked value by value. */
 export const carriedBytes = 16 * 1024;
 /** What a value may need beside `growth` times its bytes: quotes, `\x`, the 39 bytes a timestamp prints at most. */
-const besideBytes = 24;
+const besideBytes = 26;
 /** Numerics that may print longer are no part of a row that is written at once. */
 const numericRoomBytes = 256;
 /** 131072 digits before the point and 16383 behind it; in base 10000, two bytes for four digits. */
@@ -90,7 +54,6 @@ const enoughBytes = 256 * 1024;
 const mostPrintedBytes = 2 ** 31 - 1;
 const slackBytes = 32;
 const columnBytes = 24;
-const memoryPageBytes = 64 * 1024;
 /** The module's own tables lie below. */
 const firstFreeByte = 4096;
 
@@ -108,16 +71,6 @@ const lengths: Readonly<Record<number, number>> = {
 
 /** What the module answers to a row of another count of columns; any other negative answer means no row at all. */
 const isOtherCount = -2;
-
-let compiled: object | undefined;
-
-function startMachine(bytes: number): { exports: Exports; buffer: ArrayBuffer } {
-  const pages = Math.ceil(bytes / memoryPageBytes);
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  compiled ??= new WebAssembly.Module(machineBytes());
-  const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
-  return { exports: exports as Exports, buffer: memory.buffer };
-}
 
 /** Places in a memory, one behind the other. */
 function createPlaces() {
@@ -148,7 +101,7 @@ function measureRoom({ columns, growth, wholeBytes, between, after }: RecordLayo
 }
 
 export class RecordMachine {
-  readonly exports: Exports;
+  readonly exports: MachineExports;
   /** All of the memory; positions are indexes of it. */
   readonly bytes: Buffer<ArrayBuffer>;
   readonly heldAt: number;
@@ -162,7 +115,8 @@ export class RecordMachine {
 
   /** @param capacity bytes of output: a page at least, since only a record longer than that is handed over in parts */
   constructor(layout: RecordLayout, capacity: number) {
-    const { columns, between, after } = layout;
+    const { columns, between, after, dialect } = layout;
+    const none = Buffer.from(dialect?.null ?? "");
     const room = measureRoom(layout);
     const places = createPlaces();
     const columnsAt = places.take(columns.length * columnBytes);
@@ -172,6 +126,7 @@ export class RecordMachine {
     ]);
     const betweenAt = places.take(between.length);
     const afterAt = places.take(after.length);
+    const noneAt = places.take(none.length);
     const endsAt = places.take(mostEnds * Uint32Array.BYTES_PER_ELEMENT);
     this.#layout = layout;
     this.endBytes = room.endBytes;
@@ -197,9 +152,15 @@ export class RecordMachine {
     }
     this.bytes.set(between, betweenAt);
     this.bytes.set(after, afterAt);
-    exports.describeColumns(columnsAt, columns.length, layout.json);
+    this.bytes.set(none, noneAt);
+    exports.describeColumns(columnsAt, columns.length, dialect === undefined);
     exports.describeRecord(betweenAt, between.length, afterAt, after.length);
     exports.describeEnds(endsAt, mostEnds);
+    if (dialect) {
+      const { delimiter, quote, quoteAll } = dialect;
+      const codes = [delimiter.charCodeAt(0), quote.charCodeAt(0)] as const;
+      exports.describeCsv(...codes, quoteAll, noneAt, none.length);
+    }
     exports.describeRoom(
       this.outAt,
       this.outAt + this.outBytes,

@@ -2,6 +2,7 @@
 import type { Submittable } from "pg";
 import * as v from "valibot";
 import { fuseStages } from "../../../../src/pipeline/fuse.ts";
+import type { CsvOptions } from "../../../../src/stages/formats/csv-dialect.ts";
 import { createLease } from "../../../../src/stages/lease.ts";
 import { serialize } from "../../../../src/stages/formats/serialize.ts";
 import type { RecordBatch } from "../../../../src/stages/nouns.ts";
@@ -15,6 +16,7 @@ export const formats: readonly Format[] = ["ndjson", "json", "csv"];
 
 export interface OpenOptions {
   readonly apart?: boolean;
+  readonly dialect?: CsvOptions;
   readonly pageBytes?: number;
   readonly signal?: AbortSignal;
 }
@@ -23,11 +25,13 @@ export interface OpenOptions {
 export function openRecords(
   config: Config,
   format: Format,
-  { apart = false, pageBytes = 2 ** 20, signal = new AbortController().signal }: OpenOptions = {},
+  options: OpenOptions = {},
 ): AsyncGenerator<RecordBatch> {
+  const { apart = false, pageBytes = 2 ** 20, dialect = {} } = options;
+  const { signal = new AbortController().signal } = options;
   const stages = [
     { name: "postgres", definition: postgres, config: v.parse(postgres.config, config) },
-    { name: "serialize", definition: serialize, config: { format } },
+    { name: "serialize", definition: serialize, config: { format, ...dialect } },
   ];
   const ctx = { signal, log: console, lease: createLease(0) } as unknown as StageContext;
   let items: AsyncIterable<unknown> = noInput();
@@ -60,8 +64,8 @@ export async function writeRecords(
   return { text: Buffer.concat(parts).toString("utf8"), records, last: last! };
 }
 
-/** What `COPY (query) TO STDOUT (FORMAT csv, HEADER)` prints in the session settings of an export. */
-export async function copyCsv(url: string, query: string): Promise<string> {
+/** What `COPY (query) TO STDOUT (FORMAT csv, …)` prints in the session settings of an export. */
+export async function copyCsv(url: string, query: string, options = "header"): Promise<string> {
   const session = await openSession(
     { url, connectMillis: 10_000, answerMillis: 60_000 },
     new AbortController().signal,
@@ -72,7 +76,7 @@ export async function copyCsv(url: string, query: string): Promise<string> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const { settle } = session.start({
       submit: (connection: { query(sql: string): void }) =>
-        connection.query(`copy (${query}\n) to stdout (format csv, header)`),
+        connection.query(`copy (${query}\n) to stdout (format csv, ${options})`),
       handleCopyData: ({ chunk }: { chunk: Buffer }) => parts.push(Buffer.from(chunk)),
       handleCommandComplete() {},
       handleError: reject,

@@ -1,0 +1,36 @@
+/** Records of CSV, in whatever dialect the manifest says, as cells with their columns' names. */
+import { assert } from "../errors.ts";
+import type { ManifestHead } from "../pipeline/manifest.ts";
+import { byteOrderMark, copyDialect } from "../stages/formats/csv-dialect.ts";
+import { createCsvRecordParser } from "./parse-record.ts";
+import { createScanner, splitRecords } from "./records.ts";
+
+interface CsvRecord {
+  /** As the header has them, or the manifest where there is none; may repeat. */
+  readonly names: readonly string[];
+  readonly cells: readonly (string | null)[];
+}
+
+/**
+ * Gives the records that end in content, which is asked for in order; a record that spans pages is one content.
+ * @throws PipelineError `integrity-failed`, from the reader, for what COPY would not print
+ */
+export function createCsvReader({
+  layers,
+  schema,
+}: Pick<ManifestHead, "layers" | "schema">): (content: Uint8Array) => Generator<CsvRecord> {
+  const { dialect = copyDialect } = layers;
+  const scanner = createScanner(layers);
+  assert(scanner, "records of CSV can be told apart");
+  const parse = createCsvRecordParser(dialect);
+  let names: readonly string[] = schema.columns.map(({ name }) => name);
+  let mark = dialect.bom ? byteOrderMark : "";
+  return function* read(content) {
+    for (const { text, isHeader } of splitRecords(scanner, content)) {
+      const cells = parse(text.startsWith(mark) ? text.slice(mark.length) : text);
+      mark = "";
+      if (isHeader) names = cells.map((name) => name ?? "");
+      else yield { names, cells };
+    }
+  };
+}

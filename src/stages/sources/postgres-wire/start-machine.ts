@@ -1,0 +1,59 @@
+/** The compiled module of `assembly/`, started in a memory of its own. */
+import { machineBytes } from "./machine-bytes.ts";
+
+/** What `assembly/records.ts` exports; positions are bytes in its memory. */
+export interface MachineExports {
+  readonly out: { readonly value: number };
+  readonly endCount: { readonly value: number };
+  describeColumns(at: number, count: number, json: boolean): void;
+  describeRecord(between: number, betweenBytes: number, after: number, afterBytes: number): void;
+  describeRoom(
+    start: number,
+    end: number,
+    enough: number,
+    growth: number,
+    framing: number,
+    numericRoom: number,
+    whole: number,
+  ): void;
+  describeEnds(at: number, most: number): void;
+  describeCsv(
+    delimiter: number,
+    quote: number,
+    quoteAll: boolean,
+    nullAt: number,
+    nullBytes: number,
+  ): void;
+  writeRows(at: number, end: number): number;
+  beginRecord(): void;
+  endRecord(): void;
+  keepFrom(taken: number): void;
+  beginValue(column: number): void;
+  writeNull(column: number): void;
+  writeValue(column: number, at: number, end: number): number;
+  openLong(column: number): void;
+  writePart(column: number, at: number, end: number): void;
+  closeLong(column: number): void;
+}
+
+/** As much of it as is used here; TypeScript knows it of browsers alone. */
+declare const WebAssembly: {
+  Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
+  Module: new (bytes: Uint8Array) => object;
+  Instance: new (
+    module: object,
+    imports: { env: { memory: object } },
+  ) => { readonly exports: object };
+};
+
+const memoryPageBytes = 64 * 1024;
+
+let compiled: object | undefined;
+
+export function startMachine(bytes: number): { exports: MachineExports; buffer: ArrayBuffer } {
+  const pages = Math.ceil(bytes / memoryPageBytes);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  compiled ??= new WebAssembly.Module(machineBytes());
+  const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+  return { exports: exports as MachineExports, buffer: memory.buffer };
+}
