@@ -18,6 +18,7 @@ import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts"
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import { refuseLiteralSecrets } from "./literal-secrets.ts";
 import { planLayers, type PlannedLayers } from "./plan-layers.ts";
+import { planTable } from "./plan-table.ts";
 import type { LedgerLine, PlanReport } from "./plan-types.ts";
 import { printPlace, type Locate } from "./problems.ts";
 import { pushDown, type Pushdown } from "./pushdown.ts";
@@ -87,7 +88,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     : pushDown(configured);
   const { stages: physical, notes } = fuseStages(pushdown.stages, options.apart, pageBytes);
   const upload = configs.get("upload") as UploadConfig;
-  if (measureReference(upload.to) === "none") refuseUnfit(checkDestinationUrl(upload.to), configs);
+  if (measureReference(upload.to) === "none") planTable(checkDestinationUrl(upload.to), configs);
   const unknown = valid.unresolved.some(
     ([first, , , last]) => first === "memory" || last === "size",
   );
@@ -196,20 +197,6 @@ function refuseStandIns(stages: readonly ConfiguredStage[]): void {
   throw new PipelineError(
     "config-invalid",
     `stages: ${absent.map((name) => `\`${name}\``).join(", ")} must be there; no stage of your own can take its place`,
-  );
-}
-
-/** A table takes rows, so whoever fills it must be able to read them. */
-function refuseUnfit({ protocol }: URL, configs: ReadonlyMap<string, unknown>): void {
-  if (protocol !== "postgres:") return;
-  const { format } = (configs.get("serialize") ?? {}) as { format?: unknown };
-  const { codec } = configs.get("compress") as { codec: unknown };
-  const isOpen = codec === "none" && "mode" in (configs.get("encrypt") as object);
-  const { table } = configs.get("upload") as UploadConfig;
-  if (format === "ndjson" && isOpen && table !== undefined) return;
-  throw new PipelineError(
-    "config-invalid",
-    "upload: a postgres destination writes rows; expected `serialize: ndjson`, `compress: none`, `encrypt: none` and its `table`",
   );
 }
 
