@@ -51,7 +51,8 @@ const stopMillis = 700;
 export async function flow(init: FlowInit): Promise<void> {
   const { plan, folder, spool, lease, pool, destination, watch, log, query, caches } = init;
   const failure = new AbortController();
-  const signal = init.signal ? AbortSignal.any([init.signal, failure.signal]) : failure.signal;
+  const signals = [failure.signal, spool.failure, ...(init.signal ? [init.signal] : [])];
+  const signal = AbortSignal.any(signals);
   const run = { id: folder.record.runId, pipeline: folder.record.pipeline };
   const ctx: StageContext = { signal, lease, pool, spool, destination, run, log, query, caches };
   const owned = new Set<Promise<void>>();

@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { sealThreads } from "../../src/pipeline/ledger.ts";
 import { PipelineError } from "../../src/errors.ts";
 import type { Kind } from "../../src/stages/nouns.ts";
+import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { defineStage, type StageUse } from "../../src/stages/stage.ts";
 import { createPool, type Pool } from "../../src/workers/pool.ts";
 import {
@@ -95,6 +96,8 @@ describe("flow", () => {
   const dir = "./unused";
   const to = "./unused";
 
+  const hangs: Destination["put"] = (_object, signal) => sleep(60_000, undefined, { signal });
+
   /** Lets what nobody waits for come to its end. */
   async function settled(check: () => boolean): Promise<void> {
     for (let i = 0; i < 200 && !check(); i += 1) await sleep(5);
@@ -118,13 +121,13 @@ describe("flow", () => {
     let batches = 0;
     const source = countedRows({ rows: 100_000, onBatch: () => void (batches += 1) });
     const stop = new AbortController();
-    const pipeline = makePipeline({ source, dir, to });
+    const pipeline = makePipeline({ source, dir, to, fullTimeout: 60_000 });
     const flowing = flowThrough(pipeline, {
       pool,
       path: folder.next(),
       maxBytes: 1,
       signal: stop.signal,
-      put: (_object, signal) => sleep(60_000, undefined, { signal }),
+      put: hangs,
     });
     let before = -1;
     while (batches !== before) {
@@ -137,6 +140,17 @@ describe("flow", () => {
     stop.abort(new Error("enough"));
     const { error, lease } = await flowing;
     assert.ok(error instanceof PipelineError && error.code === "stopped");
+    await settled(() => lease.inUseBytes === 0);
+    assert.equal(lease.inUseBytes, 0);
+  });
+
+  it("stops resumably at the deadline of a full spool, behind uploads that hang", async () => {
+    const source = countedRows({ rows: 100_000 });
+    const pipeline = makePipeline({ source, dir, to, fullTimeout: 100 });
+    const path = folder.next();
+    const { error, lease } = await flowThrough(pipeline, { pool, path, maxBytes: 1, put: hangs });
+    assert.ok(error instanceof PipelineError);
+    assert.deepEqual([error.code, error.exitCode], ["spool-full", 75]);
     await settled(() => lease.inUseBytes === 0);
     assert.equal(lease.inUseBytes, 0);
   });

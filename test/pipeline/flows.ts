@@ -43,7 +43,7 @@ export async function flowThrough(pipeline: Pipeline, options: FlowOptions): Pro
   const spool = await openSpool({
     folder: path,
     maxBytes,
-    fullTimeoutMillis: 5000,
+    fullTimeoutMillis: plan.spool.fullTimeout,
     key,
     bufferBytes: bufferBytes(sealedMost(plan.report.pageBytes)),
   });

@@ -34,13 +34,15 @@ export interface Intake {
   readonly pages: SpoolPages;
   readonly underWay: UnderWay;
   readonly state: State;
+  /** Hears the first page that could not be stored. */
+  fail(error: unknown): void;
 }
 
 export function store(intake: Intake, page: SealedPage, signal: AbortSignal): Stored {
   const durable = Promise.withResolvers<DurablePage>();
   const taken = intake.underWay.add(() => take(intake, page, signal, durable));
   taken.catch(durable.reject);
-  durable.promise.catch(() => {});
+  durable.promise.catch(intake.fail);
   return { taken, durable: durable.promise };
 }
 

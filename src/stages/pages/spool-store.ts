@@ -13,7 +13,7 @@ import type { DurablePage, FinalFacts, Page, Receipt, ResumePoint, SealedPage } 
 import { realWorld, type Disk, type World } from "../world.ts";
 import { pageName, replayDigest, toDurablePage, type Checkpoint } from "./checkpoint.ts";
 import { advance } from "./page-states.ts";
-import { assert } from "../../errors.ts";
+import { assert, PipelineError } from "../../errors.ts";
 import type { PointSealer } from "./resume-points.ts";
 import { createAcks, type Acks } from "./spool-acks.ts";
 import { createFlusher, flushPolicy, type FlushPolicy } from "./spool-flush.ts";
@@ -43,6 +43,8 @@ export interface Spool {
   readonly facts: FinalFacts | undefined;
   /** Behind which page the run can go on in another snapshot, of those that an earlier attempt made durable. */
   readonly point: ResumePoint | undefined;
+  /** Fires with why a page could not be stored: nobody may be asking for one, behind uploads that hang. */
+  readonly failure: AbortSignal;
   /** Whether a page made again equals the durable one of the same number, or is new. Asked in page order, from the first one or
    * the one behind `point` on. */
   replay(page: Page): Promise<"equal" | "different" | "new">;
@@ -156,7 +158,11 @@ function assemble(options: Opening, recovered: Recovered, journal: Journal): Ins
       readPage: async (n) => (await pages.look(pageName(n, state.extension)))?.checkpoint,
     },
   );
-  return { key, points, point, room, underWay, pages, state, flusher, acks, digests, journal };
+  const failed = new AbortController();
+  // An abort is not the spool's failure.
+  const fail = (error: unknown) => error instanceof PipelineError && failed.abort(error);
+  const storing = { key, points, room, underWay, pages, state, flusher, fail };
+  return { ...storing, point, acks, digests, journal, failure: failed.signal };
 }
 
 function createSpool(options: Opening, recovered: Recovered, inside: Inside): Spool {
@@ -193,6 +199,7 @@ function createSpool(options: Opening, recovered: Recovered, inside: Inside): Sp
       return state.facts;
     },
     point,
+    failure: inside.failure,
     async replay(page) {
       if (page.page >= durable) return "new";
       const { value } = await digests.next();
@@ -229,6 +236,7 @@ async function close({ underWay, flusher, acks, digests, journal }: Inside): Pro
 }
 
 interface Inside extends Intake {
+  readonly failure: AbortSignal;
   readonly point: ResumePoint | undefined;
   readonly acks: Acks;
   readonly digests: ReturnType<typeof replayDigests>;
