@@ -109,6 +109,8 @@ export interface FaultyStore {
   readonly writing: Readonly<Record<keyof typeof writeFaults, Way>>;
   readonly reading: Readonly<Record<keyof typeof readFaults, Way>>;
   readonly listing: Readonly<Record<keyof typeof listFaults, Way>>;
+  /** What only a store of its kind can do to a put. */
+  readonly ofItsKind?: Readonly<Record<string, WriteCase & { readonly way: () => void }>>;
   /** Makes names that differ in case alone one name. */
   readonly foldCase: Way;
   /** Whether a put or get asks again by itself. */
@@ -142,14 +144,17 @@ export function destinationFaults(store: FaultyStore): void {
   });
 
   describe("storing, when the store", () => {
-    for (const [fault, expected] of Object.entries(writeFaults)) {
-      const way = store.writing[fault as keyof typeof writeFaults];
-      if (typeof way === "string") continue;
+    const meets = (fault: string, way: () => void | Promise<void>, expected: WriteCase) => {
       it(fault, () => storing(store, way, expected, false));
       // Where the session has stored before, it asks less.
-      if (!("endless" in expected))
-        it(`${fault}, later`, () => storing(store, way, expected, true));
+      if (!expected.endless) it(`${fault}, later`, () => storing(store, way, expected, true));
+    };
+    for (const [fault, expected] of Object.entries(writeFaults)) {
+      const way = store.writing[fault as keyof typeof writeFaults];
+      if (typeof way !== "string") meets(fault, way, expected);
     }
+    for (const [fault, { way, ...expected }] of Object.entries(store.ofItsKind ?? {}))
+      meets(fault, way, expected);
 
     it("holds the same bytes already", async () => {
       await store.plant("p/r/page", Buffer.from("the same"));

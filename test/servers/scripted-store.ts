@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
+import { takeFirst } from "./take-first.ts";
 
 export interface Stored {
   readonly bytes: Buffer;
@@ -81,8 +82,7 @@ export async function startScriptedStore(kind: StoreKind): Promise<ScriptedStore
 
   const playing = (call: Call, early: boolean): Fault["play"] | undefined => {
     const fits = (fault: Fault) => fault.on === call.method && (fault.early ?? false) === early;
-    const index = state.faults.findIndex(fits);
-    return index === -1 ? state.script?.(call, early) : state.faults.splice(index, 1)[0]!.play;
+    return takeFirst(state.faults, fits)?.play ?? state.script?.(call, early);
   };
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const asked = callOf(state, request, response);

@@ -8,12 +8,10 @@ import type { ListedObject } from "./destination.ts";
 import { type Session, failureOf, refusalOf } from "./http-dialect.ts";
 import { get } from "./http-read.ts";
 import { called, type HttpsTarget } from "./https-target.ts";
-import { compareNames, folderSegmentsOf, incomingPrefix } from "./object-names.ts";
+import { compareNames, folderSegmentsOf, incomingPrefix, mostDepth } from "./object-names.ts";
 import { persist, retryAfterMillis } from "./retry.ts";
 import { textOf } from "./xml-text.ts";
 
-/** Folders of an export lie two deep. */
-const mostDepth = 20;
 const longestEntry = 64 * 1024;
 const asksAtOnce = 8;
 const question = Buffer.from(

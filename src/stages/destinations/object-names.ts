@@ -4,6 +4,9 @@
  */
 import { PipelineError } from "../../errors.ts";
 
+/** Folders of an export lie two deep; who lists deeper goes round in a circle. */
+export const mostDepth = 20;
+
 /** Prefix of files that are still being written; never listed, never a name. */
 export const incomingPrefix = ".incoming-";
 

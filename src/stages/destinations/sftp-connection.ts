@@ -8,77 +8,91 @@ import { TryAgain } from "./retry.ts";
 import { fingerprintOf, readHostKeys } from "./sftp-host-key.ts";
 import type { SftpTarget } from "./sftp-target.ts";
 
-type Done<Result> = (error: Error | null | undefined, result: Result) => void;
+type Done<Result> = (error: Error | null | undefined, result?: Result) => void;
+type Ask<Result> = (sftp: SFTPWrapper, done: Done<Result>) => void;
+type Tell = (sftp: SFTPWrapper, done: (error: Error | null | undefined) => void) => void;
 
-export interface SftpConnection {
-  /** Calls the server; `undefined` errors end well. @throws TryAgain, PipelineError, or what the server said (`code`). */
-  call<Result = void>(
-    work: (sftp: SFTPWrapper, done: Done<Result>) => void,
-    signal: AbortSignal,
-  ): Promise<Result>;
+/** Both throw TryAgain, PipelineError, or what the server said (`code`). */
+interface Asking {
+  /** Asks for a value; a server that says yes and gives none has failed. */
+  ask<Result>(work: Ask<Result>, signal: AbortSignal): Promise<Result>;
+  /** Has something done. */
+  tell(work: Tell, signal: AbortSignal): Promise<void>;
+}
+
+/** What is open at the server. It is asked for over the connection it was opened on: others count handles anew. */
+export interface Held extends Asking {
+  readonly handle: Buffer;
+}
+
+export interface SftpConnection extends Asking {
+  hold(work: Ask<Buffer>, signal: AbortSignal): Promise<Held>;
   close(): void;
 }
 
 interface Live {
   readonly sftp: SFTPWrapper;
-  readonly client: Client;
   /** Rejects when the connection ends. */
   readonly ended: Promise<never>;
+  end(failure: Error): void;
 }
 
 export function openConnection(target: SftpTarget, timeoutMillis: number): SftpConnection {
   let live: Promise<Live> | undefined;
-  const drop = (client: Client) => {
-    live = undefined;
-    client.destroy();
-  };
   const connected = (): Promise<Live> => {
-    live ??= connect(target, timeoutMillis).then(
-      (made) => {
-        made.ended.catch(() => void (live = undefined));
-        return made;
-      },
-      (error: unknown) => {
-        live = undefined;
-        throw error;
-      },
-    );
-    return live;
+    if (live) return live;
+    const made = connect(target, timeoutMillis);
+    // By the time this one ends there may be another.
+    const forget = () => void (live = live === made ? undefined : live);
+    made.then(({ ended }) => ended.catch(forget), forget);
+    return (live = made);
   };
-  return {
-    async call<Result>(
-      work: (sftp: SFTPWrapper, done: Done<Result>) => void,
-      signal: AbortSignal,
-    ): Promise<Result> {
+  const asking = (through: () => Promise<Live>): Asking => {
+    const ask = async <Result>(work: Ask<Result>, signal: AbortSignal): Promise<Result> => {
       signal.throwIfAborted();
-      const over = Promise.withResolvers<never>();
-      const stop = () => over.reject(signal.reason);
+      const stopped = Promise.withResolvers<never>();
+      const stop = () => stopped.reject(signal.reason);
       signal.addEventListener("abort", stop);
       let timer: NodeJS.Timeout | undefined;
       try {
-        const { sftp, client, ended } = await Promise.race([connected(), over.promise]);
-        const late = () => {
-          over.reject(unreachable("ETIMEDOUT"));
-          drop(client);
-        };
-        timer = setTimeout(late, timeoutMillis);
-        const result = new Promise<Result>((resolve, reject) =>
-          work(sftp, (error, found) => (error ? reject(error) : resolve(found))),
-        );
-        return await Promise.race([result, ended, over.promise]);
+        const { sftp, ended, end } = await Promise.race([through(), stopped.promise]);
+        timer = setTimeout(() => end(unreachable("ETIMEDOUT")), timeoutMillis);
+        return await Promise.race([ended, answerOf(work, sftp), stopped.promise]);
       } finally {
         clearTimeout(timer);
         signal.removeEventListener("abort", stop);
       }
+    };
+    const tell = async (work: Tell, signal: AbortSignal) =>
+      void (await ask<true>((sftp, done) => work(sftp, (error) => done(error, true)), signal));
+    return { ask, tell };
+  };
+  return {
+    ...asking(connected),
+    async hold(work, signal) {
+      const on = connected();
+      const held = asking(() => on);
+      return { ...held, handle: await held.ask(work, signal) };
     },
     close() {
       void live?.then(
-        ({ client }) => drop(client),
+        ({ end }) => end(unreachable("closed")),
         () => {},
       );
     },
   };
 }
+
+const answerOf = <Result>(work: Ask<Result>, sftp: SFTPWrapper): Promise<Result> =>
+  new Promise((resolve, reject) =>
+    work(sftp, (error, found) => {
+      if (error) reject(typeof codeOf(error) === "number" ? error : unreachable("ECONNRESET"));
+      else if (found === undefined) reject(nonsense());
+      else resolve(found);
+    }),
+  );
+
+const codeOf = (error: Error): unknown => (error as { code?: unknown }).code;
 
 async function connect(target: SftpTarget, timeoutMillis: number): Promise<Live> {
   const { host, port, user, privateKey, passphrase, password } = target;
@@ -87,11 +101,10 @@ async function connect(target: SftpTarget, timeoutMillis: number): Promise<Live>
   let stranger: string | undefined;
   const timer = setTimeout(() => client.destroy(), timeoutMillis);
   try {
-    const ended = new Promise<never>((_, reject) => {
-      client.on("error", (error) => reject(failureOf(error, stranger)));
-      client.on("close", () => reject(unreachable("ECONNRESET")));
-    });
-    ended.catch(() => {});
+    const { promise: ended, reject: end } = Promise.withResolvers<never>();
+    ended.catch(() => client.destroy());
+    client.on("error", (error) => end(failureOf(error, stranger)));
+    client.on("close", () => end(unreachable("ECONNRESET")));
     const ready = new Promise<void>((resolve) => client.once("ready", resolve));
     client.connect({
       host,
@@ -108,13 +121,17 @@ async function connect(target: SftpTarget, timeoutMillis: number): Promise<Live>
       ...(passphrase !== undefined && { passphrase }),
       ...(password !== undefined && { password }),
     });
-    await Promise.race([ready, ended]);
     // Questions are small; without this each would wait for the answer to the one before.
     client.setNoDelay(true);
+    await Promise.race([ready, ended]);
     const opened = new Promise<SFTPWrapper>((resolve, reject) =>
       client.sftp((error, sftp) => (error ? reject(noSftp(error)) : resolve(sftp))),
     );
-    return { sftp: await Promise.race([opened, ended]), client, ended };
+    const sftp = await Promise.race([opened, ended]);
+    // Without these, nonsense would end the process, and nobody would answer where the server's program has ended.
+    sftp.on("error", () => end(nonsense()));
+    sftp.on("close", () => end(unreachable("ECONNRESET")));
+    return { sftp, ended, end };
   } catch (error) {
     client.destroy();
     throw error instanceof PipelineError || error instanceof TryAgain ? error : failureOf(error);
@@ -148,8 +165,19 @@ function failureOf(error: unknown, stranger?: string): Error {
     return refused(
       "the SSH server and we know no common algorithm, or it has no host key of the expected kind",
     );
-  return unreachable(code ?? level ?? "broken connection");
+  const sign = code ?? level;
+  // What the library trips over has neither.
+  return sign === undefined ? nonsense() : unreachable(sign);
 }
+
+/** What a server says that does not know SFTP, or lies. */
+export const nonsense = (): TryAgain =>
+  new TryAgain(
+    new PipelineError(
+      "destination-failed",
+      "the SSH server sent what is no answer of SFTP version 3; try again, and if it stays so, ask who runs it",
+    ),
+  );
 
 const unreachable = (code: string): TryAgain =>
   new TryAgain(

@@ -1,7 +1,7 @@
 /** Files written over SFTP (draft 3, with OpenSSH's extensions), and failures in the words of our codes. */
 import { PipelineError } from "../../errors.ts";
 import { TryAgain } from "./retry.ts";
-import type { SftpConnection } from "./sftp-connection.ts";
+import { type Held, type SftpConnection, nonsense } from "./sftp-connection.ts";
 
 /** Every server takes 32 KiB in one request; some under way at once hide the way there. */
 const pieceBytes = 32 * 1024;
@@ -14,7 +14,7 @@ export interface Found {
   readonly changed: number;
 }
 
-export const status = { noFile: 2, denied: 3, failure: 4, unsupported: 8 } as const;
+export const status = { end: 1, noFile: 2, denied: 3, failure: 4, unsupported: 8 } as const;
 
 export const statusOf = (error: unknown): number | undefined => {
   const { code } = error as { code?: unknown };
@@ -51,12 +51,8 @@ export async function statOf(
   signal: AbortSignal,
 ): Promise<Found | undefined> {
   try {
-    return await connection.call<Found>(
-      (sftp, done) =>
-        sftp.lstat(path, (error, found) =>
-          error ? done(error, undefined as never) : done(undefined, foundOf(found)),
-        ),
-      signal,
+    return foundOf(
+      await connection.ask<Attributes>((sftp, done) => sftp.lstat(path, done), signal),
     );
   } catch (error) {
     if (statusOf(error) === status.noFile) return undefined;
@@ -71,12 +67,12 @@ export interface Attributes {
   isDirectory(): boolean;
 }
 
-export const foundOf = (found: Attributes): Found => ({
-  isFile: found.isFile(),
-  isFolder: found.isDirectory(),
-  bytes: found.size,
-  changed: found.mtime,
-});
+/** @throws TryAgain for a file without a size */
+export function foundOf(found: Attributes): Found {
+  const [isFile, isFolder] = [found.isFile(), found.isDirectory()];
+  if (isFile && !Number.isSafeInteger(found.size)) throw nonsense();
+  return { isFile, isFolder, bytes: found.size, changed: found.mtime };
+}
 
 /** Makes a folder; one that is there is fine. */
 export async function makeFolder(
@@ -85,10 +81,7 @@ export async function makeFolder(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await connection.call(
-      (sftp, done) => sftp.mkdir(path, { mode: 0o700 }, (error) => done(error)),
-      signal,
-    );
+    await connection.tell((sftp, done) => sftp.mkdir(path, { mode: 0o700 }, done), signal);
   } catch (error) {
     if (statusOf(error) === undefined || !(await statOf(connection, path, signal))?.isFolder)
       throw failureOf(error, "making a folder");
@@ -102,31 +95,16 @@ export async function writeFile(
   bytes: Uint8Array,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const call = <Result = void>(work: Parameters<typeof connection.call<Result>>[0]) =>
-    connection.call<Result>(work, signal);
   try {
-    const handle = await call<Buffer>((sftp, done) => sftp.open(path, "wx", 0o600, done));
-    // What was not sent yet must not change: the lender may use its memory again after an abort.
-    const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let at = 0; at < whole.length; at += pieceBytes * piecesAtOnce) {
-      const starts = Array.from({ length: piecesAtOnce }, (_, i) => at + i * pieceBytes);
-      await Promise.all(
-        starts
-          .filter((start) => start < whole.length)
-          .map((start) => {
-            const piece = Buffer.from(whole.subarray(start, start + pieceBytes));
-            return call((sftp, done) =>
-              sftp.write(handle, piece, 0, piece.length, start, (error) => done(error, undefined)),
-            );
-          }),
-      );
-    }
+    const file = await connection.hold((sftp, done) => sftp.open(path, "wx", 0o600, done), signal);
+    const { handle } = file;
+    await writePieces(file, bytes, signal);
     const isSynced = await trying(() =>
-      call((sftp, done) => sftp.ext_openssh_fsync(handle, (error) => done(error))),
+      file.tell((sftp, done) => sftp.ext_openssh_fsync(handle, done), signal),
     );
-    const { size } = await call<Attributes>((sftp, done) => sftp.fstat(handle, done));
-    await call((sftp, done) => sftp.close(handle, (error) => done(error)));
-    if (size === whole.length) return isSynced;
+    const { size } = await file.ask<Attributes>((sftp, done) => sftp.fstat(handle, done), signal);
+    await file.tell((sftp, done) => sftp.close(handle, done), signal);
+    if (size === bytes.length) return isSynced;
   } catch (error) {
     throw failureOf(error, "writing a file");
   }
@@ -136,6 +114,22 @@ export async function writeFile(
       "the SSH server kept a part of a file only; try again later",
     ),
   );
+}
+
+async function writePieces(file: Held, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const write = (start: number) => {
+    // What was not sent yet must not change: the lender may use its memory again after an abort.
+    const piece = Buffer.from(whole.subarray(start, start + pieceBytes));
+    return file.tell(
+      (sftp, done) => sftp.write(file.handle, piece, 0, piece.length, start, done),
+      signal,
+    );
+  };
+  for (let at = 0; at < whole.length; at += pieceBytes * piecesAtOnce) {
+    const starts = Array.from({ length: piecesAtOnce }, (_, i) => at + i * pieceBytes);
+    await Promise.all(starts.filter((start) => start < whole.length).map(write));
+  }
 }
 
 /** False where the server lacks what is asked. */
@@ -158,14 +152,13 @@ export async function nameOnce(
   [from, to]: readonly [string, string],
   signal: AbortSignal,
 ): Promise<"linked" | "renamed" | "taken"> {
-  const call = (work: Parameters<typeof connection.call<void>>[0]) => connection.call(work, signal);
   try {
     const isLinked = await trying(() =>
-      call((sftp, done) => sftp.ext_openssh_hardlink(from, to, (error) => done(error))),
+      connection.tell((sftp, done) => sftp.ext_openssh_hardlink(from, to, done), signal),
     );
     if (isLinked) return "linked";
     if (await statOf(connection, to, signal)) return "taken";
-    await call((sftp, done) => sftp.rename(from, to, (error) => done(error)));
+    await connection.tell((sftp, done) => sftp.rename(from, to, done), signal);
     return "renamed";
   } catch (error) {
     // Servers have one status for all that can go wrong.
@@ -180,7 +173,7 @@ export async function removeFile(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await connection.call((sftp, done) => sftp.unlink(path, (error) => done(error)), signal);
+    await connection.tell((sftp, done) => sftp.unlink(path, done), signal);
   } catch (error) {
     if (statusOf(error) !== status.noFile) throw failureOf(error, "removing a file");
   }

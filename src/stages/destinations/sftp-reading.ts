@@ -1,5 +1,7 @@
 /** Folders and files read over SFTP. */
-import type { SftpConnection } from "./sftp-connection.ts";
+import { PipelineError } from "../../errors.ts";
+import { TryAgain } from "./retry.ts";
+import { type Held, type SftpConnection, nonsense } from "./sftp-connection.ts";
 import {
   type Attributes,
   type Found,
@@ -9,6 +11,10 @@ import {
   status,
   statusOf,
 } from "./sftp-files.ts";
+
+const pieceBytes = 256 * 1024;
+
+type Status = (Error & { readonly code?: number }) | undefined;
 
 export interface SftpEntry {
   readonly name: string;
@@ -24,21 +30,22 @@ export async function* entriesOf(
   signal: AbortSignal,
 ): AsyncGenerator<SftpEntry> {
   type Names = readonly { readonly filename: string; readonly attrs: Attributes }[];
-  let handle: Buffer | undefined;
+  let folder: Held | undefined;
   try {
-    handle = await connection.call<Buffer>((sftp, done) => sftp.opendir(path, done), signal);
-    const opened = handle;
+    const opened = await connection.hold((sftp, done) => sftp.opendir(path, done), signal);
+    folder = opened;
     for (;;) {
-      const names = await connection.call<Names | false>(
+      const names = await opened.ask<Names | "end">(
         (sftp, done) =>
-          sftp.readdir(opened, (error: (Error & { code?: number }) | undefined, list) =>
-            error?.code === 1 ? done(undefined, false) : done(error, list),
+          sftp.readdir(opened.handle, (error: Status, list) =>
+            error?.code === status.end ? done(undefined, "end") : done(error, list),
           ),
         signal,
       );
-      if (names === false) return;
+      if (names === "end") return;
       for (const { filename, attrs } of names) {
         if (filename === "." || filename === "..") continue;
+        if (filename === "" || filename.includes("/")) throw nonsense();
         const { isFile, isFolder, bytes } = foundOf(attrs);
         yield { name: filename, isFile, isFolder, bytes };
       }
@@ -46,11 +53,12 @@ export async function* entriesOf(
   } catch (error) {
     if (statusOf(error) !== status.noFile) throw failureOf(error, "listing a folder");
   } finally {
-    await closeQuietly(connection, handle, signal);
+    await closeQuietly(folder, signal);
   }
 }
 
 export interface OpenFile extends Found {
+  /** Gives so many bytes, less at the end alone; a server that gives them one by one meets its deadline. */
   read(start: number, most: number): Promise<Buffer>;
   close(): Promise<void>;
 }
@@ -64,29 +72,21 @@ export async function openFile(
   try {
     // A symbolic link would lead elsewhere.
     if (!(await statOf(connection, path, signal))?.isFile) return undefined;
-    const handle = await connection.call<Buffer>(
-      (sftp, done) => sftp.open(path, "r", done),
-      signal,
-    );
-    const close = () => closeQuietly(connection, handle, signal);
-    const found = await connection.call<Attributes>(
-      (sftp, done) => sftp.fstat(handle, done),
-      signal,
-    );
+    const file = await connection.hold((sftp, done) => sftp.open(path, "r", done), signal);
+    const { handle } = file;
+    const close = () => closeQuietly(file, signal);
+    const found = await file.ask<Attributes>((sftp, done) => sftp.fstat(handle, done), signal);
     const read = (start: number, most: number) =>
-      connection.call<Buffer>((sftp, done) => {
+      file.ask<Buffer>((sftp, done) => {
         const piece = Buffer.allocUnsafeSlow(most);
-        sftp.read(
-          handle,
-          piece,
-          0,
-          most,
-          start,
-          (error: (Error & { code?: number }) | undefined, bytes) =>
-            error?.code === 1
-              ? done(undefined, piece.subarray(0, 0))
-              : done(error, piece.subarray(0, bytes)),
-        );
+        const fill = (from: number) =>
+          sftp.read(handle, piece, from, most - from, start + from, (error: Status, bytes) => {
+            // None is how the library tells the end.
+            if (error || bytes === 0) done(error, piece.subarray(0, from));
+            else if (from + bytes < most) fill(from + bytes);
+            else done(undefined, piece);
+          });
+        fill(0);
       }, signal);
     return { ...foundOf(found), read, close };
   } catch (error) {
@@ -95,14 +95,23 @@ export async function openFile(
   }
 }
 
+/** The bytes of a file behind `start`. @throws TryAgain where it ends early */
+export async function* readFrom(file: OpenFile, start: number): AsyncGenerator<Buffer> {
+  for (let at = start; at < file.bytes;) {
+    const piece = await file
+      .read(at, Math.min(pieceBytes, file.bytes - at))
+      .catch((error: unknown) => Promise.reject(failureOf(error, "reading a file")));
+    if (piece.length === 0) throw new TryAgain(broken(`ends after ${at} of ${file.bytes} bytes`));
+    at += piece.length;
+    yield piece;
+  }
+}
+
+export const broken = (what: string) =>
+  new PipelineError("destination-failed", `an object ${what}`);
+
 /** Whoever has stopped does not wait for it; the server closes what is open with the connection. */
-async function closeQuietly(
-  connection: SftpConnection,
-  handle: Buffer | undefined,
-  signal: AbortSignal,
-): Promise<void> {
-  if (handle === undefined || signal.aborted) return;
-  await connection
-    .call((sftp, done) => sftp.close(handle, (error) => done(error)), signal)
-    .catch(() => undefined);
+async function closeQuietly(held: Held | undefined, signal: AbortSignal): Promise<void> {
+  if (held === undefined || signal.aborted) return;
+  await held.tell((sftp, done) => sftp.close(held.handle, done), signal).catch(() => undefined);
 }

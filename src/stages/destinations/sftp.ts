@@ -10,37 +10,22 @@
  * A file is written under `.incoming-…` and gets its name by a hard link (hardlink@openssh.com), which cannot overwrite.
  * What a crash leaves of `.incoming-…` is removed when its folder is next written to, and never listed.
  */
-import { createHash, randomBytes } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
-import type { DestinationOptions, ListedObject, StoredObject } from "./destination.ts";
-import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
-import { type RetryPolicy, TryAgain, patience, persist } from "./retry.ts";
-import { type SftpConnection, openConnection } from "./sftp-connection.ts";
+import type { DestinationOptions, ListedObject } from "./destination.ts";
 import {
-  type Found,
-  failureOf,
-  makeFolder,
-  nameOnce,
-  removeFile,
-  statOf,
-  writeFile,
-} from "./sftp-files.ts";
-import { entriesOf, openFile } from "./sftp-reading.ts";
+  compareNames,
+  folderSegmentsOf,
+  incomingPrefix,
+  mostDepth,
+  segmentsOf,
+} from "./object-names.ts";
+import { type RetryPolicy, TryAgain, patience, persist } from "./retry.ts";
+import { nonsense, openConnection } from "./sftp-connection.ts";
+import { type Found, removeFile } from "./sftp-files.ts";
+import { type Session, pathOf, put } from "./sftp-put.ts";
+import { broken, entriesOf, openFile, readFrom } from "./sftp-reading.ts";
 import { targetOf } from "./sftp-target.ts";
 import type { Probed } from "./store-probe.ts";
-
-const pieceBytes = 256 * 1024;
-
-interface Session {
-  readonly connection: SftpConnection;
-  readonly root: string;
-  readonly policy: RetryPolicy;
-  /** Folders that are there and swept. */
-  readonly ready: Map<string, Promise<void>>;
-  isSynced: boolean | undefined;
-  /** Whether names are given by links, which cannot overwrite. */
-  isGuarded: boolean | undefined;
-}
 
 export interface SftpDestination extends Probed {
   /** Whether the server syncs files; undefined before the first put. */
@@ -66,10 +51,7 @@ export const openSftp = async (
     get synced() {
       return session.isSynced;
     },
-    async put(object, signal) {
-      const segments = segmentsOf(object.name);
-      await persist(() => putOnce(session, segments, object, signal), signal, policy);
-    },
+    put: (object, signal) => put(session, object, signal),
     get: (name, signal) => get(session, name, signal),
     async *list(folder, signal) {
       yield* walk(session, folderSegmentsOf(folder), signal);
@@ -82,92 +64,6 @@ export const openSftp = async (
     close: async () => connection.close(),
   };
 };
-
-const pathOf = (root: string, segments: readonly string[]) =>
-  [root === "/" ? "" : root, ...segments].join("/") || "/";
-
-async function putOnce(
-  session: Session,
-  segments: readonly string[],
-  object: StoredObject,
-  signal: AbortSignal,
-): Promise<void> {
-  const { connection, root } = session;
-  const folder = segments.slice(0, -1);
-  await ready(session, folder, signal);
-  const incoming = pathOf(root, [...folder, incomingPrefix + randomBytes(16).toString("hex")]);
-  const path = pathOf(root, segments);
-  session.isSynced = await writeFile(connection, incoming, object.bytes, signal);
-  const named = await nameOnce(connection, [incoming, path], signal);
-  if (named !== "taken") session.isGuarded = named === "linked";
-  // If it stays it is never listed, and removed with the first put of the run's next attempt.
-  if (named !== "renamed") await removeFile(connection, incoming, signal).catch(() => undefined);
-  signal.throwIfAborted();
-  if (named === "taken") await expectEqual(session, path, object, signal);
-}
-
-/** Makes a folder and what it lies in, and removes what an earlier attempt left in it. */
-function ready(session: Session, segments: readonly string[], signal: AbortSignal): Promise<void> {
-  const key = segments.join("/");
-  const known = session.ready.get(key);
-  if (known) return known;
-  const { connection, root } = session;
-  const making = (async () => {
-    for (let depth = 0; depth <= segments.length; depth += 1) {
-      const path = pathOf(root, segments.slice(0, depth));
-      const found = await statOf(connection, path, signal);
-      if (!found) await makeFolder(connection, path, signal);
-      // Below the root nothing may lead elsewhere.
-      else if (depth > 0 && !found.isFolder) throw detour(path);
-    }
-    const folder = pathOf(root, segments);
-    for await (const { name, isFile } of entriesOf(connection, folder, signal))
-      if (isFile && name.startsWith(incomingPrefix))
-        await removeFile(connection, `${folder}/${name}`, signal);
-  })();
-  session.ready.set(key, making);
-  making.catch(() => void session.ready.delete(key));
-  return making;
-}
-
-const detour = (path: string) =>
-  new PipelineError(
-    "destination-refused",
-    `${JSON.stringify(path)} is no folder; expected real files and folders at the destination`,
-  );
-
-async function expectEqual(
-  session: Session,
-  path: string,
-  { name, bytes, sha256 }: StoredObject,
-  signal: AbortSignal,
-): Promise<void> {
-  const file = await openFile(session.connection, path, signal);
-  if (file?.bytes === bytes.length) {
-    const hash = createHash("sha256");
-    for await (const piece of readFrom(file, 0)) hash.update(piece);
-    await file.close();
-    if (hash.digest().equals(sha256)) return;
-  }
-  throw new PipelineError(
-    "foreign-object",
-    `${name} is taken by other bytes at the destination; nothing was overwritten`,
-    { details: { name } },
-  );
-}
-
-type Opened = NonNullable<Awaited<ReturnType<typeof openFile>>>;
-
-async function* readFrom(file: Opened, start: number): AsyncGenerator<Buffer> {
-  for (let at = start; at < file.bytes;) {
-    const piece = await file
-      .read(at, Math.min(pieceBytes, file.bytes - at))
-      .catch((error: unknown) => Promise.reject(failureOf(error, "reading a file")));
-    if (piece.length === 0) throw new TryAgain(broken(`ends after ${at} of ${file.bytes} bytes`));
-    at += piece.length;
-    yield piece;
-  }
-}
 
 /** Reads an object. Where it breaks off, the rest of the very same file is asked for. */
 async function* get(
@@ -194,14 +90,12 @@ async function* get(
       return;
     } catch (error) {
       if (!(error instanceof TryAgain)) throw error;
-      if (left <= 1) throw error.failure;
+      if (left <= 1) throw broken(`broke off after ${read} bytes; try again`);
     } finally {
       await file.close();
     }
   }
 }
-
-const broken = (what: string) => new PipelineError("destination-failed", `an object ${what}`);
 
 const missing = (name: string) =>
   new PipelineError("not-found", `${name} does not exist at the destination`, {
@@ -214,6 +108,7 @@ async function* walk(
   signal: AbortSignal,
 ): AsyncGenerator<ListedObject> {
   const { connection, root, policy } = session;
+  if (folder.length > mostDepth) throw nonsense().failure;
   const entries = new Map<string, number>();
   const read = async () => {
     entries.clear();
@@ -222,8 +117,9 @@ async function* walk(
       pathOf(root, folder),
       signal,
     )) {
-      if (isFolder) entries.set(`${name}/`, 0);
-      else if (isFile && !name.startsWith(incomingPrefix)) entries.set(name, bytes);
+      const key = isFolder ? `${name}/` : name;
+      if (entries.has(key)) throw nonsense();
+      if (isFolder || (isFile && !name.startsWith(incomingPrefix))) entries.set(key, bytes);
     }
   };
   await persist(read, signal, policy);
