@@ -4,13 +4,13 @@
  * To see that, two small objects with random names are stored below the pipeline's folder, beside its runs; each
  * version made is deleted at once, also after a failure or Ctrl-C. Where deleting is not allowed nothing is stored.
  */
-import { randomUUID } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
 import { staysOnThisMachine } from "../this-machine.ts";
 import type { ProbeDestination } from "./destination.ts";
 import { failureOf, refusalOf, type Refusal } from "./http-dialect.ts";
 import type { HttpAnswer, HttpConnection, HttpRequest } from "./http-exchange.ts";
+import { isLeftover, probeName } from "./probe-name.ts";
 import { TryAgain, persist, type RetryPolicy } from "./retry.ts";
 import { listingOf } from "./s3-answers.ts";
 import { s3Dialect } from "./s3-dialect.ts";
@@ -38,8 +38,8 @@ export interface Bench {
   readonly stem: string;
   /** Sends a request; what it made is remembered. */
   send(request: HttpRequest): Promise<HttpAnswer>;
-  /** The first keys that begin with this name, or why the store does not say. */
-  list(name: string): Promise<readonly { readonly key: string }[] | Refusal>;
+  /** The first names that begin with this one, or why the store does not say. */
+  list(name: string, most?: number): Promise<readonly string[] | Refusal>;
 }
 
 interface Made {
@@ -58,7 +58,10 @@ export const probeS3: ProbeDestination = async function* (url, asked) {
     const bench = openBench(connection, target, { made, signal, folder: asked.folder });
     yield* describeWay(target);
     yield* probeReading(bench, asked.folder);
-    if (yield* mayDelete(bench)) yield* probeWrites(bench);
+    if (yield* mayDelete(bench)) {
+      yield* probeWrites(bench);
+      await removeLeftovers(bench, connection, asked.folder);
+    }
   } catch (error) {
     signal.throwIfAborted();
     yield fault("store", asFailure(error));
@@ -102,14 +105,15 @@ function openBench(
     return answer;
   };
   return {
-    stem: `${folder}/doctor-${randomUUID()}`,
+    stem: probeName(folder),
     send,
-    async list(name) {
+    async list(name, most = 2) {
       const prefix = target.keyPrefix + name;
-      const query = { "list-type": "2", "encoding-type": "url", "max-keys": "2", prefix };
+      const query = { "list-type": "2", "encoding-type": "url", "max-keys": `${most}`, prefix };
       const answer = await send({ method: "GET", query });
       if (answer.status !== 200) return refusalOf(s3Dialect, answer);
-      return listingOf(await answer.text(listingBytesAtMost)).objects;
+      const { objects } = listingOf(await answer.text(listingBytesAtMost));
+      return objects.map(({ key }) => key.slice(target.keyPrefix.length));
     },
   };
 }
@@ -179,6 +183,20 @@ async function* mayDelete(bench: Bench): AsyncGenerator<Finding, boolean> {
     "nothing wrong with that; a run finds out with its first page, and is as careful as the store demands",
   );
   return false;
+}
+
+const mostLeftovers = 100;
+
+/** A look that was killed could not take its objects back; the next one does, where it may list. */
+async function removeLeftovers(
+  bench: Bench,
+  connection: HttpConnection,
+  folder: string,
+): Promise<void> {
+  const listed = await bench.list(`${folder}/doctor-`, mostLeftovers);
+  if ("status" in listed) return;
+  const left = listed.filter((name) => isLeftover(name, folder));
+  await remove(connection, new Map(left.map((name) => [name, { name }])));
 }
 
 /** Deletes what was made, with time of its own: the caller may be leaving. Gives what could not be deleted. */

@@ -4,11 +4,12 @@
  * Two small objects with one random name are put below the pipeline's folder, beside its runs; what is stored is removed
  * at once, also after a failure or Ctrl-C. Where removing is not allowed nothing is stored.
  */
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
 import { staysOnThisMachine } from "../this-machine.ts";
 import type { Destination, ProbeOptions, StoredObject } from "./destination.ts";
+import { isLeftover, probeName } from "./probe-name.ts";
 import type { RetryPolicy } from "./retry.ts";
 
 const requestMillis = 5000;
@@ -32,7 +33,7 @@ export async function* probeStore(
   open: (options: Omit<ProbeOptions, "folder" | "signal">) => Promise<Probed>,
 ): AsyncGenerator<Finding> {
   let store: Probed | undefined;
-  const name = `${folder}/doctor-${randomUUID()}`;
+  const name = probeName(folder);
   let isMade = false;
   try {
     store = await open({ ...options, timeoutMillis: Math.min(requestMillis, timeoutMillis) });
@@ -105,12 +106,29 @@ async function* probeWriting(
     throw untrue("other bytes came back than were stored");
   yield good("reading back", "gives at once what was stored");
   const folder = name.slice(0, name.lastIndexOf("/"));
-  for await (const listed of store.list(folder, signal)) if (listed.name === name) return;
+  if (await isShown(store, name, { folder, signal })) return;
   yield doubt(
     "listing",
     "does not show what was just stored",
     "a run reads every page again before it commits; give `verify` and `restore` the URL of a run's folder",
   );
+}
+
+/** On the way there, what a look that was killed could not take back is removed: it lies before what is new. */
+async function isShown(
+  store: Probed,
+  name: string,
+  { folder, signal }: Pick<ProbeOptions, "folder" | "signal">,
+): Promise<boolean> {
+  const left: string[] = [];
+  let found = false;
+  for await (const listed of store.list(folder, signal)) {
+    found = listed.name === name;
+    if (found) break;
+    if (isLeftover(listed.name, folder)) left.push(listed.name);
+  }
+  for (const old of left) await store.remove(old, signal);
+  return found;
 }
 
 function objectOf(name: string): StoredObject {

@@ -4,6 +4,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import type { S3Options } from "../../../src/stages/destinations/destination.ts";
+import { probeName } from "../../../src/stages/destinations/probe-name.ts";
 import { probeS3 } from "../../../src/stages/destinations/s3-probe.ts";
 import type { HttpConnection } from "../../../src/stages/destinations/http-exchange.ts";
 import { connect } from "../../../src/stages/destinations/s3-request.ts";
@@ -56,6 +57,21 @@ describe("the probe of s3", () => {
     assert.equal(puts.length, 3);
     for (const put of puts) assert.match(put, /^PUT deep\/pipeline\/doctor-[0-9a-f-]{36}-[12]$/);
     nothingLeft();
+  });
+
+  it("removes what an earlier look that was killed has left, and nothing else", async () => {
+    const [day, folder] = [86_400_000, "deep/pipeline"];
+    const left = [1, 2].map((at) => `${probeName(folder, Date.now() - day)}-${at}`);
+    const others = [
+      `${probeName(folder)}-1`,
+      `${folder}/doctor-${randomUUID()}-1`,
+      `${probeName(`${folder}/deeper`, 0)}-1`,
+      `${folder}/doctor-notes`,
+    ];
+    for (const name of [...left, ...others])
+      server.objects.set(name, { bytes: Buffer.from("trial"), meta: {} });
+    await probe(s3);
+    assert.deepEqual([...server.objects.keys()].toSorted(), others.toSorted());
   });
 
   it("says what follows where conditions are ignored or refused", async () => {
