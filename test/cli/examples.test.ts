@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { runSql, sharedPostgres } from "../servers/postgres.ts";
 import { copyIn } from "../stages/sources/postgres-copy/copy-files.ts";
@@ -124,6 +125,23 @@ describe("examples", () => {
     assert.deepEqual(await run(), [["3000", "2572", "t"]]);
     await runSql(database, "update observation set value = 0 where id < 10");
     assert.deepEqual(await run(), [["3000", "2572", "t"]]);
+  });
+
+  it("write-back-sqlite fills a table of a file, and a second run replaces its rows", async () => {
+    const database = new DatabaseSync(join(desk.folder, "local.db"));
+    database.exec("create table results (id integer primary key, code text, value text)");
+    for (const value of ["72.50", "80.10"]) {
+      await desk.write("results.ndjson", `{"id":1,"code":"29463-7","value":${value}}\n`);
+      const { code, stderr } = await desk.cli(["run", "write-back-sqlite.yaml", "-q"]);
+      assert.equal(code, 0, stderr);
+      const rows = database.prepare("select * from results").all();
+      assert.deepEqual({ ...rows[0] }, { id: 1, code: "29463-7", value });
+      assert.equal(rows.length, 1);
+    }
+    database.close();
+    const { code, stdout } = await desk.cli(["doctor", "write-back-sqlite.yaml"]);
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /results, rows replaced by id/);
   });
 
   it("postgres-copy gives a file that COPY … FROM takes back", async () => {

@@ -114,7 +114,7 @@ describe("restore to a table", () => {
       const call = ["restore", from, "--to", url, "-i", "key.txt"];
       const bare = await desk.cli(call);
       assert.equal(bare.code, 2);
-      assert.match(bare.stderr, /--table and --to postgres:\/\/… belong together/);
+      assert.match(bare.stderr, /--table and --to postgres:\/\/… or sqlite:<file> belong together/);
       const { code, stdout, stderr } = await desk.cli([
         ...call,
         "--table",

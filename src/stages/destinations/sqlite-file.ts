@@ -121,7 +121,8 @@ function codeOf(error: unknown): number | undefined {
 export function asDestination(error: unknown, path: string): unknown {
   if (error instanceof PipelineError) return error;
   const code = (error as { errcode?: number }).errcode ?? systemCode(error);
-  if (code === undefined) return error;
+  // What Node itself complains about is our mistake.
+  if (code === undefined || String(code).startsWith("ERR_")) return error;
   const fail = (kind: "destination-failed" | "destination-refused", what: string) =>
     new PipelineError(kind, what, { details: { code } });
   const named = `${path} (SQLite code ${code})`;

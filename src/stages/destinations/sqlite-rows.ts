@@ -48,6 +48,8 @@ function createWriter(database: DatabaseSync, table: SqliteTable, first: Members
   const places = placesOf(columns, names);
   const keys = columns.map(({ name }) => table.key.includes(name));
   const insert = database.prepare(insertStatement(table, columns));
+  // It tells the row's number, which may be beyond those that JavaScript counts with.
+  insert.setReadBigInts(true);
   const isThere = lookForRow(database, table, columns);
   const values: SQLInputValue[] = [];
   return (members: Members): boolean => {
@@ -58,7 +60,7 @@ function createWriter(database: DatabaseSync, table: SqliteTable, first: Members
       if (value === null && keys[i]) throw keyless(table);
       values[i] = value;
     }
-    return insert.run(...values).changes > 0 || isThere(values);
+    return insert.run(...values).changes > 0n || isThere(values);
   };
 }
 
