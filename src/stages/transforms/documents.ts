@@ -19,6 +19,10 @@ const nativeTypes: Record<string, Convert> = {
 
 const asItIs: Convert = (cell) => cell;
 
+/** How JavaScript sees the cells of a column. */
+export const cellReader = ({ json, type }: Column): Convert =>
+  json === "value" ? asItIs : (nativeTypes[type] ?? asItIs);
+
 /**
  * What makes a row of a batch a row as JavaScript sees it: booleans and 2- and 4-byte integers as such, everything else
  * as the source's exact text.
@@ -42,9 +46,7 @@ const makers = new WeakMap<readonly Column[], ToDocument>();
  * thirtieth of the time of adding member after member (bench/rows). The source has nothing in it but names as JSON texts.
  */
 function createMaker(columns: readonly Column[]): ToDocument {
-  const converts = columns.map(({ json, type }) =>
-    json === "value" ? asItIs : (nativeTypes[type] ?? asItIs),
-  );
+  const converts = columns.map(cellReader);
   const members = columns.map(({ name }, index) => {
     const cell =
       converts[index] === asItIs ? `tuple[${index}]` : `converts[${index}](tuple[${index}])`;

@@ -1,5 +1,5 @@
 /** Rows found earlier, by key: all of a small table, of a large one those used last, as many as fit. */
-import type { Row } from "../nouns.ts";
+import type { Tuple } from "../nouns.ts";
 
 /** What a cache has done so far; read by metrics whenever they like. */
 export interface CacheCounters {
@@ -16,8 +16,8 @@ export interface CacheCounters {
   readonly bytes: number;
 }
 
-/** Columns to add for a key; null where there is no row of that key. */
-export type Answer = Row | null;
+/** The cells to add for a key, as the server prints them; null where there is no row of that key. */
+export type Answer = Tuple | null;
 
 /** An entry of a map, its key and its object, beside their texts. */
 const entryBytes = 160;
@@ -46,6 +46,11 @@ export class LookupCache implements CacheCounters {
     this.#entries.delete(key);
     this.#entries.set(key, answer);
     return answer;
+  }
+
+  /** The same where nothing is ever forgotten, so that no use has to be remembered. */
+  peek(key: string): Answer | undefined {
+    return this.#entries.get(key);
   }
 
   has(key: string): boolean {
@@ -81,9 +86,6 @@ export class LookupCache implements CacheCounters {
 /** About how much memory an entry takes; texts may take two bytes a letter. */
 export function weigh(key: string, answer: Answer): number {
   let letters = key.length;
-  for (const name in answer) {
-    const value = answer[name];
-    letters += 12 + (typeof value === "string" ? value.length : 0);
-  }
+  for (const cell of answer ?? []) letters += 12 + (typeof cell === "string" ? cell.length : 0);
   return entryBytes + 2 * letters;
 }

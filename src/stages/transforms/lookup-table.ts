@@ -5,10 +5,10 @@
  */
 import * as v from "valibot";
 import { PipelineError } from "../../errors.ts";
-import type { Column, Row, Tuple } from "../nouns.ts";
+import type { Column, Tuple } from "../nouns.ts";
 import { openQuery, postgresConfig, readTuples, type OpenedQuery } from "../sources/postgres.ts";
 import type { StageContext } from "../stage.ts";
-import { documentMaker, setMember, textOf } from "./documents.ts";
+import { cellReader, refuseDoubles, textOf } from "./documents.ts";
 
 export interface LookupQuery {
   readonly url: string;
@@ -22,20 +22,24 @@ export interface LookupQuery {
 /** What the query has for one key. */
 export interface Found {
   readonly key: string;
-  readonly row: Row;
+  /** Its cells but for the key's. */
+  readonly cells: Tuple;
 }
 
 export interface LookupTable {
   /** What each row of the pipeline gains. */
   readonly added: readonly Column[];
   /** The rows of these keys, each of which may be missing. */
-  ask(keys: readonly (readonly string[])[]): Promise<readonly Found[]>;
+  ask(keys: readonly string[]): Promise<readonly Found[]>;
   close(): Promise<void>;
 }
 
 /** A key of one or several columns as one text. */
 export const keyText = (parts: readonly string[]): string =>
   parts.length === 1 ? parts[0]! : JSON.stringify(parts);
+
+const partsOf = (key: string, columns: number): readonly string[] =>
+  columns === 1 ? [key] : (JSON.parse(key) as string[]);
 
 const sourceOf = ({ url, query, timeout, connectTimeout }: LookupQuery) =>
   v.parse(postgresConfig, { url, query, timeout, connectTimeout });
@@ -72,7 +76,8 @@ export async function openLookupTable(
     return {
       added,
       async ask(keys) {
-        const lists = keyAt.map((_, part) => arrayText(keys.map((parts) => parts[part]!)));
+        const all = keys.map((text) => partsOf(text, keyAt.length));
+        const lists = keyAt.map((_, part) => arrayText(all.map((parts) => parts[part]!)));
         return (await session.ask(asking, lists)).rows.flatMap(toFound);
       },
       close: () => session.close(),
@@ -86,16 +91,15 @@ export async function openLookupTable(
 /** Which columns are the key, and how a row is told by it: by the texts that rows of the pipeline are told by. */
 function splitAt(key: readonly string[], columns: readonly Column[]) {
   const keyAt = key.map((name) => findKey(columns, name));
-  const added = columns.filter((_, at) => !keyAt.includes(at));
-  const toDocument = documentMaker({ shape: "tuples", columns, rows: [], bytes: 0 });
+  const addedAt = [...columns.keys()].filter((at) => !keyAt.includes(at));
+  const added = addedAt.map((at) => columns[at]!);
+  refuseDoubles(columns);
+  const readers = keyAt.map((at) => cellReader(columns[at]!));
   const toFound = (tuple: Tuple): readonly Found[] => {
-    const all = toDocument(tuple);
-    const parts = key.map((name) => textOf(all[name]));
+    const parts = keyAt.map((at, part) => textOf(readers[part]!(tuple[at])));
     // NULL equals nothing, so nobody can ask for such a row.
     if (parts.includes(null)) return [];
-    const row: Row = {};
-    for (const { name } of added) setMember(row, name, all[name]);
-    return [{ key: keyText(parts as string[]), row }];
+    return [{ key: keyText(parts as string[]), cells: addedAt.map((at) => tuple[at]) }];
   };
   return { keyAt, added, toFound };
 }

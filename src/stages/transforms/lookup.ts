@@ -1,7 +1,7 @@
 /**
  * Adds columns to rows from a second query, by key: one row of it for each key, or none.
  *
- * takes / gives  rows / rows: objects
+ * takes / gives  rows / rows: tuples with more cells, objects with more members
  * holds          `cache`, a few batches, and half a MiB of what is found for the next rows
  * order          kept
  * ends           with its input
@@ -14,10 +14,11 @@
  */
 import * as v from "valibot";
 import { duration, formatBytes, secret, size, text } from "../atoms.ts";
-import type { Column } from "../nouns.ts";
+import type { RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
+import { answer, nextRows, readWhole } from "./lookup-answers.ts";
 import { LookupCache } from "./lookup-cache.ts";
-import { answer, join, nextRows, readKeys, readWhole } from "./lookup-join.ts";
+import { join, joinColumns, readKeys } from "./lookup-join.ts";
 import { openLookupTable } from "./lookup-table.ts";
 
 const config = v.strictObject({
@@ -86,29 +87,28 @@ export const lookup = defineStage({
     );
     try {
       const columnsOf = joinColumns(added);
-      const absent = Object.fromEntries(added.map(({ name }) => [name, null]));
       let most = firstRows;
       for await (const batch of input) {
-        const { rows, keys } = readKeys(batch, Object.keys(on));
-        const { expects, end } = batch;
-        const columns = columnsOf(batch.columns);
+        const { shape, rows, expects, end } = batch;
+        const keys = readKeys(batch, Object.keys(on));
+        const columns = columnsOf(batch);
         const rowBytes = batch.bytes / Math.max(1, rows.length) + 16 * added.length;
         let at = 0;
         do {
           const some = table ? most : rows.length;
           const answers = await answer({ cache, table }, keys.slice(at, at + some));
-          const joined = join(rows.slice(at, at + some), answers, { absent, missing });
+          const joined = join(shape, rows.slice(at, at + some), answers, { added, missing });
           const isFirst = at === 0;
           at += some;
-          most = nextRows(most, answers);
+          if (table) most = nextRows(most, answers);
           yield {
-            shape: "documents",
+            shape,
             columns,
             rows: joined,
             bytes: joined.length * rowBytes,
             ...(isFirst && expects && { expects }),
             ...(at >= rows.length && end && { end }),
-          };
+          } as RowBatch;
         } while (at < rows.length);
       }
     } finally {
@@ -116,13 +116,3 @@ export const lookup = defineStage({
     }
   },
 });
-
-/** The same list for the same list, as writers remember it. */
-function joinColumns(added: readonly Column[]): (before: readonly Column[]) => readonly Column[] {
-  const joined = new WeakMap<readonly Column[], readonly Column[]>();
-  return (before) => {
-    const columns = joined.get(before) ?? [...before, ...added];
-    joined.set(before, columns);
-    return columns;
-  };
-}

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import * as v from "valibot";
 import { PipelineError } from "../../../src/errors.ts";
-import type { Row } from "../../../src/stages/nouns.ts";
+import { createObjectWriters } from "../../../src/stages/formats/json-records.ts";
+import { createRecordBuffer } from "../../../src/stages/formats/record-buffer.ts";
+import type { Row, RowBatch } from "../../../src/stages/nouns.ts";
+import { documentMaker } from "../../../src/stages/transforms/documents.ts";
 import { lookup } from "../../../src/stages/transforms/lookup.ts";
 import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
 import {
@@ -32,6 +35,20 @@ const refuses = (given: Record<string, unknown>, rows: readonly Row[], message: 
     assert.match(error.message, message);
     return true;
   });
+
+/** The records that `serialize` makes of batches. */
+function ndjsonOf(batches: readonly RowBatch[]): string {
+  const writers = createObjectWriters();
+  const out = createRecordBuffer();
+  for (const batch of batches) {
+    const write = writers(batch);
+    for (const row of batch.rows) {
+      write(row, out);
+      out.text("\n");
+    }
+  }
+  return Buffer.from(out.view().bytes).toString();
+}
 
 const codes = "select code, display, weight from lookup_codes";
 /** Too little for the table, so that each batch asks for its keys. */
@@ -170,18 +187,73 @@ describe("lookup", () => {
     }
   });
 
-  it("takes tuples as they come from a database", async () => {
+  it("leaves tuples tuples, and those of the stage before as they are", async () => {
     const config = v.parse(lookup.config, { url, query: codes, on: "code" });
     const columns = [column("id", "number", "int8"), column("code")];
-    const input = stream(tupleBatches(columns, [["9007199254740993", "c1"]]));
+    const rows = [["9007199254740993", "c1"]];
+    const input = stream(tupleBatches(columns, rows));
     const [batch] = await collect(lookup.open(config, testContext(), input));
-    assert.deepEqual(batch?.rows, [
-      { id: "9007199254740993", code: "c1", display: 'Größe "1"', weight: "0.14" },
-    ]);
+    assert.equal(batch?.shape, "tuples");
+    assert.deepEqual(batch.rows, [["9007199254740993", "c1", 'Größe "1"', "0.14"]]);
     assert.deepEqual(
       batch.columns.map(({ name }) => name),
       ["id", "code", "display", "weight"],
     );
+    assert.deepEqual(rows, [["9007199254740993", "c1"]]);
+  });
+
+  it("joins tuples to the same rows as objects, whole and by batches", async () => {
+    const columns = [column("n", "number", "int4"), column("flag", "boolean", "bool")];
+    const query =
+      "select g as k, g % 2 = 0 as even, g % 3 = 0 as third, g::int8 as wide, json_build_array(g) as list, " +
+      "timestamptz '2024-01-01 00:00:00.000001+00' as at from generate_series(1, 300) g";
+    const texts = Array.from({ length: 400 }, (_, n) => [
+      n % 50 === 0 ? null : String(n),
+      n % 4 === 0 ? "t" : "f",
+    ]);
+    const given = { shape: "tuples", columns, rows: texts, bytes: 9000 } as const;
+    const objects = texts.map(documentMaker(given));
+    for (const memory of [{}, batched]) {
+      const looked = (batch: RowBatch) => {
+        const config = v.parse(lookup.config, {
+          url,
+          query,
+          on: { n: "k", flag: "even" },
+          ...memory,
+        });
+        return collect(lookup.open(config, testContext(), stream([batch])));
+      };
+      const tuples = await looked(given);
+      const documents = await looked({ ...given, shape: "documents", rows: objects });
+      assert(tuples.every(({ shape }) => shape === "tuples"));
+      assert.deepEqual(
+        tuples.flatMap((batch) => batch.rows.map(documentMaker(batch))),
+        documents.flatMap((batch) => batch.rows as Row[]),
+      );
+      assert.equal(ndjsonOf(tuples), ndjsonOf(documents));
+      const [none, , , , found] = ndjsonOf(tuples).split("\n");
+      assert.match(
+        none!,
+        /^\{"n":null,"flag":true,"third":null,"wide":null,"list":null,"at":null\}$/,
+      );
+      assert.match(found!, /^\{"n":4,"flag":true,"third":false,"wide":4,"list":\[4\],"at":"2024-/);
+    }
+  });
+
+  it("refuses tuples of two columns with one name, or with a name that it would add", async () => {
+    const config = v.parse(lookup.config, { url, query: codes, on: "code" });
+    for (const [names, message] of [
+      [["code", "id", "id"], /two columns are named "id"/],
+      [["code", "weight"], /rows have a column "weight" already/],
+    ] as const) {
+      const input = stream(
+        tupleBatches(
+          names.map((name) => column(name)),
+          [names.map(() => "c1")],
+        ),
+      );
+      await assert.rejects(collect(lookup.open(config, testContext(), input)), message);
+    }
   });
 
   it("refuses a key that is not unique, not there, or a name that is taken", async () => {
