@@ -1,5 +1,6 @@
 /** What a run says of itself: while it goes on, and at its end (`run --json` prints exactly this). */
 import type { QueryStats } from "../stages/queries/query-watch.ts";
+import type { Layers } from "./manifest.ts";
 
 export interface StageSummary {
   readonly name: string;
@@ -37,11 +38,7 @@ export interface RunSummary {
   readonly signer: string;
   readonly consistency: string;
   /** How every page is made; `extension` is the file name extension of the records. */
-  readonly layers: {
-    readonly extension: string;
-    readonly compress: "zstd" | "gzip" | "none";
-    readonly encrypt: "age" | "none";
-  };
+  readonly layers: Layers;
   /** Rows a policy turned away, by reason. */
   readonly rejected: Readonly<Record<string, number>>;
   /** The run's own id when it was taken up after a stop, else null. */

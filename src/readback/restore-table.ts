@@ -7,6 +7,8 @@ import { PipelineError } from "../errors.ts";
 import { formatBytes } from "../stages/atoms.ts";
 import { openDestination } from "../stages/destinations/schemes.ts";
 import type { ManifestHead } from "../pipeline/manifest.ts";
+import { createCsvToNdjson } from "./csv-to-ndjson.ts";
+import { createScanner } from "./records.ts";
 
 /** The table that takes the records. */
 export interface TableTarget {
@@ -22,20 +24,23 @@ const timeoutMillis = 60_000;
 
 /**
  * Writes the records into the table.
- * @throws PipelineError `config-invalid` when they are no NDJSON; as the destinations `postgres` and `sqlite` do
+ * @throws PipelineError `config-invalid` when they are neither NDJSON nor CSV; as the destinations `postgres` and `sqlite` do
  */
 export async function restoreToTable(
   content: AsyncGenerator<Uint8Array>,
-  { layers, run }: Pick<ManifestHead, "layers" | "run">,
+  head: Pick<ManifestHead, "layers" | "run" | "schema">,
   { url, table, key = [] }: TableTarget,
   signal: AbortSignal,
 ): Promise<void> {
-  if (layers.extension !== "ndjson") {
+  const { layers, run } = head;
+  const isCsv = layers.extension === "csv";
+  if (!isCsv && layers.extension !== "ndjson") {
     throw new PipelineError(
       "config-invalid",
-      `restore: a table takes NDJSON, and the export holds ${layers.extension}; restore it to a folder`,
+      `restore: a table takes NDJSON or CSV, and the export holds ${layers.extension}; restore it to a folder`,
     );
   }
+  const toLines = isCsv ? createCsvToNdjson(head) : (bytes: Uint8Array) => bytes;
   const destination = await openDestination(url, { timeoutMillis, rows: { table, key } });
   try {
     const put = (name: string, bytes: Uint8Array) =>
@@ -44,8 +49,8 @@ export async function restoreToTable(
         signal,
       );
     let number = 0;
-    for await (const bytes of wholeRecords(content)) {
-      await put(`${String(number).padStart(8, "0")}.ndjson`, bytes);
+    for await (const bytes of wholeRecords(content, layers)) {
+      await put(`${String(number).padStart(8, "0")}.ndjson`, toLines(bytes));
       number += 1;
     }
     // Says, as an export's manifest does, that all of it is there.
@@ -55,18 +60,23 @@ export async function restoreToTable(
   }
 }
 
-const newline = 0x0a;
 /** A record is written in one piece, so it is held in one. */
 const recordMostBytes = 16 * 2 ** 20;
 
 /** Pages, and where a record goes on in the next ones, these with them. */
-async function* wholeRecords(content: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* wholeRecords(
+  content: AsyncGenerator<Uint8Array>,
+  layers: ManifestHead["layers"],
+): AsyncGenerator<Uint8Array> {
+  const scanner = createScanner(layers);
   let begun: Uint8Array[] = [];
   let bytes = 0;
   for await (const page of content) {
     begun.push(page);
     bytes = begun.length === 1 ? page.length : bytes + page.length;
-    if (page.at(-1) !== newline) {
+    let end = 0;
+    scanner?.scan(page, (at) => (end = at));
+    if (end < page.length) {
       if (bytes <= recordMostBytes) continue;
       throw new PipelineError(
         "config-invalid",

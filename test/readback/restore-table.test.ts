@@ -88,7 +88,7 @@ describe("restore to a table", () => {
     ]);
   });
 
-  it("writes nothing of a damaged page, and refuses what is no NDJSON", async () => {
+  it("writes nothing of a damaged page, and refuses what is neither NDJSON nor CSV", async () => {
     const made = await make();
     await writeFile(join(made.folder, made.names[1]!), "damage");
     await assert.rejects(
@@ -99,9 +99,9 @@ describe("restore to a table", () => {
       await runSql(url, "select count(*) from restored_test.people where id >= 100"),
       [["0"]],
     );
-    const csv = await make([{ content: "id\n1\n", records: 1 }], { extension: "csv" });
+    const json = await make([{ content: '[\n{"id":1}\n]\n', records: 1 }], { extension: "json" });
     await assert.rejects(
-      restoreExport(csv.folder, { identity, to: table() }),
+      restoreExport(json.folder, { identity, to: table() }),
       failsWith("config-invalid"),
     );
   });

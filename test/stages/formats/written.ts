@@ -1,6 +1,7 @@
 /** Rows through `serialize`, as the text of the file. */
 import * as v from "valibot";
 import type { Column, RecordBatch, Row, RowBatch, Tuple } from "../../../src/stages/nouns.ts";
+import type { CsvOptions } from "../../../src/stages/formats/csv-dialect.ts";
 import { serialize } from "../../../src/stages/formats/serialize.ts";
 import { testContext } from "../../contract/stage-contract.ts";
 import { documentBatches, stream, tupleBatches } from "../../fixtures/pipelines.ts";
@@ -8,10 +9,14 @@ import { documentBatches, stream, tupleBatches } from "../../fixtures/pipelines.
 export type FormatName = "ndjson" | "csv" | "json" | "parquet";
 
 /** Every record with its framing mark; batches are copied, for they are valid only until the next one. */
-export async function recordsOf(format: FormatName, batches: Iterable<RowBatch>) {
+export async function recordsOf(
+  format: FormatName,
+  batches: Iterable<RowBatch>,
+  dialect: CsvOptions = {},
+) {
   const records: { text: string; framing: boolean }[] = [];
   let last: RecordBatch | undefined;
-  const config = v.parse(serialize.config, { format });
+  const config = v.parse(serialize.config, { format, ...dialect });
   for await (const batch of serialize.open(config, testContext(), stream(batches))) {
     last = batch;
     const bytes = Buffer.from(batch.bytes);
