@@ -135,6 +135,15 @@ export interface FaultyStore {
   reset(): Promise<void>;
 }
 
+type Scripts = Pick<FaultyStore, "writing" | "reading" | "listing">;
+
+/** Says why a store cannot come to any fault; those it can come to are put over it. */
+export function comesTo(nothing: string): Scripts {
+  const all = <Fault extends string>(faults: Readonly<Record<Fault, unknown>>) =>
+    Object.fromEntries(Object.keys(faults).map((fault) => [fault, nothing])) as Record<Fault, Way>;
+  return { writing: all(writeFaults), reading: all(readFaults), listing: all(listFaults) };
+}
+
 /** Runs the suite against a store that `describe` has made ready. */
 export function destinationFaults(store: FaultyStore): void {
   afterEach(async () => {

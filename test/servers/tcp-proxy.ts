@@ -7,8 +7,9 @@ export type ProxyMode = "pass" | "black-hole" | "to-client lost" | "to-server lo
 
 export interface TcpProxy {
   readonly port: number;
-  /** Bytes that went to clients so far. */
+  /** Bytes that went to clients so far, and to servers. */
   readonly bytesToClient: number;
+  readonly bytesToServer: number;
   /** Of all connections, those to come included. */
   mode: ProxyMode;
   /** As `mode`, of the connections there are now alone. */
@@ -21,11 +22,19 @@ export interface TcpProxy {
   forgetClients(): void;
   /** From now on clients get one byte at a time, so many milliseconds apart; 0 lets all pass again. */
   dribble(millis: number): void;
-  /** Resets the connection on which this many more bytes have gone to the client. */
-  cutAfter(bytes: number): void;
+  /** Resets the connection on which this many more bytes have gone to the client, or does `cut` to it. */
+  cutAfter(bytes: number, cut?: Partial<Cut>): void;
+  /** Whether a cut has yet to come. */
+  readonly isCutting: boolean;
   /** Nothing more happens to connections to come. */
   heal(): void;
   close(): Promise<void>;
+}
+
+interface Cut {
+  readonly way: "toClient" | "toServer";
+  /** `damage` changes a byte; the connection stays. */
+  readonly by: "reset" | "end" | "damage";
 }
 
 interface Pair {
@@ -35,13 +44,17 @@ interface Pair {
   forgotten: boolean;
 }
 
+const usualCut: Cut = { way: "toClient", by: "reset" };
+
 /** Starts a proxy on a free port of 127.0.0.1 before `host:port`. */
 export async function startTcpProxy(port: number, host = "127.0.0.1"): Promise<TcpProxy> {
   const pairs = new Set<Pair>();
   const state = {
     mode: "pass" as ProxyMode,
     toClient: 0,
+    toServer: 0,
     cutAt: Number.POSITIVE_INFINITY,
+    cut: usualCut,
     dribbleMillis: 0,
   };
   const loses = (pair: Pair, to: Socket) => {
@@ -65,14 +78,18 @@ export async function startTcpProxy(port: number, host = "127.0.0.1"): Promise<T
         void dribble(from, to, bytes);
         return;
       }
-      if (to === client) state.toClient += bytes.length;
+      const way = to === client ? "toClient" : "toServer";
+      state[way] += bytes.length;
+      const isCut = state.cut.way === way && state[way] >= state.cutAt;
+      if (isCut && state.cut.by === "damage") bytes[0]! ^= 1;
       if (!to.write(bytes)) {
         from.pause();
         to.once("drain", () => from.resume());
       }
-      if (state.toClient < state.cutAt) return;
+      if (!isCut) return;
       state.cutAt = Number.POSITIVE_INFINITY;
-      client.resetAndDestroy();
+      if (state.cut.by === "reset") client.resetAndDestroy();
+      if (state.cut.by === "end") for (const socket of [client, server]) socket.end();
     };
     client.on("data", forward(client, server));
     server.on("data", forward(server, client));
@@ -120,8 +137,15 @@ export async function startTcpProxy(port: number, host = "127.0.0.1"): Promise<T
     dribble(millis) {
       state.dribbleMillis = millis;
     },
-    cutAfter(bytes) {
-      state.cutAt = state.toClient + bytes;
+    get bytesToServer() {
+      return state.toServer;
+    },
+    cutAfter(bytes, cut) {
+      state.cut = { ...usualCut, ...cut };
+      state.cutAt = state[state.cut.way] + bytes;
+    },
+    get isCutting() {
+      return Number.isFinite(state.cutAt);
     },
     heal() {
       Object.assign(state, { mode: "pass", dribbleMillis: 0, cutAt: Number.POSITIVE_INFINITY });

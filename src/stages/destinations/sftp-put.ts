@@ -14,6 +14,8 @@ export interface Session {
   readonly policy: RetryPolicy;
   /** Folders that are there and swept. */
   readonly ready: Map<string, Promise<void>>;
+  /** What puts that are over have written and not named. */
+  readonly left: Set<string>;
   isSynced: boolean | undefined;
   /** Whether names are given by links, which cannot overwrite. */
   isGuarded: boolean | undefined;
@@ -29,21 +31,36 @@ export async function put(
   signal: AbortSignal,
 ): Promise<void> {
   const segments = segmentsOf(object.name);
-  const left = new Set<string>();
-  const attempt = () => putOnce(session, segments, { object, left }, signal);
-  await persist(attempt, signal, session.policy);
+  const written = new Set<string>();
+  const attempt = () => putOnce(session, segments, { object, written }, signal);
+  try {
+    await persist(attempt, signal, session.policy);
+  } finally {
+    for (const path of written) session.left.add(path);
+  }
+}
+
+/** Removes what puts that are over have left unnamed. What stays is never listed, and goes with the run's next attempt. */
+export async function clear({ connection, left }: Session, signal: AbortSignal): Promise<void> {
+  for (const path of left) {
+    const gone = removeFile(connection, path, signal);
+    await gone.then(
+      () => left.delete(path),
+      () => undefined,
+    );
+  }
 }
 
 interface Putting {
   readonly object: StoredObject;
-  /** What attempts have left unnamed. Each writes a file of its own: one that was lost may still reach the server. */
-  readonly left: Set<string>;
+  /** What attempts have written. Each writes a file of its own: one that was lost may still reach the server. */
+  readonly written: Set<string>;
 }
 
 async function putOnce(
   session: Session,
   segments: readonly string[],
-  { object, left }: Putting,
+  { object, written }: Putting,
   signal: AbortSignal,
 ): Promise<void> {
   const { connection, root } = session;
@@ -51,13 +68,13 @@ async function putOnce(
   await ready(session, folder, signal);
   const incoming = pathOf(root, [...folder, incomingPrefix + randomBytes(16).toString("hex")]);
   const path = pathOf(root, segments);
-  left.add(incoming);
+  written.add(incoming);
   session.isSynced = await writeFile(connection, incoming, object.bytes, signal);
   const named = await nameOnce(connection, [incoming, path], signal);
   if (named !== "taken") session.isGuarded = named === "linked";
-  if (named === "renamed") left.delete(incoming);
-  // What stays is never listed, and removed with the first put of the run's next attempt.
-  for (const unnamed of left) await removeFile(connection, unnamed, signal).catch(() => undefined);
+  if (named === "renamed") written.delete(incoming);
+  for (const unnamed of written) session.left.add(unnamed);
+  await clear(session, signal);
   signal.throwIfAborted();
   if (named === "taken") await expectEqual(session, path, object, signal);
 }

@@ -22,7 +22,7 @@ import {
 import { type RetryPolicy, TryAgain, patience, persist } from "./retry.ts";
 import { nonsense, openConnection } from "./sftp-connection.ts";
 import { type Found, removeFile } from "./sftp-files.ts";
-import { type Session, pathOf, put } from "./sftp-put.ts";
+import { type Session, clear, pathOf, put } from "./sftp-put.ts";
 import { broken, entriesOf, openFile, readFrom } from "./sftp-reading.ts";
 import { targetOf } from "./sftp-target.ts";
 import type { Probed } from "./store-probe.ts";
@@ -41,7 +41,12 @@ export const openSftp = async (
   const target = targetOf(url, options.sftp ?? {}, process.env);
   const { root } = target;
   const connection = openConnection(target, options.timeoutMillis);
-  const start = { ready: new Map(), isSynced: undefined, isGuarded: undefined };
+  const start = {
+    ready: new Map(),
+    left: new Set<string>(),
+    isSynced: undefined,
+    isGuarded: undefined,
+  };
   const session: Session = { connection, root, policy, ...start };
   return {
     url: url.href,
@@ -60,7 +65,7 @@ export const openSftp = async (
       const path = pathOf(root, segmentsOf(name));
       await persist(() => removeFile(connection, path, signal), signal, policy);
     },
-    finish: async () => {},
+    finish: (signal) => clear(session, signal),
     close: async () => connection.close(),
   };
 };

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDestination } from "../../../src/stages/destinations/schemes.ts";
 import { objectOf, readAll } from "../../contract/destination-contract.ts";
-import { type FaultyStore, destinationFaults } from "../../contract/destination-faults.ts";
+import { type FaultyStore, comesTo, destinationFaults } from "../../contract/destination-faults.ts";
 import {
   type FailingFiles,
   type FileFault,
@@ -14,7 +14,7 @@ import {
 } from "../../fixtures/failing-files.ts";
 
 const never = new AbortController().signal;
-const noServer = "nobody answers for a disk";
+const unmet = comesTo("nobody answers for a disk");
 const noDeadline = "a call to a disk cannot be taken back; the run leaves its stage behind";
 const trusted = "what a disk says it has written and synced is believed; `verify` reads it";
 
@@ -74,37 +74,23 @@ for (const scheme of ["file", "tar"] as const) {
       reset: () => rm(out(), { recursive: true, force: true }),
       foldCase: "file systems here do not",
       writing: {
+        ...unmet.writing,
         "stores and loses the answer":
           scheme === "file"
             ? once("sync", fails("EIO"), folder)
             : once("sync", thenFails("EIO"), body),
         "loses the request": once("write", fails("EIO"), body),
         "breaks off in the middle of the request": once("write", thenFails("EIO", 300), body),
-        "ends in the middle of the answer": noServer,
-        "resets in the middle of the answer": noServer,
         "damages the bytes on their way": trusted,
         "takes less at a time than it is given": () => {
           for (const bytes of [1, 7, 1000]) once("write", (go) => go(bytes), body)();
         },
         "has no room for a while": once("write", thenFails("ENOSPC", 300), body),
-        "is busy for a while": noServer,
-        "is busy for ever, and says for how long": noServer,
-        "is busy for ever": noServer,
-        "is flooded for a while": noServer,
-        "fails for ever": noServer,
         "never answers": noDeadline,
         "answers byte by byte": noDeadline,
         "takes the request byte by byte": noDeadline,
         "refuses before it has read": "rights are asked for when a file is opened",
-        "says that credentials have expired": noServer,
-        "says that the clock is off": noServer,
         "sends elsewhere": "symbolic links are refused; the destination's own test shows it",
-        "sends elsewhere for a while": noServer,
-        "says success and an error, and stores nothing": noServer,
-        "says success with a web page, and stores nothing": noServer,
-        "says nothing of what it stored": noServer,
-        "names another digest": noServer,
-        "answers twice": noServer,
         "keeps a part": trusted,
         "keeps other bytes": trusted,
         "keeps an empty object": trusted,
@@ -113,36 +99,22 @@ for (const scheme of ["file", "tar"] as const) {
         "refuses conditions": "a file system without hard links is refused",
       },
       reading: {
+        ...unmet.reading,
         "gives less at a time than it is asked for": sips(/page$|\.partial$/),
         "ends in the middle": once("read", async () => ({ bytesRead: 0 }), /page$|\.partial$/),
         "resets in the middle": once("read", fails("EIO"), /page$|\.partial$/),
-        "is busy for a while": noServer,
-        "is busy for ever": noServer,
         "never answers": noDeadline,
         "falls silent in the middle, again and again": noDeadline,
         "gives a byte at a time": noDeadline,
-        "ends early, again and again": noServer,
-        "does not say how long it is": noServer,
         "changes the object in the middle": "readers compare digests",
-        "says that credentials have expired": noServer,
         "sends elsewhere": "symbolic links are refused; the destination's own test shows it",
       },
       listing: {
+        ...unmet.listing,
         "gives less at a time than it is asked for":
           scheme === "tar" ? sips(body) : "names come whole",
-        "ends in the middle": noServer,
-        "is busy for a while": noServer,
         "never answers": noDeadline,
         "answers byte by byte": noDeadline,
-        "repeats a page": noServer,
-        "goes round in a circle": noServer,
-        "cuts a page short": noServer,
-        "mixes the order": noServer,
-        "says success and an error": noServer,
-        "answers with a web page": noServer,
-        "never ends a page": noServer,
-        "says that credentials have expired": noServer,
-        "sends elsewhere": noServer,
       },
     };
 
