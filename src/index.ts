@@ -12,6 +12,7 @@ export type { Progress, RunState, RunSummary, StageSummary } from "./pipeline/su
 
 // Sources.
 export { csv } from "./stages/sources/csv.ts";
+export { duckdb } from "./stages/sources/duckdb.ts";
 export { fhirBulk } from "./stages/sources/fhir-bulk.ts";
 export { fhir } from "./stages/sources/fhir.ts";
 export { json } from "./stages/sources/json.ts";

@@ -106,7 +106,7 @@ async function* watch(
 
 function advise({ name, rowsIn, rowsOut }: Count, source: PhysicalStage): string | undefined {
   if (rowsIn === 0 || rowsOut > rowsIn * (1 - wastedShare)) return undefined;
-  const asks = ["postgres", "mysql", "sqlite"].includes(source.name);
+  const asks = ["postgres", "mysql", "sqlite", "duckdb"].includes(source.name);
   const share = Math.round((100 * (rowsIn - rowsOut)) / rowsIn);
   return asks
     ? `${share} % of the rows are read to be dropped by ${name}; say its condition in \`query\`, or as a \`filter\` right behind ${source.name}`

@@ -6,6 +6,7 @@ import { spool } from "./pages/spool.ts";
 import { upload } from "./pages/upload.ts";
 import { serialize } from "./formats/serialize.ts";
 import { csv } from "./sources/csv.ts";
+import { duckdb } from "./sources/duckdb.ts";
 import { fhirBulk } from "./sources/fhir-bulk.ts";
 import { fhir } from "./sources/fhir.ts";
 import { json } from "./sources/json.ts";
@@ -26,6 +27,7 @@ const stages: readonly AnyStage[] = [
   postgresCopy,
   mysql,
   sqlite,
+  duckdb,
   fhir,
   fhirBulk,
   json,

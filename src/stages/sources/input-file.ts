@@ -203,7 +203,8 @@ function finish(reading: Reading): string {
   return reading.hash.digest("hex");
 }
 
-async function statNow(path: string): Promise<BigIntStats> {
+/** @throws PipelineError `source-changed` when nothing is there any more */
+export async function statNow(path: string): Promise<BigIntStats> {
   try {
     return await stat(path, { bigint: true });
   } catch {

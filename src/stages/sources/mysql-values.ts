@@ -53,7 +53,7 @@ const flag = { unsigned: 32, enum: 256, set: 2048 };
 /** The character set of what is not text. */
 const binary = 63;
 
-const printNumber = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
+export const printNumber = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
 const asIs = (value: string): string => value;
 const asText = (value: unknown): string => String(value);
 const printBytes = (value: Buffer): string => `\\x${value.toString("hex")}`;
@@ -61,7 +61,7 @@ const printBits = (value: Buffer): string =>
   value.length === 0 ? "0" : BigInt(`0x${value.toString("hex")}`).toString();
 
 /** The fewest digits that make the same 32 bits. */
-function printFloat(value: number): string {
+export function printFloat(value: number): string {
   for (let digits = 6; digits < 9; digits += 1) {
     const short = Number(value.toPrecision(digits));
     if (Math.fround(short) === value) return printNumber(short);
