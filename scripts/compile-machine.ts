@@ -1,6 +1,6 @@
 /**
- * `assembly/` → the text of `machine-bytes.ts`, by the AssemblyScript compiler. A process of its own, since the compiler's
- * types would be those of everybody: they say that an array's `at` always finds something.
+ * A module of `assembly/` → the text of the file that holds it, by the AssemblyScript compiler. A process of its own, since
+ * the compiler's types would be those of everybody: they say that an array's `at` always finds something.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -10,17 +10,17 @@ import { fileURLToPath } from "node:url";
 
 const root = join(import.meta.dirname, "..");
 const options =
-  "assembly/records.ts -O3 --noAssert --runtime stub --importMemory --use abort= --enable simd --enable bulk-memory";
+  "-O3 --noAssert --runtime stub --importMemory --use abort= --enable simd --enable bulk-memory";
 
 /** @throws Error when the assembly does not compile; the compiler has said why */
-export function compileMachine(): string {
+export function compileMachine(entry: string): string {
   const bin = fileURLToPath(new URL("../bin/asc.js", import.meta.resolve("assemblyscript/asc")));
   const folder = mkdtempSync(join(tmpdir(), "spillway-machine-"));
   try {
     const outFile = join(folder, "machine.wasm");
-    const args = [bin, ...options.split(" "), "--outFile", outFile];
+    const args = [bin, entry, ...options.split(" "), "--outFile", outFile];
     execFileSync(process.execPath, args, { cwd: root, stdio: "inherit" });
-    return `/** The module that \`assembly/\` compiles to; written by scripts/generate.ts. */
+    return `/** The module that \`${entry}\` compiles to; written by scripts/generate.ts. */
 const base64 =
   "${readFileSync(outFile).toString("base64")}";
 

@@ -11,7 +11,8 @@ import { writeReference } from "./reference-page.ts";
 const generated = new Map([
   ["docs/spillway.schema.json", `${JSON.stringify(pipelineJsonSchema(registry), null, 2)}\n`],
   ["docs/reference.md", writeReference(registry)],
-  ["src/stages/sources/postgres-wire/machine-bytes.ts", compileMachine()],
+  ["src/stages/sources/postgres-wire/machine-bytes.ts", compileMachine("assembly/records.ts")],
+  ["src/stages/sources/fhir/machine-bytes.ts", compileMachine("assembly/resource.ts")],
 ]);
 
 const isCheck = process.argv.includes("--check");

@@ -5,6 +5,7 @@
 import { createHash, hash, type Hash } from "node:crypto";
 import { PipelineError } from "../../../errors.ts";
 import { createResourceBuffer } from "./resource-buffer.ts";
+import { readResource, type Resource } from "./resource-reader.ts";
 
 /** Bytes of resources that are passed on together. */
 export const batchBytes = 64 * 1024;
@@ -23,14 +24,14 @@ export interface Resources {
   readonly marks: readonly Mark[];
 }
 
-export interface Resource {
-  readonly resourceType: string;
-  readonly id?: unknown;
-  readonly meta?: { readonly versionId?: unknown; readonly tag?: unknown } | null;
-}
-
 /** What becomes of a resource; `none` is no data. */
 export type Verdict = "match" | "include" | "none";
+
+const notResources = {
+  broken: "broken JSON",
+  "not UTF-8": "not valid UTF-8",
+  untyped: "no resourceType; expected a FHIR resource",
+};
 
 export class Harvest {
   readonly buffer = createResourceBuffer();
@@ -121,13 +122,9 @@ export class Harvest {
   }
 
   #parse(): Resource {
-    const text = this.buffer.text();
-    if (text === undefined) throw this.broken("not valid UTF-8");
-    const resource = parse(text) as Partial<Resource> | null | undefined;
-    if (typeof resource?.resourceType === "string") return resource as Resource;
-    throw this.broken(
-      resource === undefined ? "broken JSON" : "no resourceType; expected a FHIR resource",
-    );
+    const resource = readResource(this.buffer.view());
+    if (typeof resource === "object") return resource;
+    throw this.broken(notResources[resource]);
   }
 
   #requireSame(again: Hash): void {
@@ -157,12 +154,3 @@ function identify(
 
 const isSubset = (tags: unknown): boolean =>
   Array.isArray(tags) && tags.some((tag: { code?: unknown } | null) => tag?.code === "SUBSETTED");
-
-function parse(text: string): unknown {
-  try {
-    // The parser's own message may quote the resource.
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

@@ -4,7 +4,8 @@
  */
 import { PipelineError } from "../../../errors.ts";
 import { TryAgain } from "../../destinations/retry.ts";
-import { Harvest, type Resource, type Resources, type Verdict } from "./harvest.ts";
+import { Harvest, type Resources, type Verdict } from "./harvest.ts";
+import type { Resource } from "./resource-reader.ts";
 import { type Asked, type FhirServer, readThrough } from "./server.ts";
 import { turn } from "./turns.ts";
 

@@ -14,10 +14,11 @@ import {
   findExport,
   type Memory,
 } from "./export.ts";
-import type { Resource, Verdict } from "./harvest.ts";
+import type { Verdict } from "./harvest.ts";
 import { type BulkFile, readLines } from "./lines.ts";
 import { readOutcome } from "./outcome.ts";
 import { createRecordMaker, type RecordMaker } from "./records.ts";
+import type { Resource } from "./resource-reader.ts";
 import type { FhirServer } from "./server.ts";
 import { takeTurns, type Lane } from "./turns.ts";
 

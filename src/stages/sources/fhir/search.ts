@@ -6,8 +6,9 @@ import { PipelineError } from "../../../errors.ts";
 import { TryAgain } from "../../destinations/retry.ts";
 import type { Log } from "../../stage.ts";
 import { BundleWalker } from "./bundle-walker.ts";
-import { Harvest, type Resource, type Resources, type Verdict } from "./harvest.ts";
+import { Harvest, type Resources, type Verdict } from "./harvest.ts";
 import { readOutcome } from "./outcome.ts";
+import type { Resource } from "./resource-reader.ts";
 import { type Asked, fhirJson, type FhirServer, readThrough } from "./server.ts";
 import { turn } from "./turns.ts";
 

@@ -1,4 +1,5 @@
-/** The compiled module of `assembly/`, started in a memory of its own. */
+/** The module that writes records, started in a memory of its own. */
+import { createStarter } from "../start-module.ts";
 import { machineBytes } from "./machine-bytes.ts";
 
 /** What `assembly/records.ts` exports; positions are bytes in its memory. */
@@ -36,24 +37,9 @@ export interface MachineExports {
   closeLong(column: number): void;
 }
 
-/** As much of it as is used here; TypeScript knows it of browsers alone. */
-declare const WebAssembly: {
-  Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (
-    module: object,
-    imports: { env: { memory: object } },
-  ) => { readonly exports: object };
-};
-
-const memoryPageBytes = 64 * 1024;
-
-let compiled: object | undefined;
+const start = createStarter(machineBytes);
 
 export function startMachine(bytes: number): { exports: MachineExports; buffer: ArrayBuffer } {
-  const pages = Math.ceil(bytes / memoryPageBytes);
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  compiled ??= new WebAssembly.Module(machineBytes());
-  const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
-  return { exports: exports as MachineExports, buffer: memory.buffer };
+  const { exports, buffer } = start(bytes);
+  return { exports: exports as MachineExports, buffer };
 }
