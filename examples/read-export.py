@@ -14,14 +14,14 @@ import argparse, base64, contextlib, hashlib, json, os, re, shutil, stat, subpro
 import threading, zlib
 
 PAGE_BYTES, OBJECT_BYTES = 256 << 20, 258 << 20  # records in a page, and the page as stored (§1)
-LINE_BYTES = 16 << 20  # of the manifest: this reader's own limit
-# Where a record may end, and what hides it (§2). Records of other formats are not counted.
+LINE_BYTES, BOM = 16 << 20, b"\xef\xbb\xbf"  # a line of the manifest at most: this reader's own limit
+# Where a record may end, and what hides it (§2); csv may have another quote. Other formats are not counted.
 SIGNS = {"ndjson": rb"\n", "pgtext": rb"\n", "csv": rb'["\n]', "json": rb'\\.|["{}\[\]]'}
 # Shapes of JSON values: a pattern for text, a function, [items], {fields, in order}, {...: any}, (either, or).
 whole = lambda value: type(value) is int and 0 <= value < 2**53
 flag = lambda value: type(value) is bool
 null = lambda value: value is None
-WORD, FACT = ".*", "[A-Za-z][A-Za-z0-9_ .:/-]{0,63}"
+WORD, FACT, MARK = ".*", "[A-Za-z][A-Za-z0-9_ .:/-]{0,63}", r"[^A-Za-z0-9\0\r\n\x80-\U0010ffff]"
 RUN, DIGEST = "[0-9A-Za-z][0-9A-Za-z._-]{0,63}", "[0-9a-f]{64}"
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
 
@@ -49,6 +49,9 @@ def fits(value, shape):
     return all(fits(key, FACT) and fits(value[key], shape.get(key, shape.get(...))) for key in value)
 
 
+LAYERS = {"extension": "[a-z0-9]{1,16}", "compress": "zstd|gzip|none", "encrypt": "age|none"}
+DIALECT = {"delimiter": MARK, "quote": MARK, "header": flag, "null": r"[^\0\r\n]{0,32}",
+           "lineEnd": "lf|crlf", "quoteAll": flag, "bom": flag}
 HEAD = {"format": "spillway/1", "run": RUN, "pipeline": "[a-z0-9][a-z0-9._-]{0,62}",
         "generation": lambda value: whole(value) and value > 0, "previous": (null, DIGEST),
         "tool": {"name": WORD, "version": WORD}, "started": TIME, "finished": TIME,
@@ -56,7 +59,7 @@ HEAD = {"format": "spillway/1", "run": RUN, "pipeline": "[a-z0-9][a-z0-9._-]{0,6
         "consistency": {"class": "snapshot|epochs|unchanged-file|stream",
                         "proof": {...: (null, flag, WORD, lambda value: type(value) is int)}},
         "schema": {"columns": [{"name": WORD, "type": WORD}]},
-        "layers": {"extension": "[a-z0-9]{1,16}", "compress": "zstd|gzip|none", "encrypt": "age|none"},
+        "layers": (LAYERS, {**LAYERS, "extension": "csv", "dialect": DIALECT}),
         "signer": "ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="}
 PAGE = {"name": WORD, "records": whole, "bytes": whole, "sha256": DIGEST}
 TAIL = {"totals": {"pages": whole, "records": whole, "bytes": whole, "plainBytes": whole},
@@ -94,6 +97,10 @@ class Manifest:
         need(self.read_line() == b'"pages":[', "manifest.json has no pages behind its signer.")
         self.first_page = self.file.tell()
         layers = self.head["layers"]
+        said = layers.get("dialect", {"delimiter": ",", "quote": '"', "header": True, "null": ""})
+        apart = len({said["delimiter"], said["quote"]} - set(said["null"])) == 2
+        need(apart, "The dialect in manifest.json has one mark for two things.")
+        self.quote, self.header = said["quote"].encode(), said["header"] and layers["extension"] == "csv"
         ends = {"zstd": ".zst", "gzip": ".gz", "age": ".age", "none": ""}
         self.extension = "." + layers["extension"] + ends[layers["compress"]] + ends[layers["encrypt"]]
 
@@ -181,8 +188,8 @@ def check_listing(folder, manifest):
     need(found == manifest.totals, "The totals in manifest.json are not those of its pages.")
     for entry in os.scandir(folder):
         page = re.fullmatch("([0-9]{8})" + re.escape(manifest.extension), entry.name)
-        control = entry.name in ("manifest.json", "manifest.json.sig", "SHA256SUMS")
-        known = control or page and int(page[1]) < pages
+        known = entry.name in ("manifest.json", "manifest.json.sig", "SHA256SUMS")
+        known = known or page and int(page[1]) < pages
         need(known, f"{entry.name!r} lies in the folder and does not belong to the export.")
 
 
@@ -236,28 +243,29 @@ def open_page(folder, manifest, page, keys):
     return parse(spelled, IDENTITY, f"The identity in {name}"), content
 
 
-def count_records(extension):
+def count_records(extension, quote, header):
     """§2: is sent page after page, and gives how many records ended in it and whether one is open."""
-    signs, json_text = re.compile(SIGNS[extension], re.S), extension == "json"
-    quoted, depth, header, rest, answer = False, 0, extension == "csv", b"", None
+    signs, json_text = SIGNS[extension].replace(b'"', re.escape(quote)), extension == "json"
+    quoted, depth, rest, answer = False, 0, b"", None
     while True:
         content, ended = rest + (yield answer), 0
         escapes = len(content) - len(content.rstrip(b"\\"))
         rest = content[-1:] if json_text and escapes % 2 else b""
-        for sign in (found[0] for found in signs.finditer(content)):
-            quoted ^= sign == b'"'
+        for sign in (found[0] for found in re.finditer(signs, content, re.S)):
+            quoted ^= sign == quote
             if not quoted:
                 depth += (sign in b"{[") - (sign in b"}]")
                 ended += sign == b"\n" or sign == b"}" and depth == 1
         header, ended = (False, ended - 1) if header and ended else (header, ended)
-        answer = ended, quoted or (depth > 1 if json_text else content[-1:] not in (b"", b"\n"))
+        lies_open = content.lstrip(BOM)[-1:] not in (b"", b"\n")
+        answer = ended, quoted or (depth > 1 if json_text else lies_open)
 
 
 def check_pages(folder, manifest, keys, write):
     """§8.3 to §8.5: each page in its place; its records go on once all that it says is right."""
     head, chain, total, plain = manifest.head, bytes(32), 0, 0
     extension = head["layers"]["extension"]
-    counted = count_records(extension) if extension in SIGNS else None
+    counted = count_records(extension, manifest.quote, manifest.header) if extension in SIGNS else None
     next(counted) if counted else None
     for number, page in enumerate(manifest.pages()):
         identity, content = open_page(folder, manifest, page, keys)

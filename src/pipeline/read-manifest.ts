@@ -6,7 +6,12 @@
  */
 import { isUtf8 } from "node:buffer";
 import * as v from "valibot";
-import { csvWriterFields, refuseClashes, type CsvDialect } from "../stages/formats/csv-dialect.ts";
+import {
+  csvWriterFields,
+  refuseClashes,
+  toldDialect,
+  type CsvDialect,
+} from "../stages/formats/csv-dialect.ts";
 import { pageName } from "../stages/pages/checkpoint.ts";
 import { PipelineError } from "../errors.ts";
 import {
@@ -60,12 +65,20 @@ const headSchema = v.strictObject({
   schema: v.strictObject({
     columns: v.array(v.strictObject({ name: v.string(), type: v.string() })),
   }),
-  layers: v.strictObject({
-    extension: v.pipe(v.string(), v.regex(/^[a-z0-9]{1,16}$/)),
-    compress: v.picklist(["zstd", "gzip", "none"]),
-    encrypt: v.picklist(["age", "none"]),
-    dialect: v.exactOptional(v.pipe(v.strictObject(csvWriterFields), refuseClashes<CsvDialect>())),
-  }),
+  layers: v.pipe(
+    v.strictObject({
+      extension: v.pipe(v.string(), v.regex(/^[a-z0-9]{1,16}$/)),
+      compress: v.picklist(["zstd", "gzip", "none"]),
+      encrypt: v.picklist(["age", "none"]),
+      dialect: v.exactOptional(
+        v.pipe(v.strictObject(csvWriterFields), refuseClashes<CsvDialect>()),
+      ),
+    }),
+    // One spelling: what is as COPY has it goes without saying.
+    v.check(
+      ({ extension, dialect }) => !dialect || (extension === "csv" && !!toldDialect(dialect)),
+    ),
+  ),
   signer: v.pipe(v.string(), v.regex(/^ed25519:[A-Za-z0-9+/]{43}=$/)),
   pages: v.tuple([]),
 });

@@ -13,12 +13,15 @@ import { writeSums, type ManifestHead, type PageEntry } from "../../src/pipeline
 import { pageName } from "../../src/stages/pages/checkpoint.ts";
 import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { loadSigningKey } from "../../src/pipeline/signing-key.ts";
+import { copyDialect } from "../../src/stages/formats/csv-dialect.ts";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { manifestBytes, sampleEntries, sampleHead } from "../fixtures/manifest.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 
 const failsWith = (code: ErrorCode) => (error: unknown) =>
   error instanceof PipelineError && error.code === code;
+
+const csv = { extension: "csv", compress: "zstd", encrypt: "age" } as const;
 
 /** Reads all of a manifest, as every user of it must to trust it. */
 const readAll = (bytes: Uint8Array) => [...readManifest(bytes).pages()];
@@ -90,6 +93,22 @@ describe("manifest", () => {
     }
   });
 
+  it("says which CSV it is, in one spelling, where that is not COPY's own", async () => {
+    const dialect = { ...copyDialect, delimiter: "\t", null: "\\N", header: false };
+    const head: ManifestHead = { ...sampleHead, layers: { ...csv, dialect } };
+    const bytes = await manifestBytes(head, sampleEntries(3, head));
+    assert.deepEqual(readManifest(bytes).head.layers.dialect, dialect);
+    const text = bytes.toString();
+    const line =
+      '"encrypt":"age","dialect":{"delimiter":"\\t","quote":"\\"","header":false,"null":"\\\\N","lineEnd":"lf","quoteAll":false,"bom":false}},\n';
+    assert.ok(text.includes(line));
+    const other = text.replace(
+      '"delimiter":"\\t","quote":"\\""',
+      '"quote":"\\"","delimiter":"\\t"',
+    );
+    assert.throws(() => readAll(Buffer.from(other)), failsWith("integrity-failed"));
+  });
+
   it("is refused with a field that format 1 does not allow", async () => {
     const bad: Partial<Record<keyof ManifestHead, unknown>>[] = [
       { run: "../../etc" },
@@ -108,11 +127,17 @@ describe("manifest", () => {
       { layers: { extension: "../x", compress: "zstd", encrypt: "age" } },
       { layers: { extension: "ndjson", compress: "brotli", encrypt: "age" } },
       { layers: { extension: "ndjson", compress: "zstd", encrypt: "rot13" } },
+      { layers: { ...csv, extension: "ndjson", dialect: { ...copyDialect, delimiter: ";" } } },
+      { layers: { ...csv, dialect: copyDialect } },
+      { layers: { ...csv, dialect: { ...copyDialect, delimiter: '"' } } },
+      { layers: { ...csv, dialect: { ...copyDialect, quote: "é" } } },
+      { layers: { ...csv, dialect: { ...copyDialect, null: "a\n" } } },
+      { layers: { ...csv, dialect: { ...copyDialect, lineEnd: "cr" } } },
       { signer: "rsa:abc" },
     ];
     for (const change of bad) {
       const head: ManifestHead = Object.assign({}, sampleHead, change);
-      const bytes = await manifestBytes(head);
+      const bytes = await manifestBytes(head, sampleEntries(3, head));
       assert.throws(() => readAll(bytes), failsWith("integrity-failed"), JSON.stringify(change));
     }
   });

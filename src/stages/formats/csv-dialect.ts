@@ -62,7 +62,7 @@ export const csvFields = {
   ),
   null: v.pipe(
     v.string(`expected a text, in quotes where YAML would not take it for one: "NULL"`),
-    v.maxLength(longestNull, `expected at most ${longestNull} characters`),
+    v.maxBytes(longestNull, `expected at most ${longestNull} bytes`),
     v.check(
       (text) => text.isWellFormed() && !/[\0\r\n]/.test(text),
       "expected a text without line ends",
