@@ -46,14 +46,13 @@ export function join(
   const { added, missing } = joining;
   const absent = added.map(() => null);
   const append = shape === "tuples" ? appendCells : memberAppender(added);
-  const joined: (Tuple | Row)[] = [];
-  for (const [index, row] of rows.entries()) {
-    const found = answers[index] ?? null;
-    if (!found && missing === "fail") throw noCounterpart();
-    if (!found && missing === "drop") continue;
-    joined.push(append(row as Row & Tuple, found ?? absent));
+  if (missing === "drop") {
+    return rows.flatMap((row, at) =>
+      answers[at] ? [append(row as Row & Tuple, answers[at])] : [],
+    );
   }
-  return joined;
+  if (missing === "fail" && answers.includes(null)) throw noCounterpart();
+  return rows.map((row, at) => append(row as Row & Tuple, answers[at] ?? absent));
 }
 
 const appendCells = (row: Tuple, found: Tuple): Tuple => row.concat(found);

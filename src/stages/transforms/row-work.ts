@@ -6,7 +6,7 @@
  */
 import { pipeline } from "node:stream/promises";
 import { Duplex, Readable, isReadable, isWritable } from "node:stream";
-import { gen, getFunctionList, getManyValues, isFunctionList, many, none } from "stream-chain";
+import { gen, getFunctionList, getManyValues, isFunctionList, none } from "stream-chain";
 import { fun } from "stream-chain/fun.js";
 import { framesOf, kindOf, PipelineError } from "../../errors.ts";
 import type { Column, Mark, Row, RowBatch } from "../nouns.ts";
@@ -85,9 +85,11 @@ async function* applyFunctions(
     const out = createBatches({ ...batch, columns: columnsAfter(batch.columns) }, stage);
     try {
       const toDocument = documentMaker(batch);
-      for (const [index, row] of batch.rows.entries()) {
+      let index = 0;
+      for (const row of batch.rows) {
         const outputs = apply(toDocument(row));
         const mark = batch.marks?.[index];
+        index += 1;
         if (Array.isArray(outputs)) for (const made of outputs) out.add(made, mark);
         else yield* gather(outputs, { out, mark }, signal);
         if (out.isFull) yield out.take();
@@ -168,7 +170,7 @@ function fuseColumns(
   };
 }
 
-const dropEmpty = (row: unknown): unknown => (row === null || row === undefined ? many([]) : row);
+const dropEmpty = (row: unknown): unknown => row ?? none;
 
 const isGeneratorFunction = (fn: RowFunction) => fn.constructor.name.endsWith("GeneratorFunction");
 
