@@ -4,9 +4,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { type Daemons, startDaemons } from "./daemons.ts";
 
 const startMillis = 20_000;
 
@@ -23,49 +21,34 @@ export function azuriteInstalled(): boolean {
 
 /** Starts it with one account and no container, all in memory. */
 export async function startAzurite(): Promise<Azurite> {
-  const folder = await mkdtemp(join(tmpdir(), "spillway-azurite-"));
   const [account, accountKey] = ["spillwaytests", randomBytes(64).toString("base64")];
   const args = ["--inMemoryPersistence", "--disableTelemetry", "--silent", "--blobPort", "0"];
-  const child = spawn("azurite-blob", args, {
-    cwd: folder,
-    env: { ...process.env, AZURITE_ACCOUNTS: `${account}:${accountKey}` },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const kill = () => child.kill("SIGKILL");
-  process.once("exit", kill);
-  const stop = async () => {
-    process.off("exit", kill);
-    await ended(child);
-    await rm(folder, { recursive: true, force: true });
+  let said = "";
+  const start = async ({ folder, own }: Daemons) => {
+    const child = own(
+      spawn("azurite-blob", args, {
+        cwd: folder,
+        env: { ...process.env, AZURITE_ACCOUNTS: `${account}:${accountKey}` },
+        stdio: ["ignore", "pipe", "inherit"],
+      }),
+    );
+    const origin = await originOf(child, (piece) => (said += piece));
+    return { account, accountKey, endpoint: `${origin}/${account}` };
   };
-  try {
-    const origin = await originOf(child);
-    return { account, accountKey, endpoint: `${origin}/${account}`, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  return startDaemons("azurite", start, () => said);
 }
 
 /** It says where it listens. */
-async function originOf(child: ChildProcess): Promise<string> {
+async function originOf(child: ChildProcess, hear: (piece: string) => string): Promise<string> {
   const timer = setTimeout(() => child.kill("SIGKILL"), startMillis);
-  let said = "";
   try {
     for await (const piece of child.stdout!) {
-      said += String(piece);
+      const said = hear(String(piece));
       const origin = /successfully listens on (http:\/\/[\d.]+:\d+)/i.exec(said)?.[1];
       if (origin !== undefined) return origin;
     }
   } finally {
     clearTimeout(timer);
   }
-  throw new Error(`Azurite did not start; its last words: ${said.slice(-300)}`);
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGKILL");
-  await gone;
+  throw new Error("it ended, or was silent for too long");
 }

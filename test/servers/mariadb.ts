@@ -4,13 +4,14 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir, userInfo } from "node:os";
+import { readFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { createConnection } from "mysql2/promise";
+import { type Daemons, startDaemons } from "./daemons.ts";
+import { freePort } from "./free-port.ts";
 
 const run = promisify(execFile);
 const startMillis = 45_000;
@@ -44,33 +45,18 @@ export const mariadbInstalled = (): boolean =>
 
 /** Starts a server; takes some seconds. `options` are those of `mariadbd`. */
 export async function startMariadb(options: readonly string[] = []): Promise<MariaDb> {
-  const folder = await mkdtemp(join(tmpdir(), "spillway-mariadb-"));
-  const port = await freePort();
-  let daemon: ChildProcess | undefined;
-  const kill = () => daemon?.kill("SIGKILL");
-  process.once("exit", kill);
-  const stop = async () => {
-    process.off("exit", kill);
-    if (daemon && daemon.exitCode === null && daemon.signalCode === null) {
-      const gone = new Promise((resolve) => daemon!.once("exit", resolve));
-      kill();
-      await gone;
-    }
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
+  const start = async (daemons: Daemons) => {
+    const { folder } = daemons;
+    const port = await freePort();
     await install(folder);
-    daemon = spawnDaemon(folder, port, options);
-    await untilAnswers(port, daemon);
+    daemons.own(spawnDaemon(folder, port, options));
+    await untilAnswers(port, daemons);
     const url = `mysql://root@127.0.0.1:${port}/test`;
     const execute = (...statements: readonly string[]) => executeAt(port, statements, "test");
     await executeAt(port, ["create database test character set utf8mb4"]);
-    return { url, port, execute, stop };
-  } catch (error) {
-    const log = await readFile(join(folder, "log"), "utf8").catch(() => "");
-    await stop();
-    throw new Error(`MariaDB did not start; its last words: ${log.slice(-500)}`, { cause: error });
-  }
+    return { url, port, execute };
+  };
+  return startDaemons("mariadb", start, (folder) => readFile(join(folder, "log"), "utf8"));
 }
 
 const dataOf = (folder: string) => `--datadir=${join(folder, "data")}`;
@@ -118,23 +104,12 @@ async function executeAt(port: number, statements: readonly string[], database?:
   }
 }
 
-async function untilAnswers(port: number, daemon: ChildProcess): Promise<void> {
+async function untilAnswers(port: number, daemons: Daemons): Promise<void> {
   const deadline = Date.now() + startMillis;
   while (Date.now() < deadline) {
-    if (daemon.exitCode !== null) throw new Error("the server ended");
+    if (daemons.isBroken) throw new Error("the server ended");
     if (await executeAt(port, ["select 1"]).catch(() => undefined)) return;
     await sleep(50);
   }
   throw new Error(`no answer within ${startMillis} ms`);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -4,12 +4,12 @@
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { type Daemons, startDaemons } from "./daemons.ts";
+import { freePort } from "./free-port.ts";
 
 const run = promisify(execFile);
 const programs = ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"];
@@ -28,28 +28,11 @@ export function rgwInstalled(): boolean {
 }
 
 /** Starts a store with one user and no buckets; takes one to twelve seconds. */
-export async function startRgw(): Promise<Rgw> {
-  const folder = await mkdtemp(join(tmpdir(), "spillway-rgw-"));
-  const children: ChildProcess[] = [];
-  const killAll = () => {
-    for (const child of children) child.kill("SIGKILL");
-  };
-  process.once("exit", killAll);
-  const stop = async () => {
-    process.off("exit", killAll);
-    await Promise.all(children.map(kill));
-    await rm(folder, { recursive: true, force: true });
-  };
-  try {
-    return { ...(await startDaemons(folder, children)), stop };
-  } catch (error) {
-    const log = await readFile(join(folder, "radosgw.out"), "utf8").catch(() => "");
-    await stop();
-    throw new Error(`Ceph RGW did not start; its last words: ${log.slice(-500)}`, { cause: error });
-  }
-}
+export const startRgw = (): Promise<Rgw> =>
+  startDaemons("rgw", startCluster, (folder) => readFile(join(folder, "radosgw.out"), "utf8"));
 
-async function startDaemons(folder: string, children: ChildProcess[]) {
+async function startCluster(daemons: Daemons) {
+  const { folder } = daemons;
   const [monitorPort, port] = [await freePort(), await freePort()];
   const cluster = randomUUID();
   const config = join(folder, "ceph.conf");
@@ -58,7 +41,7 @@ async function startDaemons(folder: string, children: ChildProcess[]) {
   const call = (program: string, ...args: string[]) =>
     run(program, ["-c", config, ...args], { timeout: startMillis });
   const daemon = (program: string, ...args: string[]) =>
-    void children.push(spawnDaemon(folder, program, ["-c", config, "-f", ...args]));
+    void daemons.own(spawnDaemon(folder, program, ["-c", config, "-f", ...args]));
 
   const map = join(folder, "monmap");
   const address = `[v2:127.0.0.1:${monitorPort}]`;
@@ -72,7 +55,7 @@ async function startDaemons(folder: string, children: ChildProcess[]) {
   const asUser = ["--auth-client-required=none", "--ms-mon-client-mode=crc", "-n", "client.rgw"];
   daemon("radosgw", ...asUser, `--rgw-frontends=beast endpoint=127.0.0.1:${port}`);
   const endpoint = `http://127.0.0.1:${port}`;
-  await untilAnswers(endpoint, children);
+  await untilAnswers(endpoint, daemons);
 
   const accessKeyId = randomBytes(10).toString("hex").toUpperCase();
   const secretAccessKey = randomBytes(20).toString("hex");
@@ -88,34 +71,16 @@ function spawnDaemon(folder: string, program: string, args: string[]): ChildProc
   return spawn("sh", ["-c", script, "sh", out, program, ...args], { stdio: "ignore" });
 }
 
-async function untilAnswers(endpoint: string, children: readonly ChildProcess[]): Promise<void> {
+async function untilAnswers(endpoint: string, daemons: Daemons): Promise<void> {
   const deadline = Date.now() + startMillis;
   while (Date.now() < deadline) {
-    if (children.some((child) => child.exitCode !== null)) throw new Error("a daemon ended");
+    if (daemons.isBroken) throw new Error("a daemon ended");
     const answer = await fetch(endpoint).catch(() => undefined);
     await answer?.body?.cancel();
     if (answer?.ok) return;
     await sleep(50);
   }
   throw new Error(`no answer within ${startMillis} ms`);
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGKILL");
-  await gone;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** One copy of everything, no authentication inside, and map changes at once instead of one a second. */

@@ -2,13 +2,15 @@
  * A real SSH server for tests: OpenSSH's own, from Debian's `openssh-server`, for the user who runs the tests and with keys
  * made for it alone. Everything lies in a temporary folder.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createConnection, createServer } from "node:net";
-import { tmpdir, userInfo } from "node:os";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createConnection } from "node:net";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type Daemons, startDaemons } from "./daemons.ts";
+import { freePort } from "./free-port.ts";
 
 const startMillis = 10_000;
 
@@ -35,46 +37,38 @@ export function sshdInstalled(): boolean {
 }
 
 export async function startSshd(): Promise<Sshd> {
-  const folder = await mkdtemp(join(tmpdir(), "spillway-sshd-"));
-  const at = (name: string) => join(folder, name);
-  for (const name of ["host", "user"])
-    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", at(name)]);
-  const port = await freePort();
-  await writeFile(at("config"), configText(folder, port));
-  await mkdir(at("root"));
-  // Its own folder of privileges, which a started service would have made.
-  if (userInfo().uid === 0) await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
-  const child = spawn(pathOfSshd()!, ["-D", "-e", "-f", at("config")], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
   const said: string[] = [];
-  child.stderr.on("data", (piece) => void said.push(String(piece)));
-  const kill = () => child.kill("SIGKILL");
-  process.once("exit", kill);
-  const stop = async () => {
-    process.off("exit", kill);
-    await ended(child);
-    await rm(folder, { recursive: true, force: true });
+  const start = async (daemons: Daemons) => {
+    const { folder } = daemons;
+    const at = (name: string) => join(folder, name);
+    for (const name of ["host", "user"])
+      execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", at(name)]);
+    const port = await freePort();
+    await writeFile(at("config"), configText(folder, port));
+    await mkdir(at("root"));
+    // Its own folder of privileges, which a started service would have made.
+    if (userInfo().uid === 0) await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
+    const child = daemons.own(
+      spawn(pathOfSshd()!, ["-D", "-e", "-f", at("config")], {
+        stdio: ["ignore", "ignore", "pipe"],
+      }),
+    );
+    child.stderr!.on("data", (piece) => void said.push(String(piece)));
+    await untilListens(port, daemons);
+    return { port, root: at("root"), user: userInfo().username, ...(await keysIn(folder)) };
   };
-  try {
-    await untilListens(port, child);
-  } catch (error) {
-    await stop();
-    throw new Error(`sshd did not start; its last words: ${said.join("").slice(-300)}`, {
-      cause: error,
-    });
-  }
+  return startDaemons("sshd", start, () => said.join(""));
+}
+
+async function keysIn(folder: string) {
+  const at = (name: string) => join(folder, name);
   const fingerprint = execFileSync("ssh-keygen", ["-l", "-f", at("host.pub")], {
     encoding: "utf8",
   });
   return {
-    port,
-    user: userInfo().username,
     hostKey: fingerprint.split(" ")[1]!,
     hostLine: (await readFile(at("host.pub"), "utf8")).split(" ").slice(0, 2).join(" "),
     privateKey: await readFile(at("user"), "utf8"),
-    root: at("root"),
-    stop,
   };
 }
 
@@ -93,9 +87,9 @@ MaxSessions 100
 Subsystem sftp internal-sftp
 `;
 
-async function untilListens(port: number, child: ChildProcess): Promise<void> {
+async function untilListens(port: number, daemons: Daemons): Promise<void> {
   for (let left = startMillis / 50; left > 0; left -= 1) {
-    if (child.exitCode !== null) throw new Error("it ended");
+    if (daemons.isBroken) throw new Error("it ended");
     const isThere = await new Promise<boolean>((resolve) => {
       const socket = createConnection(port, "127.0.0.1", () => resolve(true));
       socket.once("error", () => resolve(false)).once("data", () => socket.destroy());
@@ -104,22 +98,4 @@ async function untilListens(port: number, child: ChildProcess): Promise<void> {
     await sleep(50);
   }
   throw new Error(`nobody listens after ${startMillis} ms`);
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGKILL");
-  await gone;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }

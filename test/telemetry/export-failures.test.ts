@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { startTelemetry } from "../../src/telemetry/sdk.ts";
 import { watchRun } from "../../src/telemetry/watch.ts";
 import { startOtlpReceiver } from "../servers/otlp-receiver.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "../servers/free-port.ts";
 import { runSynthetic } from "./synthetic-run.ts";
 
 /** Two pages: 1 run, 6 stages, 2 × (page, seal, spool, upload). */

@@ -8,7 +8,7 @@ import { telemetryReference } from "../../src/telemetry/reference.ts";
 import { startTelemetry, type TelemetryOptions } from "../../src/telemetry/sdk.ts";
 import { watchRun } from "../../src/telemetry/watch.ts";
 import { startOtlpReceiver, type OtlpReceiver } from "../servers/otlp-receiver.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "../servers/free-port.ts";
 import { idleSources } from "./idle-sources.ts";
 import { runSynthetic } from "./synthetic-run.ts";
 
