@@ -9,6 +9,7 @@ import { readResource, type Resource } from "./resource-reader.ts";
 
 /** Bytes of resources that are passed on together. */
 export const batchBytes = 64 * 1024;
+const lineFeed = "\n";
 
 export interface Mark {
   /** Type, id and version, or what stands for it; undefined for a resource without an id, which nothing can be a copy of. */
@@ -39,7 +40,10 @@ export class Harvest {
   readonly #isPartial: boolean;
   #marks: Mark[] = [];
   #given = 0;
+  /** Of what was given, a line feed behind each. */
   readonly #digest = createHash("sha256");
+  /** How much of the buffer's whole resources is in it. */
+  #digestedBytes = 0;
   #read = 0;
   #again: Hash | undefined;
 
@@ -79,22 +83,24 @@ export class Harvest {
   /** Takes the resource under way in the buffer, which is whole. @throws PipelineError `source-bad-data`, `source-changed` */
   accept(judge: (resource: Resource) => Verdict): void {
     const { buffer } = this;
+    const bytes = buffer.view();
     this.#read += 1;
     if (this.#again) {
-      this.#again.update(buffer.view());
+      this.#again.update(bytes).update(lineFeed);
       buffer.drop();
       if (this.#read === this.#given) this.#requireSame(this.#again);
       return;
     }
-    const resource = this.#parse();
+    const resource = this.#parse(bytes);
     const verdict = judge(resource);
-    this.#digest.update(buffer.view());
     this.#given += 1;
-    if (verdict === "none") return buffer.drop();
-    this.#marks.push({
-      identity: identify(resource, buffer.view(), this.#isPartial),
-      included: verdict === "include",
-    });
+    if (verdict === "none") {
+      this.#digestWhole();
+      this.#digest.update(bytes).update(lineFeed);
+      return buffer.drop();
+    }
+    const identity = identify(resource, bytes, this.#isPartial);
+    this.#marks.push({ identity, included: verdict === "include" });
     buffer.keep();
   }
 
@@ -107,8 +113,10 @@ export class Harvest {
     const marks = this.#marks;
     if (marks.length === 0) return;
     this.#marks = [];
+    this.#digestWhole();
     yield { ...this.buffer.whole(), marks };
     this.buffer.reset();
+    this.#digestedBytes = 0;
   }
 
   /** Call at the document's end. @throws PipelineError `source-changed` */
@@ -121,13 +129,21 @@ export class Harvest {
     return new PipelineError("source-bad-data", `${this.#where}, resource ${this.#read}: ${what}`);
   }
 
-  #parse(): Resource {
-    const resource = readResource(this.buffer.view());
+  /** Many at once: a call for each costs more than its bytes. */
+  #digestWhole(): void {
+    const { bytes } = this.buffer.whole();
+    this.#digest.update(bytes.subarray(this.#digestedBytes));
+    this.#digestedBytes = bytes.length;
+  }
+
+  #parse(bytes: Uint8Array): Resource {
+    const resource = readResource(bytes);
     if (typeof resource === "object") return resource;
     throw this.broken(notResources[resource]);
   }
 
   #requireSame(again: Hash): void {
+    this.#digestWhole();
     if (!again.digest().equals(this.#digest.copy().digest())) throw this.#changed();
     this.#again = undefined;
   }
