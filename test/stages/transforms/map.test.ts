@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { Transform } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import chain, { many, none } from "stream-chain";
+import chain, { flushable, many, none } from "stream-chain";
 import type { Row, RowBatch } from "../../../src/stages/nouns.ts";
 import { map } from "../../../src/stages/transforms/map.ts";
 import type { RowWork } from "../../../src/stages/transforms/row-work.ts";
@@ -95,6 +95,22 @@ describe("map", () => {
       (await run((row) => (id(row) < 2 ? many([row, row]) : null))).ids,
       [0, 0, 1, 1],
     );
+  });
+
+  it("lets a flushable function gather rows over batches and give the last ones at the end", async () => {
+    let parts: Row[] = [];
+    const object = (row: Row) => Math.floor((row["id"] as number) / 4);
+    const gather = flushable((row: Row | typeof none) => {
+      const isNext = parts[0] && (row === none || object(row) !== object(parts[0]));
+      const whole = isNext ? { id: parts.map(({ id }) => id).join("+") } : null;
+      if (isNext) parts = [];
+      if (row !== none) parts.push(row);
+      return whole;
+    });
+    const { ids, items } = await run(gather as RowWork);
+    assert.equal(ids.length, 8);
+    assert.deepEqual([ids[0], ids[6], ids[7]], ["0+1+2+3", "24+25+26+27", "28+29"]);
+    assert.deepEqual(items.at(-1)?.end, sourceEnd(rows.length));
   });
 
   it("passes the proof on as its source gave it, whatever the work drops", async () => {
