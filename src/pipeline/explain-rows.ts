@@ -10,6 +10,8 @@ export function explainPath(stages: readonly ConfiguredStage[]): string[] {
   );
   if (rowStages.length === 0)
     return [`rows of ${source} go to records as they are, no JavaScript object is made`];
+  if (rowStages.every(({ definition }) => definition === lookup))
+    return [`rows of ${source} pass lookup as they come, no JavaScript object is made of them`];
   return [
     `rows of ${source} become JavaScript objects for ${rowStages.map(({ name }) => name).join(", ")}`,
   ];
@@ -26,7 +28,7 @@ export function explainLookups([source, ...stages]: readonly ConfiguredStage[]):
       if (urlOf(stage) !== urlOf(source!)) return [way];
       return [
         way,
-        `lookup asks the database that ${source!.name} reads; a join in \`query\` would spare both the asking and the objects`,
+        `lookup asks the database that ${source!.name} reads; a join in \`query\` would spare the asking and the way through JavaScript`,
       ];
     });
 }

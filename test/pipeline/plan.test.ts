@@ -172,6 +172,7 @@ describe("plan", () => {
       return (await planYaml(all)).report.notes.join("\n");
     };
     const same = await notesFor("postgres://localhost/clinic");
+    assert.match(same, /rows of postgres pass lookup as they come, no JavaScript object/);
     assert.match(same, /lookup stays in JavaScript: it asks a second query/);
     assert.match(same, /lookup reads its query once, whole, where the rows fit 2 MiB/);
     assert.match(same, /lookup asks the database that postgres reads; a join in `query`/);
