@@ -6,7 +6,7 @@ import { processStarter } from "./run-process.ts";
 import { harmless, paintFor } from "./screen.ts";
 import type { Call, Verb } from "./verb.ts";
 import { listenForHealth, type Health } from "../pipeline/serve/health.ts";
-import { startServer, type Server } from "../pipeline/serve/server.ts";
+import { startServer, type Server, type ServerInit } from "../pipeline/serve/server.ts";
 
 const usualAddress = "127.0.0.1:9470";
 
@@ -33,41 +33,52 @@ export const serve: Verb = {
     );
     // Runs have a deadline of their own, and are waited for.
     interrupt.overdue.catch(() => {});
-    const server = await startServer({
-      paths: call.operands,
-      env: call.env,
-      start: processStarter(process.env, (name, line) => tell(`${name}: ${line}`)),
-      log: tell,
-      onBroken: (error) => say(failureText(error, paintFor(process.stderr), false)),
-    });
-    const hear = () => void server.reload();
-    process.on("SIGHUP", hear);
+    const address = call.text("listen") ?? usualAddress;
+    let health: Health | undefined;
     try {
-      await serveUntil(interrupt.signal, server, call, tell);
+      const server = await start(call, tell, async (status) => {
+        health = await listenForHealth(address, status);
+      });
+      await serveUntil(interrupt.signal, server, health!.url, tell);
       return { document: server.status, text: () => "" };
     } finally {
-      process.off("SIGHUP", hear);
+      await health?.close();
       interrupt.dispose();
     }
   },
 };
 
+function start(
+  call: Call,
+  tell: (line: string) => void,
+  listen: ServerInit["listen"],
+): Promise<Server> {
+  const starting = startServer({
+    listen,
+    paths: call.operands,
+    env: call.env,
+    start: processStarter(process.env, (name, line) => tell(`${name}: ${line}`)),
+    log: tell,
+    onBroken: (error) => say(failureText(error, paintFor(process.stderr), false)),
+  });
+  // A file may change while the first of them are read.
+  process.on("SIGHUP", () => void starting.then((server) => server.reload()).catch(() => {}));
+  return starting;
+}
+
 async function serveUntil(
   signal: AbortSignal,
   server: Server,
-  call: Call,
+  url: string,
   tell: (line: string) => void,
 ): Promise<void> {
-  let health: Health | undefined;
   try {
-    health = await listenForHealth(call.text("listen") ?? usualAddress, () => server.status);
     const { pipelines } = server.status;
-    tell(`serving ${pipelines.length} pipelines, ${health.url}/status`);
+    tell(`serving ${pipelines.length} pipelines, ${url}/status`);
     for (const { name, next } of pipelines) tell(`${name}: next slot ${next ?? "never"}`);
     if (!signal.aborted) await once(signal, "abort");
   } finally {
     await server.stop();
-    await health?.close();
   }
 }
 

@@ -43,10 +43,12 @@ export async function readJson<T>(
 }
 
 /** The run's own record is discarded with the run; what was committed before is remembered beside it. */
-const remedy = (name: string): string =>
-  name === "run.json"
-    ? "--restart discards the unfinished run"
-    : "move it away, then the count of generations begins anew";
+function remedy(name: string): string {
+  if (name === "run.json") return "--restart discards the unfinished run";
+  if (name === "slot.json") return "move it away, then its slot is exported for again";
+  if (name.startsWith("carried-")) return "move it away, then the next export holds all rows";
+  return "move it away, then the count of generations begins anew";
+}
 
 /** Each file holds the digest of what else it holds: nobody should go on with a run, or count from a commit, that was not. */
 const sealed = v.looseObject({ digest: v.optional(v.string()) });

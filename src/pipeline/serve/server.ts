@@ -2,6 +2,7 @@
  * Pipelines that run at their slots for as long as the process lives. It does no work on data: each run is a process of
  * its own, so that memory, heap flags and modules are a run's, and what goes wrong in one stays there.
  */
+import { dirname } from "node:path";
 import { PipelineError } from "../../errors.ts";
 import { realClock, type Clock } from "../../stages/world.ts";
 import { startTelemetry, type Telemetry } from "../../telemetry/sdk.ts";
@@ -18,6 +19,8 @@ export interface ServerInit {
   readonly paths: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly start: StartRun;
+  /** Called once the files are read and before anything runs: a second server at one address ends here. */
+  readonly listen: (status: () => ServerStatus) => Promise<void>;
   readonly log: (line: string) => void;
   /** Tells of a file that cannot be read; the server goes on with what it had. */
   readonly onBroken: (error: PipelineError) => void;
@@ -89,6 +92,7 @@ export class Server {
     }
     refuseNamesakes(wanted);
     if (wanted.length === 0) throw nothingToServe();
+    await this.#init.listen(() => this.status);
     await this.#serve(wanted);
     this.#isReady = !this.#isStopping;
   }
@@ -129,7 +133,7 @@ export class Server {
 
   async #loadAgain(broken: (error: unknown) => void): Promise<readonly Served[]> {
     const { paths, env } = this.#init;
-    const known = new Map([...this.#all.values()].map(({ served }) => [served.file, served]));
+    const known = [...this.#all.values()].map(({ served }) => served);
     const wanted: Served[] = [];
     for (const file of await findFiles(paths)) {
       try {
@@ -137,8 +141,8 @@ export class Server {
         if (served) wanted.push(served);
       } catch (error) {
         broken(error);
-        const old = known.get(file);
-        if (old) wanted.push(old);
+        // A folder that is gone, such as a mount, says of none of its files that it is to end.
+        wanted.push(...known.filter((old) => old.file === file || dirname(old.file) === file));
       }
     }
     return wanted;
@@ -147,7 +151,7 @@ export class Server {
   async #serve(wanted: readonly Served[]): Promise<void> {
     const begun: [Served, SlotState][] = [];
     for (const served of wanted)
-      if (!this.#all.has(served.name)) begun.push([served, await readSlotState(served.folder)]);
+      if (!this.#all.has(served.name)) begun.push([served, await this.#stateOf(served)]);
     if (this.#isStopping) return;
     const names = new Set(wanted.map(({ name }) => name));
     for (const [name, timetable] of this.#all) if (!names.has(name)) this.#retire(name, timetable);
@@ -155,6 +159,16 @@ export class Server {
     const { start, log, clock = realClock } = this.#init;
     for (const [served, state] of begun)
       this.#all.set(served.name, new Timetable({ served, state, start, log, clock }));
+  }
+
+  /** What is damaged there is told here, and by the run that meets it; the other pipelines are served. */
+  async #stateOf({ folder }: Served): Promise<SlotState> {
+    try {
+      return await readSlotState(folder);
+    } catch (error) {
+      this.#init.onBroken(toPipelineError(error, undefined));
+      return {};
+    }
   }
 
   #retire(name: string, timetable: Timetable): void {

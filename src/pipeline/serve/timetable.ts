@@ -136,12 +136,22 @@ export class Timetable {
   }
 
   #look(): void {
-    const due = this.#served.slots.upTo(this.#init.clock.date());
+    const now = this.#init.clock.date();
+    if (isAhead(this.#seen, now)) this.#goBack(now);
+    const due = this.#served.slots.upTo(now);
     if (due && due > this.#seen) {
       this.#seen = due;
       this.#come(due);
     }
     this.#arm();
+  }
+
+  /** The clock was ahead and was set right: no slot is waited for until that time comes again. */
+  #goBack(now: Date): void {
+    this.#say(`the clock went back behind slot ${this.#seen.toISOString()}; it counts from here`);
+    this.#seen = now;
+    this.#waiting = undefined;
+    this.#callOffAgain();
   }
 
   #come(slot: Date): void {

@@ -8,19 +8,29 @@ import type { ScheduleConfig } from "../../../src/pipeline/spec.ts";
 import type { Clock } from "../../../src/stages/world.ts";
 
 /** A clock that moves when it is told to; what is due is called in its order. */
-function fakeClock(from: string): Clock & { to(moment: string): Promise<void> } {
+interface FakeClock extends Clock {
+  to(moment: string): Promise<void>;
+  /** Sets what it shows, as an administrator would; timers do not notice. */
+  set(moment: string): void;
+}
+
+function fakeClock(from: string): FakeClock {
   let millis = Date.parse(from);
+  let wrong = 0;
   const timers = new Set<{ readonly at: number; readonly work: () => void }>();
   return {
     now: () => millis,
-    date: () => new Date(millis),
+    date: () => new Date(millis + wrong),
     after(wait, work) {
       const timer = { at: millis + wait, work };
       timers.add(timer);
       return () => timers.delete(timer);
     },
+    set(moment) {
+      wrong = Date.parse(moment) - millis;
+    },
     async to(moment) {
-      const end = Date.parse(moment);
+      const end = Date.parse(moment) - wrong;
       for (;;) {
         const next = [...timers].toSorted((a, b) => a.at - b.at)[0];
         if (!next || next.at > end) break;
@@ -102,6 +112,34 @@ describe("a pipeline's slots", () => {
     assert.deepEqual(slots(), ["00:00", "00:00"], "that run was not this slot's");
     await last().end();
     assert.equal(started.length, 2);
+  });
+
+  it("are run for after a clock that was ahead is set right, while it serves", async () => {
+    const { clock, slots, last, lines, timetable } = serve({ overlap: "wait" });
+    await clock.to("2026-03-01T01:00:00Z");
+    await last().end();
+    clock.set("2027-05-01T00:00:00Z");
+    await clock.to("2027-05-01T01:30:00Z");
+    assert.equal(timetable.status.waiting, "2027-05-01T01:00:00.000Z");
+    clock.set("2026-03-01T02:10:00Z");
+    await clock.to("2026-03-01T02:11:00Z");
+    assert.match(lines.join("\n"), /the clock went back behind slot 2027-05-01T01/);
+    assert.equal(timetable.status.waiting, null);
+    assert.equal(timetable.status.next, "2026-03-01T03:00:00.000Z");
+    await last().end();
+    await clock.to("2026-03-01T03:00:00Z");
+    assert.deepEqual(slots(), ["01:00", "00:00", "03:00"]);
+    assert.equal(last().slot, "2026-03-01T03:00:00Z");
+  });
+
+  it("are not run for twice where the clock is set back a little", async () => {
+    const { clock, slots, last } = serve();
+    await clock.to("2026-03-01T02:00:00Z");
+    await last().end();
+    clock.set("2026-03-01T01:30:00Z");
+    await clock.to("2026-03-01T02:30:00Z");
+    await clock.to("2026-03-01T03:00:00Z");
+    assert.deepEqual(slots(), ["01:00", "03:00"]);
   });
 
   it("are skipped while a run goes on, and counted", async () => {
