@@ -9,7 +9,7 @@ import type { SchemaElement } from "hyparquet";
 import { PipelineError } from "../../errors.ts";
 import type { Column } from "../nouns.ts";
 import { textOf } from "./csv.ts";
-import { parseMicros, parseDays } from "./parquet-times.ts";
+import { parseDays, parseTimestamp } from "./parquet-times.ts";
 
 /** A cell, never null, as a value of the column; undefined where the column cannot hold it. */
 type Convert = (cell: unknown) => unknown;
@@ -19,17 +19,35 @@ export interface ParquetColumn {
   readonly convert: Convert;
   /** Bytes of a value as it is written plainly, for those that are no texts or bytes. */
   readonly valueBytes: number;
-  /** Whether row groups say the least and the greatest value: those of JSON would be whole documents. */
+  /**
+   * Whether row groups say the least and the greatest value: those of JSON would be whole documents. Never where some are NaN,
+   * which is neither: readers to whom it is the greatest of all would pass the group by.
+   */
   readonly statistics: boolean;
 }
 
 const mostDecimalDigits = 38;
 const mostInt64Digits = 18;
 
-const int32 = new Set(["int2", "int4", "tinyint", "smallint", "mediumint", "int", "year"]);
-const small = new Set(["tinyint unsigned", "smallint unsigned", "mediumint unsigned"]);
-const int64 = new Set(["int8", "bigint", "int unsigned", "oid"]);
-const unsigned = new Set(["bigint unsigned", "bit"]);
+const int32 = new Set([
+  "int2",
+  "int4",
+  "tinyint",
+  "smallint",
+  "mediumint",
+  "int",
+  "integer",
+  "year",
+]);
+const small = new Set([
+  "tinyint unsigned",
+  "smallint unsigned",
+  "mediumint unsigned",
+  "utinyint",
+  "usmallint",
+]);
+const int64 = new Set(["int8", "bigint", "int unsigned", "uinteger", "oid"]);
+const unsigned = new Set(["bigint unsigned", "ubigint", "bit"]);
 const bytes = new Set([
   "bytea",
   "binary",
@@ -91,7 +109,7 @@ function number(column: Column): ParquetColumn {
     return fixed(column, { type: "INT64" }, 8, toInteger(-(2n ** 63n), 2n ** 63n));
   if (unsigned.has(type))
     return fixed(column, { type: "INT64", converted_type: "UINT_64" }, 8, toInteger(0n, 2n ** 64n));
-  // MySQL's FLOAT has 32 bits; PostgreSQL's types say so themselves.
+  // FLOAT of MySQL and DuckDB has 32 bits; PostgreSQL's types say so themselves.
   if (type === "float4" || type === "float") return fixed(column, { type: "FLOAT" }, 4, toDouble);
   if (type === "float8" || type === "double") return fixed(column, { type: "DOUBLE" }, 8, toDouble);
   const [, precision, scale] = /^decimal\((\d+),(\d+)\)$/.exec(type) ?? [];
@@ -111,12 +129,13 @@ function decimal(column: Column, precision: number, scale: number): ParquetColum
 
 function timestamp(column: Column): ParquetColumn {
   const isInstant = column.json === "timestamptz";
+  const unit = column.type === "timestamp_ns" ? "NANOS" : "MICROS";
   const kind: Kind = {
     type: "INT64",
     ...(isInstant && { converted_type: "TIMESTAMP_MICROS" }),
-    logical_type: { type: "TIMESTAMP", isAdjustedToUTC: isInstant, unit: "MICROS" },
+    logical_type: { type: "TIMESTAMP", isAdjustedToUTC: isInstant, unit },
   };
-  return fixed(column, kind, 8, (cell) => parseMicros(cell, isInstant));
+  return fixed(column, kind, 8, (cell) => parseTimestamp(cell, unit, isInstant));
 }
 
 function toBoolean(cell: unknown): boolean | undefined {

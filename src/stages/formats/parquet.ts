@@ -103,7 +103,7 @@ class ParquetFile {
     const columnData = this.#columns.map(({ element, statistics }, at) => ({
       name: element.name,
       data: this.#values[at]!,
-      statistics,
+      statistics: statistics && !this.#values[at]!.some(Number.isNaN),
       offsetIndex: false,
     }));
     void this.#writer.write({ columnData, rowGroupSize: rows });

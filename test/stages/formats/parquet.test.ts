@@ -3,30 +3,15 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { zstdDecompressSync } from "node:zlib";
 import { parquetMetadata, parquetReadObjects, parquetSchema } from "hyparquet";
-import * as v from "valibot";
 import { footerMost } from "../../../src/stages/formats/format.ts";
 import { createFooter } from "../../../src/stages/formats/parquet-footer.ts";
-import { serialize } from "../../../src/stages/formats/serialize.ts";
-import type { Column, RowBatch, Tuple } from "../../../src/stages/nouns.ts";
+import type { Column, Tuple } from "../../../src/stages/nouns.ts";
 import { openDesk } from "../../cli/spawn-cli.ts";
-import { testContext } from "../../contract/stage-contract.ts";
-import { column, documentBatches, stream, tupleBatches } from "../../fixtures/pipelines.ts";
+import { column, documentBatches, tupleBatches } from "../../fixtures/pipelines.ts";
 import { needTools, runTool } from "../../fixtures/stock-tools.ts";
+import { writeParquet } from "./written.ts";
 
 const ZSTD = (bytes: Uint8Array) => zstdDecompressSync(bytes);
-
-/** The file, and how many records and framing it was given as. */
-async function write(batches: Iterable<RowBatch>, rowGroup = "1MiB") {
-  const pieces: Buffer[] = [];
-  let records = 0;
-  const config = v.parse(serialize.config, { format: "parquet", rowGroup });
-  for await (const batch of serialize.open(config, testContext(), stream(batches))) {
-    pieces.push(Buffer.from(batch.bytes));
-    if (!batch.framing) records += batch.ends.length;
-  }
-  const bytes = Buffer.concat(pieces);
-  return { records, file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) };
-}
 
 /** As a reader of its own has them: numbers beyond 2^53 and unscaled decimals are not rounded here. */
 const read = (file: ArrayBuffer) =>
@@ -42,7 +27,9 @@ const exact = {
 };
 
 const valuesOf = async (columns: readonly Column[], rows: readonly Tuple[]) =>
-  (await read((await write(tupleBatches(columns, rows))).file)).map((row) => Object.values(row));
+  (await read((await writeParquet(tupleBatches(columns, rows))).file)).map((row) =>
+    Object.values(row),
+  );
 
 describe("serialize to parquet", () => {
   it("loses nothing of a value that its type can hold", async () => {
@@ -92,7 +79,10 @@ describe("serialize to parquet", () => {
       column("c", "number", "decimal(65,2)"),
     ];
     const cell = "-1234567890123456789012345678.0123456789";
-    const { file } = await write(tupleBatches(columns, [["-1.5", cell, "1.00"]], 1), "64KiB");
+    const { file } = await writeParquet(
+      tupleBatches(columns, [["-1.5", cell, "1.00"]], 1),
+      "64KiB",
+    );
     const { schema, row_groups } = parquetMetadata(file);
     assert.deepEqual(
       schema
@@ -126,16 +116,16 @@ describe("serialize to parquet", () => {
       [column("x", "number", "decimal(4,2)"), "1.001"],
     ];
     for (const [of, cell] of wrong) {
-      await assert.rejects(write(tupleBatches([of], [[null], [cell]])), (error: Error) => {
+      await assert.rejects(writeParquet(tupleBatches([of], [[null], [cell]])), (error: Error) => {
         assert.match(error.message, /row 2 .*column "x"/);
         assert.ok(!error.message.includes(cell));
         return true;
       });
     }
     const twice = tupleBatches([column("a"), column("a")], [["1", "2"]]);
-    await assert.rejects(write(twice), /a name of its own/);
+    await assert.rejects(writeParquet(twice), /a name of its own/);
     const half = tupleBatches([column("a")], [["\ud800"]]);
-    await assert.rejects(write(half), /surrogate/);
+    await assert.rejects(writeParquet(half), /surrogate/);
   });
 
   it("takes documents by name, and values without a type as texts", async () => {
@@ -143,23 +133,23 @@ describe("serialize to parquet", () => {
       { id: 7, when: "2024-01-02", more: { a: [1, 'x"'] } },
       { more: null, id: "8" },
     ];
-    const { file } = await write(documentBatches(rows, 2, [column("id", "number", "int4")]));
+    const { file } = await writeParquet(documentBatches(rows, 2, [column("id", "number", "int4")]));
     assert.deepEqual(await read(file), [
       { id: 7, when: "2024-01-02", more: '{"a":[1,"x\\""]}' },
       { id: 8, when: null, more: null },
     ]);
-    await assert.rejects(write(documentBatches([{ a: 1 }, { b: 2 }])), /row 2 has a key/);
+    await assert.rejects(writeParquet(documentBatches([{ a: 1 }, { b: 2 }])), /row 2 has a key/);
   });
 
   it("ends row groups by the rows alone, each of about `rowGroup` bytes", async () => {
     const columns = [column("id", "number", "int8"), column("text")];
     const rows = Array.from({ length: 20_000 }, (_, id) => [`${id}`, `row ${id}`]);
-    const { file, records } = await write(tupleBatches(columns, rows, 1), "64KiB");
+    const { file, records } = await writeParquet(tupleBatches(columns, rows, 1), "64KiB");
     const { row_groups, num_rows } = parquetMetadata(file);
     assert.equal(records, 20_000);
     assert.equal(num_rows, 20_000n);
     assert.ok(row_groups.length > 5);
-    assert.deepEqual((await write(tupleBatches(columns, rows, 777), "64KiB")).file, file);
+    assert.deepEqual((await writeParquet(tupleBatches(columns, rows, 777), "64KiB")).file, file);
     assert.deepEqual(
       (await read(file)).map(({ id, text }) => [String(id), text]),
       rows,
@@ -167,7 +157,7 @@ describe("serialize to parquet", () => {
   });
 
   it("is a file without rows, too", async () => {
-    const { file } = await write(tupleBatches([column("a", "number", "int4")], []));
+    const { file } = await writeParquet(tupleBatches([column("a", "number", "int4")], []));
     const metadata = parquetMetadata(file);
     assert.equal(metadata.num_rows, 0n);
     assert.deepEqual(

@@ -45,3 +45,16 @@ export const writeDocuments = (
   columns: readonly Column[] = [],
   pieces = 1,
 ) => joined(format, documentBatches(rows, pieces, columns));
+
+/** A Parquet file, and how many records it was given as. */
+export async function writeParquet(batches: Iterable<RowBatch>, rowGroup = "1MiB") {
+  const pieces: Buffer[] = [];
+  let records = 0;
+  const config = v.parse(serialize.config, { format: "parquet", rowGroup });
+  for await (const batch of serialize.open(config, testContext(), stream(batches))) {
+    pieces.push(Buffer.from(batch.bytes));
+    if (!batch.framing) records += batch.ends.length;
+  }
+  const bytes = Buffer.concat(pieces);
+  return { records, file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) };
+}

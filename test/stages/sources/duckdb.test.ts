@@ -13,10 +13,10 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DuckDBInstance } from "@duckdb/node-api";
 import * as v from "valibot";
 import { duckdb } from "../../../src/stages/sources/duckdb.ts";
 import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
+import { executeDuckdb } from "../../fixtures/duckdb.ts";
 import { nothing, refuses, tuplesOf } from "../../fixtures/sources.ts";
 
 type Config = Partial<v.InferInput<typeof duckdb.config>> & { query: string };
@@ -32,11 +32,14 @@ describe("duckdb", () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "spillway-duckdb-"));
     path = join(folder, "in.duckdb");
-    await execute(path, [
-      "create table t as select i::integer id, 'note ' || i note from range(30000) r(i)",
-      `copy (from t) to '${join(folder, "t.parquet")}' (row_group_size 4096)`,
-      `copy (from t) to '${join(folder, "t.csv")}'`,
-    ]);
+    await executeDuckdb(
+      [
+        "create table t as select i::integer id, 'note ' || i note from range(30000) r(i)",
+        `copy (from t) to '${join(folder, "t.parquet")}' (row_group_size 4096)`,
+        `copy (from t) to '${join(folder, "t.csv")}'`,
+      ],
+      path,
+    );
   });
   after(() => rm(folder, { recursive: true }));
 
@@ -246,14 +249,6 @@ describe("duckdb", () => {
     await refuses(silent, /gave no rows for 200 ms/, "source-failed");
   });
 });
-
-async function execute(path: string, statements: readonly string[]): Promise<void> {
-  const instance = await DuckDBInstance.create(path);
-  const connection = await instance.connect();
-  for (const sql of statements) await connection.run(sql);
-  connection.closeSync();
-  instance.closeSync();
-}
 
 const program = `
   const { DuckDBInstance } = require("@duckdb/node-api");
