@@ -17,7 +17,7 @@ import type { RunSummary } from "../src/pipeline/summary.ts";
 import { medianOf, printTable, ratioOf } from "./contest.ts";
 import { measure, median, type Measured } from "./measure.ts";
 import { openRelay } from "./nightly-relay.ts";
-import { createTables, digestTables, lookups, writeJob } from "./nightly-tables.ts";
+import { checkTables, createTables, digestTables, lookups, writeJob } from "./nightly-tables.ts";
 import { openServer, type BenchServer } from "./server.ts";
 
 const { values } = parseArgs({
@@ -98,7 +98,8 @@ async function takeTurns(scripts: readonly (readonly [string, string])[], object
     for (const [name, script] of scripts) {
       await createTables(server.url, objects, items);
       rounds.get(name)!.push(await measure(script, { server }));
-      left.add(await digestTables(server.url, objects));
+      await checkTables(server.url, objects);
+      left.add(await digestTables(server.url));
     }
   }
   if (left.size !== 1) throw new Error("the ways leave different tables");
@@ -127,7 +128,7 @@ async function grow({ url }: BenchServer): Promise<void> {
   for (const size of sizes) {
     await createTables(url, size, 1);
     await measure(script, { server });
-    await digestTables(url, size);
+    await checkTables(url, size);
     const summary = JSON.parse(await readFile(`${folder}/summary.json`, "utf8")) as RunSummary;
     seconds.push(summary.seconds);
   }
