@@ -99,6 +99,26 @@ export const csvWriterFields = {
   ),
 };
 
+/** Left to be absent, so that one that is given with another format can be refused. */
+const ofCsv = <Field extends v.GenericSchema>(field: Field, usual: string | boolean) =>
+  v.pipe(
+    v.optional(field),
+    v.description(
+      `\`csv\` alone: ${v.getDescription(field)}; ${usual === "" ? "nothing" : `\`${usual}\``} by default`,
+    ),
+  );
+
+/** What a stage that also writes other formats is told of CSV. */
+export const csvOptions = {
+  delimiter: ofCsv(csvWriterFields.delimiter, copyDialect.delimiter),
+  quote: ofCsv(csvWriterFields.quote, copyDialect.quote),
+  header: ofCsv(csvWriterFields.header, copyDialect.header),
+  null: ofCsv(csvWriterFields.null, copyDialect.null),
+  lineEnd: ofCsv(csvWriterFields.lineEnd, copyDialect.lineEnd),
+  quoteAll: ofCsv(csvWriterFields.quoteAll, copyDialect.quoteAll),
+  bom: ofCsv(csvWriterFields.bom, copyDialect.bom),
+};
+
 /** As configured: what is not said is as COPY has it. */
 export type CsvOptions = { readonly [Key in keyof CsvDialect]?: CsvDialect[Key] | undefined };
 
@@ -123,7 +143,7 @@ function* findClashes(options: CsvOptions): Generator<Clash> {
   const { delimiter, quote, null: none } = dialectOf(options);
   if (delimiter === quote && delimiter.length === 1)
     yield {
-      key: options.delimiter === undefined ? "quote" : "delimiter",
+      key: delimiter === copyDialect.delimiter ? "quote" : "delimiter",
       message: "expected two different characters as `delimiter` and `quote`",
     };
   if (delimiter.length === 1 && none.includes(delimiter))
@@ -138,6 +158,16 @@ export const refuseClashes = <Options extends CsvOptions>() =>
     if (!dataset.typed) return;
     for (const { key, message } of findClashes(dataset.value))
       addIssue(issueAt(dataset, key, message));
+  });
+
+/** Refuses what is said of CSV where another format is written. */
+export const refuseUnlessCsv = <Options extends CsvOptions & { readonly format: string }>() =>
+  v.rawCheck<Options>(({ dataset, addIssue }) => {
+    if (!dataset.typed || dataset.value.format === "csv") return;
+    for (const key of keys) {
+      if (dataset.value[key] !== undefined)
+        addIssue(issueAt(dataset, key, "goes with `format: csv` alone"));
+    }
   });
 
 /** An issue of one key, as `rawCheck` wants it. */

@@ -12,7 +12,7 @@ import { PipelineError, assert } from "../../errors.ts";
 import type { Column, RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";
-import { csvWriterFields, copyDialect, dialectOf, issueAt, refuseClashes } from "./csv-dialect.ts";
+import { csvOptions, dialectOf, issueAt, refuseClashes, refuseUnlessCsv } from "./csv-dialect.ts";
 import { footerMost, type Format } from "./format.ts";
 import { json } from "./json.ts";
 import { ndjson } from "./ndjson.ts";
@@ -33,25 +33,6 @@ const batchBytes = 1024 * 1024;
 const formsOfGroup = 10;
 const rowGroupBytes = 1024 * 1024;
 
-/** Left to be absent, so that one that is given with another format can be refused. */
-const ofCsv = <Field extends v.GenericSchema>(field: Field, usual: string | boolean) =>
-  v.pipe(
-    v.optional(field),
-    v.description(
-      `\`csv\` alone: ${v.getDescription(field)}; ${usual === "" ? "nothing" : `\`${usual}\``} by default`,
-    ),
-  );
-
-const csvOptions = {
-  delimiter: ofCsv(csvWriterFields.delimiter, copyDialect.delimiter),
-  quote: ofCsv(csvWriterFields.quote, copyDialect.quote),
-  header: ofCsv(csvWriterFields.header, copyDialect.header),
-  null: ofCsv(csvWriterFields.null, copyDialect.null),
-  lineEnd: ofCsv(csvWriterFields.lineEnd, copyDialect.lineEnd),
-  quoteAll: ofCsv(csvWriterFields.quoteAll, copyDialect.quoteAll),
-  bom: ofCsv(csvWriterFields.bom, copyDialect.bom),
-};
-
 const fields = v.strictObject({
   format: v.pipe(
     v.picklist(["ndjson", "csv", "json", "parquet"], "expected ndjson, csv, json or parquet"),
@@ -68,18 +49,18 @@ const fields = v.strictObject({
   ),
 });
 
-/** An option of one format says nothing to another. */
-const refuseForeign = v.rawCheck<v.InferOutput<typeof fields>>(({ dataset, addIssue }) => {
-  if (!dataset.typed) return;
-  const { format } = dataset.value;
-  for (const key of Object.keys(dataset.value)) {
-    const owner = key === "rowGroup" ? "parquet" : "csv";
-    if (key !== "format" && format !== owner)
-      addIssue(issueAt(dataset, key, `goes with \`format: ${owner}\` alone`));
-  }
+const refuseRowGroup = v.rawCheck<v.InferOutput<typeof fields>>(({ dataset, addIssue }) => {
+  if (!dataset.typed || dataset.value.format === "parquet") return;
+  if (dataset.value.rowGroup !== undefined)
+    addIssue(issueAt(dataset, "rowGroup", "goes with `format: parquet` alone"));
 });
 
-const config = v.pipe(fields, refuseForeign, refuseClashes());
+const config = v.pipe(
+  fields,
+  refuseUnlessCsv<v.InferOutput<typeof fields>>(),
+  refuseRowGroup,
+  refuseClashes<v.InferOutput<typeof fields>>(),
+);
 
 type Config = v.InferOutput<typeof config>;
 

@@ -11,6 +11,13 @@
  */
 import * as v from "valibot";
 import { PipelineError } from "../../errors.ts";
+import {
+  csvOptions,
+  dialectOf,
+  refuseClashes,
+  refuseUnlessCsv,
+  type CsvDialect,
+} from "../formats/csv-dialect.ts";
 import type { RecordBatch } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { CopyWalker, type CopyHeader } from "./postgres-copy/copy-walker.ts";
@@ -26,21 +33,44 @@ interface CopyFormat {
   readonly header: CopyHeader;
 }
 
-const formats: Readonly<Record<"csv" | "text" | "binary", CopyFormat>> = {
-  csv: { extension: "csv", options: "format csv, header true", header: "line" },
-  text: { extension: "pgtext", options: "format text", header: "none" },
-  binary: { extension: "pgbinary", options: "format binary", header: "binary" },
-};
+function formatOf(config: CopyConfig): CopyFormat {
+  if (config.format === "text")
+    return { extension: "pgtext", options: "format text", header: "none" };
+  if (config.format === "binary")
+    return { extension: "pgbinary", options: "format binary", header: "binary" };
+  const dialect = dialectOf(config);
+  return {
+    extension: "csv",
+    options: printOptions(dialect),
+    header: dialect.header ? "line" : "none",
+  };
+}
+
+function printOptions({ delimiter, quote, header, null: none, quoteAll }: CsvDialect): string {
+  const force = quoteAll ? ", force_quote *" : "";
+  return `format csv, header ${header}, delimiter ${literal(delimiter)}, quote ${literal(quote)}, null ${literal(none)}${force}`;
+}
+
+/** A text in SQL, whatever the server's settings make of a backslash. */
+const literal = (text: string): string =>
+  `E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
 
 const { url, query, params, timeout, connectTimeout, statementTimeout } = postgresConfig.entries;
 
-const copyConfig = v.strictObject({
+const { delimiter, quote, header, null: none, quoteAll } = csvOptions;
+
+const fields = v.strictObject({
   url,
   query,
   format: v.pipe(
     v.picklist(["csv", "text", "binary"], "expected csv, text or binary"),
     v.description("as `COPY … TO` makes it: `csv` with a header line · `text` · `binary`"),
   ),
+  delimiter,
+  quote,
+  header,
+  null: none,
+  quoteAll,
   params: v.pipe(
     params,
     v.empty(
@@ -52,6 +82,14 @@ const copyConfig = v.strictObject({
   connectTimeout,
   statementTimeout,
 });
+
+const copyConfig = v.pipe(
+  fields,
+  refuseUnlessCsv<v.InferOutput<typeof fields>>(),
+  refuseClashes<v.InferOutput<typeof fields>>(),
+);
+
+type CopyConfig = v.InferOutput<typeof copyConfig>;
 
 /** What is held of a message, the ends of rows, the inlet. */
 const besideBytes = 1.75 * 1024 * 1024;
@@ -71,11 +109,11 @@ export const postgresCopy = defineStage({
 
 /** Reads the query's rows as COPY prints them, in the order and number the server states. */
 export async function* readCopy(
-  config: v.InferOutput<typeof copyConfig>,
+  config: CopyConfig,
   pageBytes: number,
   ctx: Pick<StageContext, "signal">,
 ): AsyncGenerator<RecordBatch> {
-  const { extension, options, header } = formats[config.format];
+  const { extension, options, header } = formatOf(config);
   const opened = await openQuery(config, ctx.signal, "text");
   const { session, columns, expects } = opened;
   const shared = { columns, extension };

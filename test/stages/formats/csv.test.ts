@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { parse } from "csv-parse/sync";
 import * as fc from "fast-check";
 import { createFieldPrinter } from "../../../src/stages/formats/csv.ts";
-import { copyDialect } from "../../../src/stages/formats/csv-dialect.ts";
-import { column, documentBatches, sourceEnd } from "../../fixtures/pipelines.ts";
+import { copyDialect, type CsvOptions } from "../../../src/stages/formats/csv-dialect.ts";
+import type { Tuple } from "../../../src/stages/nouns.ts";
+import { column, documentBatches, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
 import { recordsOf, writeDocuments, writeTuples } from "./written.ts";
 
 const a = column("a");
@@ -106,6 +107,56 @@ describe("csv", () => {
     ]) {
       await assert.rejects(write, { code: "transform-failed", message: /surrogate/ });
     }
+  });
+
+  describe("of another dialect", () => {
+    const write = async (dialect: CsvOptions, rows: readonly Tuple[], columns = [a, b]) => {
+      const { records } = await recordsOf("csv", tupleBatches(columns, rows), dialect);
+      return records.map(({ text }) => text).join("");
+    };
+
+    it("is what Excel in Europe opens", async () => {
+      const dialect = { delimiter: ";", lineEnd: "crlf", bom: true } as const;
+      const rows = [
+        ["1,5", "x;y"],
+        [null, "two\nlines"],
+      ];
+      assert.equal(await write(dialect, rows), '\ufeffa;b\r\n1,5;"x;y"\r\n;"two\nlines"\r\n');
+    });
+
+    it("has tabs and \\N for a loader of a database, and no header", async () => {
+      const dialect = { delimiter: "\t", null: "\\N", header: false };
+      const rows = [
+        ["\\N", null],
+        ["", "a,b"],
+        ["x\ty", "\\Nx"],
+      ];
+      assert.equal(await write(dialect, rows), '"\\N"\t\\N\n\ta,b\n"x\ty"\t\\Nx\n');
+    });
+
+    it("quotes every value but NULL, and names only where they need it", async () => {
+      const dialect = { quote: "'", quoteAll: true };
+      const rows = [
+        ["it's", null],
+        ["", '"'],
+      ];
+      assert.equal(await write(dialect, rows), "a,b\n'it''s',\n'','\"'\n");
+      assert.equal(await write({ ...dialect, null: "a" }, [["a", null]]), "'a',b\n'a',a\n");
+    });
+
+    it("writes documents' values the same", async () => {
+      const batches = documentBatches([{ n: 1.5, t: true, d: new Date(0), u: undefined }]);
+      const { records } = await recordsOf("csv", batches, { delimiter: ":", null: "true" });
+      assert.equal(
+        records.map(({ text }) => text).join(""),
+        'n:t:d:u\n1.5:"true":"1970-01-01T00:00:00.000Z":true\n',
+      );
+    });
+
+    it("has no framing at all without header and mark", async () => {
+      const { records } = await recordsOf("csv", tupleBatches([a], [["1"]]), { header: false });
+      assert.deepEqual(records, [{ text: "1\n", framing: false }]);
+    });
   });
 
   it("writes any cells as its printer of fields says", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import * as v from "valibot";
 import { serialize } from "../../../src/stages/formats/serialize.ts";
 import { checkStageContract } from "../../contract/stage-contract.ts";
 import { column, documentBatches, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
@@ -26,6 +27,45 @@ describe("serialize", () => {
       });
     });
   }
+
+  it("refuses what no reader could tell apart, and what is another format's", () => {
+    const refusals: [Record<string, unknown>, string, RegExp][] = [
+      [{ delimiter: ";;" }, "delimiter", /one character/],
+      [{ delimiter: "\n" }, "delimiter", /no line end/],
+      [{ delimiter: "" }, "delimiter", /one character/],
+      [{ delimiter: "é" }, "delimiter", /ASCII/],
+      [{ delimiter: "7" }, "delimiter", /neither letter, digit/],
+      [{ quote: "\r" }, "quote", /no line end/],
+      [{ quote: "," }, "quote", /two different characters/],
+      [{ delimiter: "'", quote: "'" }, "delimiter", /two different characters/],
+      [{ null: "a,b" }, "null", /without the `delimiter`/],
+      [{ delimiter: "\t", null: "\t" }, "null", /without the `delimiter`/],
+      [{ null: 'no "value"' }, "null", /without the `quote`/],
+      [{ null: "a\nb" }, "null", /without line ends/],
+      [{ null: "\ud800" }, "null", /without line ends/],
+      [{ null: "\\." }, "null", /ends the data of COPY/],
+      [{ null: "x".repeat(33) }, "null", /at most 32 bytes/],
+      [{ null: null }, "null", /in quotes/],
+      [{ lineEnd: "cr" }, "lineEnd", /lf or crlf/],
+      [{ format: "ndjson", delimiter: ";" }, "delimiter", /`format: csv` alone/],
+      [{ format: "json", header: true }, "header", /`format: csv` alone/],
+      [{ format: "parquet", bom: false }, "bom", /`format: csv` alone/],
+      [{ rowGroup: "1MiB" }, "rowGroup", /`format: parquet` alone/],
+    ];
+    for (const [input, path, message] of refusals) {
+      const { issues = [] } = v.safeParse(
+        serialize.config,
+        { format: "csv", ...input },
+        { abortPipeEarly: true },
+      );
+      assert.deepEqual(
+        issues.map((issue) => v.getDotPath(issue)),
+        [path],
+        JSON.stringify(input),
+      );
+      assert.match(issues[0]!.message, message);
+    }
+  });
 
   it("counts a record a row and none for framing", async () => {
     for (const format of ["ndjson", "csv", "json", "parquet"] as const) {

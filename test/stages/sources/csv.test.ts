@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as v from "valibot";
 import { copyDialect } from "../../../src/stages/formats/csv-dialect.ts";
 import { csv, readCsv } from "../../../src/stages/sources/csv.ts";
 import { checkStageContract, collect } from "../../contract/stage-contract.ts";
@@ -86,6 +87,36 @@ describe("csv", () => {
     ]);
     for (const pieces of [2, 3, 7, content.length]) {
       assert.deepEqual(await parse(content, pieces), whole);
+    }
+  });
+
+  it("reads the dialect that it is told, and its NULL only without quotes", async () => {
+    const tabs = { delimiter: "\t", quote: "'", null: "\\N" };
+    const content = "a\tb\r\n\\N\t'\\N'\r\n'it''s'\t\"\r\n\t''\r\n";
+    for (const pieces of [1, 4, content.length]) {
+      assert.deepEqual(await parse(content, pieces, tabs), [
+        [null, "\\N"],
+        ["it's", '"'],
+        ["", ""],
+      ]);
+    }
+    await refuses(parse("a\n'x'\0\n", 1, tabs), /a NUL behind a quote/);
+    assert.deepEqual(await parse('a\n"x"\0\n', 1, tabs), [['"x"\0']]);
+  });
+
+  it("refuses a dialect whose marks cannot be told apart", () => {
+    for (const [shape, path] of [
+      [{ quote: "," }, "quote"],
+      [{ delimiter: '"' }, "delimiter"],
+      [{ null: "a,b" }, "null"],
+      [{ null: '"' }, "null"],
+      [{ quote: "''" }, "quote"],
+    ] as const) {
+      const { issues = [] } = v.safeParse(csv.config, { path: "in.csv", ...shape });
+      assert.deepEqual(
+        issues.map((issue) => v.getDotPath(issue)),
+        [path],
+      );
     }
   });
 

@@ -1,12 +1,15 @@
 /** COPY formats from a real server: what comes, what is refused. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import * as v from "valibot";
 import type { PipelineError } from "../../../src/errors.ts";
 import { parsePipeline } from "../../../src/pipeline/load.ts";
 import { planPipeline } from "../../../src/pipeline/plan.ts";
 import { postgresCopy } from "../../../src/stages/sources/postgres-copy.ts";
 import { checkStageContract } from "../../contract/stage-contract.ts";
+import { usualDialects } from "../../fixtures/csv-dialects.ts";
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
+import { writeRecords } from "./postgres-wire/wire-records.ts";
 import { copyOut, formats, openCopy, writeCopy, type Config } from "./postgres-copy/copy-files.ts";
 
 let url = "";
@@ -79,6 +82,28 @@ describe("postgres-copy", () => {
       assert.equal(last.end.consistency.class, "snapshot");
       assert.match(String(last.end.consistency.proof["snapshot"]), /^\d+:\d+:/);
       assert.ok(file.equals(await copyOut(url, thousand, format)));
+    }
+  });
+
+  it("prints CSV in the dialect it is told, as postgres and serialize do", async () => {
+    const query = `select g, case when g % 3 > 0 then E'a;|''"\\n' || g end as t from generate_series(1, 50) g`;
+    for (const dialect of Object.values(usualDialects)) {
+      const { lineEnd: _, bom: _mark, ...told } = dialect;
+      const { file, records } = await writeCopy({ url, query, format: "csv", ...told });
+      const wire = await writeRecords({ url, query }, "csv", { dialect: told });
+      assert.equal(file.toString(), wire.text);
+      assert.equal(records, 50);
+    }
+  });
+
+  it("takes a dialect for CSV alone", () => {
+    for (const format of ["text", "binary"] as const) {
+      const config = { url: "postgres://h/d", query: "select 1", format, delimiter: ";" };
+      const { issues = [] } = v.safeParse(postgresCopy.config, config);
+      assert.deepEqual(
+        issues.map((issue) => v.getDotPath(issue)),
+        ["delimiter"],
+      );
     }
   });
 
