@@ -2,7 +2,7 @@
  * Proves that a failing store loses, doubles and damages nothing, and stops no run that could go on.
  *
  *   npm run prove:stores -- --lost 10000 --seed 7        until so many uploads have lost their answer
- *   npm run prove:stores -- --trials 20 --real           before Ceph RGW, behind a network that loses
+ *   npm run prove:stores -- --trials 20 --real s3        before Ceph RGW, behind a network that loses; sftp: OpenSSH
  *
  * A trial exports rows in small pages to a store of its own, whose requests fail by chance: answers are lost before,
  * in the middle or after the object was stored, bytes are damaged, storms come. In most trials no object fails more
@@ -134,10 +134,14 @@ if (import.meta.main) {
       lost: { type: "string", default: "0" },
       seed: { type: "string", default: String(Date.now() % 1e6) },
       rows: { type: "string", default: "4000" },
-      real: { type: "boolean", default: false },
+      real: { type: "string" },
     },
   });
-  const prove = values.real ? proveRealStore : proveStores;
+  const { real } = values;
+  if (real !== undefined && real !== "s3" && real !== "sftp")
+    throw new Error("expected --real s3 or --real sftp");
+  const prove = (trials: StoreTrials) =>
+    real === undefined ? proveStores(trials) : proveRealStore(trials, real);
   const report = await prove({
     trials: Number(values.trials),
     seed: Number(values.seed),

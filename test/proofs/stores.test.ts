@@ -14,6 +14,7 @@ import {
 import { proveStores } from "../../prove/stores.ts";
 import { run } from "../../src/pipeline/run.ts";
 import { rgwInstalled } from "../servers/rgw.ts";
+import { sshdInstalled } from "../servers/sshd.ts";
 import { type Fault, type ScriptedS3, keep, startScriptedS3 } from "../servers/scripted-s3.ts";
 
 describe("exports to a store that fails by chance", () => {
@@ -26,14 +27,18 @@ describe("exports to a store that fails by chance", () => {
     assert.deepEqual(failures, [], `replay with --seed ${seed} --rows 200`);
   });
 
-  it("do so before Ceph RGW, whose answers are cut off", async function () {
-    if (!rgwInstalled()) this.skip();
-    this.timeout(120_000);
-    const seed = Math.floor(Math.random() * 1e6);
-    const { lost, failures } = await proveRealStore({ trials: 1, seed, rows: 320 });
-    assert.ok(lost > 0);
-    assert.deepEqual(failures, [], `replay with --real --seed ${seed} --rows 320`);
-  });
+  const installed = { s3: rgwInstalled, sftp: sshdInstalled };
+  for (const [kind, name] of [
+    ["s3", "Ceph RGW"],
+    ["sftp", "OpenSSH"],
+  ] as const)
+    it(`do so before ${name}, whose answers are cut off`, async function () {
+      if (!installed[kind]()) this.skip();
+      this.timeout(120_000);
+      const seed = Math.floor(Math.random() * 1e6);
+      const { failures } = await proveRealStore({ trials: 1, seed, rows: 320, lost: 1 }, kind);
+      assert.deepEqual(failures, [], `replay with --real ${kind} --seed ${seed} --rows 320 --lost 1`);
+    });
 });
 
 describe("an export to a store whose word is worth nothing", () => {
