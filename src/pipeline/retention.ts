@@ -118,10 +118,14 @@ export interface Retention {
   readonly log: Log;
 }
 
+/** Who waits for the next slot does not wait for a store that hangs; what is left goes with the next run. */
+const tidyMillis = 600_000;
+
 /** Removes what `keep` does not. It never fails a run: what it could not do it says, and the next run does. */
-export async function removeOutdated(retention: Retention): Promise<void> {
+export async function removeOutdated(retention: Retention, mostMillis = tidyMillis): Promise<void> {
+  const signal = AbortSignal.any([retention.signal, AbortSignal.timeout(mostMillis)]);
   try {
-    const removed = await removeRuns(retention);
+    const removed = await removeRuns({ ...retention, signal });
     if (removed.length > 0)
       retention.log.info(`keep: removed ${removed.length} older exports (${removed.join(", ")})`);
   } catch {

@@ -228,6 +228,22 @@ describe("keep", () => {
     assert.ok(warnings.join().includes(first) && !warnings.join().includes(second));
   });
 
+  it("does not wait for ever for a store that hangs, and writes down what is left", async () => {
+    const { to, first, second, destination, warnings, retention } = await twoExports();
+    const hangs: Destination = {
+      ...destination,
+      remove: (_name, signal) =>
+        new Promise((_, reject) =>
+          signal.addEventListener("abort", () => reject(new Error("deadline"))),
+        ),
+    };
+    await removeOutdated({ ...retention, destination: hangs }, 200);
+    assert.match(warnings.join(), new RegExp(`could not remove ${first}`));
+    assert.equal((await notes(retention.folder)).length, 1);
+    await removeOutdated(retention);
+    assert.deepEqual(await readdir(join(to, "observations")), [second]);
+  });
+
   it("leaves what is no export's in an old export's folder, and says so", async () => {
     const { to, first, warnings, retention } = await twoExports();
     const place = join(to, "observations", first);

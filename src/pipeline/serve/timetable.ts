@@ -187,7 +187,9 @@ export class Timetable {
     const waiting = this.#waiting;
     if (waiting) {
       this.#waiting = undefined;
-      const restart = this.#served.schedule.overlap === "replace" && !isCommitted;
+      // A run that goes on elsewhere is not ours to discard, whatever becomes of it.
+      const isOurs = !isCommitted && ended.exitCode !== alreadyRunning;
+      const restart = this.#served.schedule.overlap === "replace" && isOurs;
       return this.#begin(waiting, { ...fresh, restart });
     }
     if (isOther) return this.#goOn(going, "what an earlier run had left is committed", false);

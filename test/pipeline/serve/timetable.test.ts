@@ -174,6 +174,13 @@ describe("a pipeline's slots", () => {
     assert.ok(last().restart);
   });
 
+  it("do not discard a run that goes on elsewhere", async () => {
+    const { clock, last, slots } = serve({ overlap: "replace" });
+    await clock.to("2026-03-01T02:00:00Z");
+    await last().end(elsewhere);
+    assert.deepEqual([slots(), last().restart], [["01:00", "02:00"], false]);
+  });
+
   it("do not discard a run that was committed while it was to be replaced", async () => {
     const { clock, last } = serve({ overlap: "replace" });
     await clock.to("2026-03-01T02:00:00Z");
