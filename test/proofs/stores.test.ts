@@ -37,7 +37,11 @@ describe("exports to a store that fails by chance", () => {
       this.timeout(120_000);
       const seed = Math.floor(Math.random() * 1e6);
       const { failures } = await proveRealStore({ trials: 1, seed, rows: 320, lost: 1 }, kind);
-      assert.deepEqual(failures, [], `replay with --real ${kind} --seed ${seed} --rows 320 --lost 1`);
+      assert.deepEqual(
+        failures,
+        [],
+        `replay with --real ${kind} --seed ${seed} --rows 320 --lost 1`,
+      );
     });
 });
 
