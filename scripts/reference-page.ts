@@ -89,8 +89,9 @@ function fieldRows(forms: readonly JsonNode[], prefix = ""): string[][] {
 }
 
 function printDefault(field: JsonNode, key: string, forms: readonly JsonNode[]): string {
+  if (field.default === "") return "nothing";
   if (field.default !== undefined)
-    return `\`${JSON.stringify(field.default).replace(/^"|"$/g, "")}\``;
+    return `\`${typeof field.default === "string" ? field.default : JSON.stringify(field.default)}\``;
   if (forms.every((form) => form.required?.includes(key))) return "required";
   return forms.length > 1 ? "required in its form" : "";
 }

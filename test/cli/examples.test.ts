@@ -176,6 +176,16 @@ describe("examples", () => {
     assert.equal(stdout, "id,city\n1,London\n3,New York\n");
   });
 
+  it("csv-for-excel makes of a database's dump what Excel opens", async () => {
+    await desk.write("people.tsv", "1\tZoë\t1,5\n2\tGrace\t\\N\n");
+    assert.equal((await desk.cli(["run", "csv-for-excel.yaml", "-q"])).code, 0);
+    const { stdout } = await desk.cli(["cat", "exports/people"]);
+    assert.equal(stdout, "\ufeffcolumn1;column2;column3\r\n1;Zoë;1,5\r\n2;Grace;\r\n");
+    const { document } = await desk.json(["cat", "exports/people", "--json"]);
+    const names = (document as unknown as { column2: string }[]).map(({ column2 }) => column2);
+    assert.deepEqual(names, ["Zoë", "Grace"]);
+  });
+
   it("custom-stage runs a function and a stage of one's own", async () => {
     const input = [
       '{"id":1,"name":"Ada","born":"1815-12-10","phone":"555-0199","consent":true}',
