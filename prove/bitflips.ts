@@ -12,7 +12,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { proveBombs } from "./bitflips/bombs.ts";
 import { sampleOf, sumOf, type Tally } from "./bitflips/damage.ts";
 import { makeGolden, proveExports } from "./bitflips/exports.ts";
@@ -63,19 +63,12 @@ export async function proveBitflips({
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      count: { type: "string", default: "150" },
-      all: { type: "boolean", default: false },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-    },
-  });
+  const values = readOptions({ count: 150, all: false });
   const { trials, failures, seed } = await proveBitflips({
-    ...(!values.all && { count: Number(values.count) }),
-    seed: Number(values.seed),
-    onPart: (line) => process.stderr.write(`${line}\n`),
+    ...(!values.all && { count: values.count }),
+    seed: values.seed,
+    onPart: tellProgress,
   });
-  for (const failure of failures) process.stdout.write(`${failure}\n`);
+  tellFailures(failures);
   process.stdout.write(`${trials} trials, ${failures.length} failures, seed ${seed}\n`);
-  process.exitCode = failures.length > 0 ? 1 : 0;
 }

@@ -10,8 +10,8 @@
  * reads what is there: every export that was promised, whole, in order, once, and nothing left beside it.
  */
 import { generateKeyPairSync } from "node:crypto";
-import { parseArgs } from "node:util";
 import { publicText } from "../src/pipeline/manifest-signature.ts";
+import { readOptions } from "./command-line.ts";
 import { FolderNode, below, type Cut, type Random } from "./crashfs/files.ts";
 import { live, type LifeEnd, type Plant } from "./crashfs/life.ts";
 import { calm, drawLucks, drawSetup, type Luck } from "./crashfs/luck.ts";
@@ -202,19 +202,13 @@ function drawCut(random: Random): Cut {
 
 if (import.meta.main) {
   const print = (line: string) => void process.stdout.write(`${line}\n`);
-  const { values } = parseArgs({
-    options: {
-      states: { type: "string", default: "5000" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-      state: { type: "string" },
-    },
-  });
+  const values = readOptions({ states: 5000, state: undefined });
   const started = performance.now();
   // Files that are not there are asked for all the time, and the stacks of these errors are read by nobody.
   if (values.state === undefined) Error.stackTraceLimit = 0;
   const report = await proveCrashfs({
-    states: Number(values.states),
-    seed: Number(values.seed),
+    states: values.states,
+    seed: values.seed,
     ...(values.state !== undefined && { state: Number(values.state), trace: print }),
     onState: (state, failure) => {
       if (failure !== undefined) print(`state ${state}: ${failure}`);

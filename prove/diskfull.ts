@@ -15,9 +15,9 @@ import { createCipheriv, createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, open, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { mountDisk } from "../test/fixtures/small-disk.ts";
 import { startScriptedS3, type ScriptedS3 } from "../test/servers/scripted-s3.ts";
+import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { createKey } from "./keys.ts";
 import { seededRandom } from "./seeded.ts";
 import { openHome, type Home, type Key } from "./syscalls/home.ts";
@@ -188,26 +188,18 @@ async function goOn({ kind }: Trial, exit: string, home: Home, source: string) {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      trials: { type: "string", default: "30" },
-      all: { type: "boolean", default: false },
-      most: { type: "string", default: "64" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-    },
-  });
+  const values = readOptions({ trials: 30, all: false, most: 64 });
   try {
     const { trials, stopped, failures, seed } = await proveDiskFull({
-      ...(!values.all && { trials: Number(values.trials) }),
-      mostMebibytes: Number(values.most),
-      seed: Number(values.seed),
-      onTrial: (line) => process.stderr.write(`${line}\n`),
+      ...(!values.all && { trials: values.trials }),
+      mostMebibytes: values.most,
+      seed: values.seed,
+      onTrial: tellProgress,
     });
-    for (const failure of failures) process.stdout.write(`${failure}\n`);
+    tellFailures(failures);
     process.stdout.write(
       `${trials} trials, ${stopped} stopped by a full disk, ${failures.length} failures, seed ${seed}\n`,
     );
-    process.exitCode = failures.length > 0 ? 1 : 0;
   } catch (error) {
     if (!(error instanceof NotMountable)) throw error;
     process.stderr.write("nothing may be mounted here; run this as root\n");

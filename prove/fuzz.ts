@@ -9,8 +9,8 @@
  * unheard and no prototype is changed.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { PipelineError } from "../src/errors.ts";
+import { readOptions } from "./command-line.ts";
 import { createChance, mutate, seedOf } from "./fuzz/chance.ts";
 import { fuzzClasses, type FuzzClass } from "./fuzz/classes.ts";
 import { prototypesNow, tellMemory, watchForHangs } from "./fuzz/watch.ts";
@@ -137,22 +137,15 @@ async function replay(name: string, which: Case): Promise<void> {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      class: { type: "string", default: "all" },
-      cases: { type: "string", default: "20000" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-      case: { type: "string" },
-    },
-  });
-  const seed = Number(values.seed);
+  const values = readOptions({ class: "all", cases: 20_000, case: undefined });
+  const { seed } = values;
   const one = values.case === undefined ? undefined : Number(values.case);
   const names = values.class === "all" ? Object.keys(fuzzClasses) : values.class.split(",");
   for (const name of names) {
     if (!(name in fuzzClasses))
       throw new Error(`no class ${name}; known are ${Object.keys(fuzzClasses).join(", ")}`);
     if (one !== undefined) await replay(name, { name, seed, nth: one });
-    const cases = one === undefined ? Number(values.cases) : 1;
+    const cases = one === undefined ? values.cases : 1;
     const onFailure = (line: string) => process.stdout.write(`${name}, ${line}\n`);
     const report = await proveFuzz({ name, cases, seed, from: one ?? 0, onFailure });
     const rate = Math.round(report.cases / report.seconds);

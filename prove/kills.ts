@@ -10,9 +10,9 @@ import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
 import { startScriptedS3, type ScriptedS3 } from "../test/servers/scripted-s3.ts";
+import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { judge } from "./judge.ts";
 import { createKey } from "./keys.ts";
 import { createTable, tableDigest } from "./oracle.ts";
@@ -163,22 +163,13 @@ function runCommand(
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      trials: { type: "string", default: "200" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-      rows: { type: "string", default: "20000" },
-    },
-  });
+  const values = readOptions({ trials: 200, rows: 20_000 });
   const report = await proveKills({
-    trials: Number(values.trials),
-    seed: Number(values.seed),
-    rows: Number(values.rows),
-    onTrial: (line) => process.stderr.write(`${line}\n`),
+    ...values,
+    onTrial: tellProgress,
   });
-  for (const failure of report.failures) process.stdout.write(`${failure}\n`);
+  tellFailures(report.failures);
   process.stdout.write(
     `${report.trials} trials, ${report.kills} kills, ${report.failures.length} failures, seed ${report.seed}\n`,
   );
-  process.exitCode = report.failures.length > 0 ? 1 : 0;
 }

@@ -13,10 +13,10 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { Client } from "pg";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
 import { refuse } from "../test/servers/scripted-s3.ts";
+import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { judge } from "./judge.ts";
 import { createKey } from "./keys.ts";
 import { createTable, tableDigest } from "./oracle.ts";
@@ -214,20 +214,12 @@ async function mountSpool(path: string): Promise<(() => void) | undefined> {
 const range = (values: readonly number[]) => `${Math.min(...values)}–${Math.max(...values)}`;
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      minutes: { type: "string", default: "3" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-      rows: { type: "string", default: "20000" },
-    },
-  });
+  const values = readOptions({ minutes: 3, rows: 20_000 });
   const { exports, samples, failures, ...counts } = await soak({
-    minutes: Number(values.minutes),
-    seed: Number(values.seed),
-    rows: Number(values.rows),
-    onCycle: (line) => process.stderr.write(`${line}\n`),
+    ...values,
+    onCycle: tellProgress,
   });
-  for (const failure of failures) process.stdout.write(`${failure}\n`);
+  tellFailures(failures);
   // The first runs load what is loaded once.
   const steady = samples.slice(Math.ceil(samples.length / 4));
   const slope = (of: (sample: Sample) => number) =>
@@ -244,5 +236,4 @@ if (import.meta.main) {
       `threads ${range(steady.map(({ threads }) => threads))}, ` +
       `handles ${range(steady.map(({ handles }) => handles))}\n`,
   );
-  process.exitCode = failures.length > 0 ? 1 : 0;
 }

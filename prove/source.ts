@@ -11,10 +11,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
 import { run } from "../src/pipeline/run.ts";
 import { startTcpProxy } from "../test/servers/tcp-proxy.ts";
+import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { createTable, tableDigest } from "./oracle.ts";
 import { seededRandom } from "./seeded.ts";
 import { chooseHarm } from "./source/harms.ts";
@@ -160,27 +160,16 @@ async function check(made: Export, digest: string, harm: string): Promise<void> 
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      trials: { type: "string", default: "100" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-      rows: { type: "string", default: "6000" },
-      width: { type: "string", default: "4" },
-    },
-  });
+  const values = readOptions({ trials: 100, rows: 6000, width: 4 });
   const report = await proveSource({
-    trials: Number(values.trials),
-    seed: Number(values.seed),
-    rows: Number(values.rows),
-    width: Number(values.width),
-    onTrial: (line) => process.stderr.write(`${line}\n`),
+    ...values,
+    onTrial: tellProgress,
   });
   for (const [what, count] of [...report.outcomes].toSorted(([a], [b]) => a.localeCompare(b)))
     process.stdout.write(`${String(count).padStart(6)}  ${what}\n`);
-  for (const failure of report.failures) process.stdout.write(`${failure}\n`);
+  tellFailures(report.failures);
   process.stdout.write(
     `${report.trials} trials, ${report.failures.length} failures, seed ${report.seed}; ` +
       `silence was noticed within ${(report.slowestMillis / 1000).toFixed(1)} s\n`,
   );
-  process.exitCode = report.failures.length > 0 ? 1 : 0;
 }

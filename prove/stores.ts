@@ -12,10 +12,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { PipelineError } from "../src/errors.ts";
 import { run } from "../src/pipeline/run.ts";
 import { startScriptedS3 } from "../test/servers/scripted-s3.ts";
+import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { proveRealStore } from "./stores/real-store.ts";
 import { seededRandom } from "./seeded.ts";
 import {
@@ -128,31 +128,19 @@ async function runTrial(
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      trials: { type: "string", default: "8" },
-      lost: { type: "string", default: "0" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-      rows: { type: "string", default: "4000" },
-      real: { type: "string" },
-    },
-  });
+  const values = readOptions({ trials: 8, lost: 0, rows: 4000, real: undefined });
   const { real } = values;
   if (real !== undefined && real !== "s3" && real !== "sftp")
     throw new Error("expected --real s3 or --real sftp");
   const prove = (trials: StoreTrials) =>
     real === undefined ? proveStores(trials) : proveRealStore(trials, real);
   const report = await prove({
-    trials: Number(values.trials),
-    seed: Number(values.seed),
-    rows: Number(values.rows),
-    lost: Number(values.lost),
-    onTrial: (line) => process.stderr.write(`${line}\n`),
+    ...values,
+    onTrial: tellProgress,
   });
-  for (const failure of report.failures) process.stdout.write(`${failure}\n`);
+  tellFailures(report.failures);
   process.stdout.write(
     `${report.trials} trials, ${report.uploads} uploads, ${report.lost} with lost answers, ` +
       `${report.stops} stops, ${report.failures.length} failures, seed ${report.seed}\n`,
   );
-  process.exitCode = report.failures.length > 0 ? 1 : 0;
 }

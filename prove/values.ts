@@ -8,9 +8,9 @@
  * that nobody would expect, in a process of some time zone, and exports it along every path in every format. The oracle is
  * the server: what `row_to_json` and `COPY` print must come out byte for byte.
  */
-import { parseArgs } from "node:util";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
 import { PipelineError } from "../src/errors.ts";
+import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { type Chance, createChance, seedOf } from "./fuzz/chance.ts";
 import { hasPython, proveFiles } from "./values/files.ts";
 import {
@@ -173,25 +173,18 @@ function judge(outcome: Buffer | PipelineError, expected: Buffer | undefined): s
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: {
-      trials: { type: "string", default: "200" },
-      seed: { type: "string", default: String(Date.now() % 1e6) },
-      trial: { type: "string" },
-    },
-  });
+  const values = readOptions({ trials: 200, trial: undefined });
   const one = values.trial === undefined ? undefined : Number(values.trial);
   const report = await proveValues({
-    trials: one === undefined ? Number(values.trials) : 1,
-    seed: Number(values.seed),
+    trials: one === undefined ? values.trials : 1,
+    seed: values.seed,
     from: one ?? 0,
-    onTrial: (line) => process.stderr.write(`${line}\n`),
+    onTrial: tellProgress,
   });
   if (!hasPython) process.stdout.write("without python3: files were compared with nothing else\n");
-  for (const failure of report.failures) process.stdout.write(`${failure}\n`);
+  tellFailures(report.failures);
   process.stdout.write(
     `${report.trials} trials, ${report.failures.length} failures, seed ${report.seed} ` +
       `(${report.compared} exports exact, ${report.refused} refused by name)\n`,
   );
-  process.exitCode = report.failures.length > 0 ? 1 : 0;
 }
