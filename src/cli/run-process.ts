@@ -57,12 +57,13 @@ function stop(child: ReturnType<typeof spawn>, ended: RunningRun["ended"]): void
   void ended.then(() => clearTimeout(timer));
 }
 
-function readEnd(exitCode: number, text: string): RunEnded {
+/** What a run's exit code and its document tell. What is resumable may help itself: by then there may be room. */
+export function readEnd(exitCode: number, text: string): RunEnded {
   const { runId, slot, error } = parse(text);
   return {
     exitCode,
     code: typeof error?.code === "string" ? error.code : null,
-    mayHelp: exitCode === killed || error?.remedy === "try-again",
+    mayHelp: exitCode === killed || exitCode === stopped || error?.remedy === "try-again",
     runId: typeof runId === "string" ? runId : null,
     slot: typeof slot === "string" ? slot : null,
   };
@@ -70,7 +71,7 @@ function readEnd(exitCode: number, text: string): RunEnded {
 
 function parse(text: string): Document {
   try {
-    return JSON.parse(text) as Document;
+    return (JSON.parse(text) as Document | null) ?? {};
   } catch {
     return {};
   }

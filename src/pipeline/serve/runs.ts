@@ -29,6 +29,16 @@ export type StartRun = (asked: {
 export const outcomes = ["committed", "skipped", "stopped", "failed"] as const;
 export type Outcome = (typeof outcomes)[number];
 
+export const alreadyRunning = 7;
+
+/** What became of a slot. A run that stopped itself, for want of room or of a disk, has failed: nobody asked it to. */
+export function outcomeOf({ exitCode, code }: Pick<RunEnded, "exitCode" | "code">): Outcome {
+  if (exitCode === 0 || exitCode === 3) return "committed";
+  if (exitCode === alreadyRunning) return "skipped";
+  const isAsked = code === null || code === "stopped";
+  return exitCode === 130 || (exitCode === 75 && isAsked) ? "stopped" : "failed";
+}
+
 export interface LastRun {
   readonly slot: string;
   readonly outcome: Outcome;

@@ -162,10 +162,11 @@ export class Server {
   }
 
   /** What is damaged there is told here, and by the run that meets it; the other pipelines are served. */
-  async #stateOf({ folder }: Served): Promise<SlotState> {
+  async #stateOf({ folder, name }: Served): Promise<SlotState> {
     try {
       return await readSlotState(folder);
     } catch (error) {
+      this.#init.log(`${name}: its folder in the spool cannot be read, so no slot is caught up`);
       this.#init.onBroken(toPipelineError(error, undefined));
       return {};
     }

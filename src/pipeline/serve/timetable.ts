@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../../stages/world.ts";
 import { isAhead } from "../slot-done.ts";
+import { alreadyRunning, outcomeOf } from "./runs.ts";
 import type { LastRun, Outcome, RunEnded, RunningRun, StartRun, TimetableStatus } from "./runs.ts";
 import type { Served } from "./served.ts";
 import type { SlotState } from "./slot-state.ts";
@@ -28,7 +29,6 @@ const elsewhereMillis = 15_000;
 /** Finishing what an earlier slot left, beginning anew: what a slot may need, and no more. */
 const mostGoes = 3;
 
-const alreadyRunning = 7;
 const fresh = { tries: 0, goes: 1, restart: false };
 
 interface Going {
@@ -179,7 +179,7 @@ export class Timetable {
   #end(going: Going, ended: RunEnded): void {
     this.#going = undefined;
     const slot = going.slot.toISOString();
-    const isCommitted = ended.exitCode === 0 || ended.exitCode === 3;
+    const isCommitted = outcomeOf(ended) === "committed";
     const isOther = isCommitted && this.#isOther(slot, ended.slot);
     const waits = ended.exitCode === alreadyRunning && this.#served.schedule.overlap === "wait";
     if (!waits) this.#note(going, ended, isCommitted);
@@ -225,7 +225,7 @@ export class Timetable {
 
   #note(going: Going, { exitCode, runId, code }: RunEnded, isCommitted: boolean): void {
     const slot = going.slot.toISOString();
-    const outcome = isCommitted ? "committed" : (byExitCode[exitCode] ?? "failed");
+    const outcome = outcomeOf({ exitCode, code });
     this.#slots[outcome] += 1;
     const ended = this.#init.clock.date().toISOString();
     this.#last = { slot, outcome, exitCode, runId, ended };
@@ -242,9 +242,3 @@ export class Timetable {
     this.#init.log(`${this.#served.name}: ${line}`);
   }
 }
-
-const byExitCode: Readonly<Record<number, Outcome>> = {
-  [alreadyRunning]: "skipped",
-  75: "stopped",
-  130: "stopped",
-};

@@ -250,6 +250,17 @@ describe("a pipeline's slots", () => {
     assert.equal(slots().length, 5);
   });
 
+  it("have failed where the run stopped itself for want of room, and are tried again", async () => {
+    const { clock, slots, last, timetable } = serve();
+    await clock.to("2026-03-01T01:00:00Z");
+    await last().end({ exitCode: 75, code: "disk-full", mayHelp: true });
+    assert.equal(timetable.status.last?.outcome, "failed");
+    await clock.to("2026-03-01T01:01:00Z");
+    await last().end(stopped);
+    assert.equal(timetable.status.last?.outcome, "stopped");
+    assert.deepEqual(slots(), ["01:00", "01:00"]);
+  });
+
   it("are skipped where a run goes on elsewhere; `wait` looks again", async () => {
     const skipping = serve();
     await skipping.clock.to("2026-03-01T01:00:00Z");
