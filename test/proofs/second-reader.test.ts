@@ -11,7 +11,6 @@ import { run } from "../../src/pipeline/run.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
 import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
-import { copyDialect, type CsvDialect } from "../../src/stages/formats/csv-dialect.ts";
 import type { FrameIdentity } from "../../src/workers/identity.ts";
 import { forgeManifest, type Forgery } from "../fixtures/forge.ts";
 import {
@@ -93,8 +92,6 @@ describe("the second reader", () => {
       assert.equal(wrong.code, 1);
     });
 
-    const csv = { format: "csv", compress: "gzip" } as const;
-    const excel = { delimiter: ";", lineEnd: "crlf", quoteAll: true, bom: true } as const;
     const shapes: [string, Partial<Parts>, { rows: number; wide?: boolean; sealed?: boolean }][] = [
       ["ndjson, zstd, age", {}, { rows: 300, sealed: true }],
       ["csv, gzip, age", { format: "csv", compress: "gzip" }, { rows: 300, sealed: true }],
@@ -103,23 +100,6 @@ describe("the second reader", () => {
       ["wide csv, zstd, none", { format: "csv" }, { rows: 30, wide: true }],
       ["wide json, zstd, age", { format: "json" }, { rows: 30, wide: true, sealed: true }],
       ["wide json, none, none", { format: "json", compress: "none" }, { rows: 30, wide: true }],
-      [
-        "csv in single quotes",
-        { ...csv, dialect: { quote: "'", bom: true } },
-        { rows: 30, wide: true },
-      ],
-      ["csv for Excel, gzip, age", { ...csv, dialect: excel }, { rows: 300, sealed: true }],
-      [
-        "csv without names",
-        { ...csv, dialect: { ...excel, header: false } },
-        { rows: 30, wide: true },
-      ],
-      ["csv whose quotes mean much", { ...csv, dialect: { quote: "]" } }, { rows: 30, wide: true }],
-      [
-        "no rows of csv but its mark",
-        { ...csv, dialect: { ...excel, header: false } },
-        { rows: 0 },
-      ],
       ["no rows of ndjson, zstd, age", {}, { rows: 0, sealed: true }],
       ["no rows of json, gzip, none", { format: "json", compress: "gzip" }, { rows: 0 }],
     ];
@@ -189,11 +169,6 @@ describe("the second reader", () => {
   const twice = page((bytes) => Buffer.concat([bytes, bytes.subarray(8 + bytes.readUInt32LE(4))]));
   const open = { encrypt: undefined } as unknown as MakeOptions;
   const openGzip: MakeOptions = { ...open, compress: "gzip" };
-  const speaking = (extension: string, change: Partial<CsvDialect>): MakeOptions => {
-    const dialect = { ...copyDialect, header: false, delimiter: ";", ...change };
-    const layers = { extension, compress: "zstd", encrypt: "none", dialect } as const;
-    return { extension, changeHead: { layers } };
-  };
   const renumber = <Entry extends { name: string }>(entries: Entry[]) =>
     entries.map((entry, i) => ({ ...entry, name: `${`${i}`.padStart(8, "0")}.ndjson.zst.age` }));
 
@@ -327,22 +302,6 @@ describe("the second reader", () => {
       pages: [{ content: '{"id":1}\n{"id"', records: 1 }],
       says: /does not hold the 1 records/,
       here: true,
-    },
-    "a dialect of what is no csv": {
-      options: { ...open, ...speaking("ndjson", {}) },
-      says: /layers in manifest\.json is not as format/,
-    },
-    "a dialect with one mark for two things": {
-      options: { ...open, ...speaking("csv", { quote: ";" }) },
-      says: /one mark for two things/,
-    },
-    "a dialect of two characters between fields": {
-      options: { ...open, ...speaking("csv", { delimiter: ";;" }) },
-      says: /layers in manifest\.json is not as format/,
-    },
-    "a dialect that hides a record": {
-      options: { ...open, ...speaking("csv", { quote: "{" }) },
-      says: /does not hold the 10 records/,
     },
     "a byte behind the zstd frame": { options: open, damage: more, forge: {}, says: /whole zstd/ },
     "two zstd frames": { options: open, damage: twice, forge: {}, says: /whole zstd/ },
