@@ -38,12 +38,3 @@ export function ownZlibOutput(view: Uint8Array): Uint8Array {
   freeZlibOutput(view);
   return bytes;
 }
-
-/**
- * Lets blocks of up to `bytes` be taken and freed again and again without fresh memory from the kernel. glibc hands the idle
- * end of its memory back above twice the largest block it was ever given back; that is what one page takes twice over, so
- * every page would fault its memory in anew. A larger block, never touched, moves the limit.
- */
-export function keepWarm(bytes: number): void {
-  freeBuffer(takeMemory(Math.ceil(bytes * 1.25)));
-}

@@ -3,7 +3,7 @@ import { hash } from "node:crypto";
 import { PipelineError } from "../errors.ts";
 import { ageBodyHolds, sealAge, type Recipients } from "./age.ts";
 import { encodeFrame, frameHolds, type Codec } from "./frame.ts";
-import { freeBuffer, keepWarm } from "./free.ts";
+import { freeBuffer } from "./free.ts";
 import type { FrameIdentity } from "./identity.ts";
 
 export interface SealTask {
@@ -25,9 +25,6 @@ export interface SealedResult {
   readonly endMillis: number;
 }
 
-/** The largest page of this thread so far. */
-let warmBytes = 0;
-
 const now = () => performance.timeOrigin + performance.now();
 
 /**
@@ -37,7 +34,6 @@ const now = () => performance.timeOrigin + performance.now();
 export async function sealPage(task: SealTask): Promise<SealedResult> {
   const startMillis = now();
   const { content, compress, encrypt, identity } = task;
-  if (content.length > warmBytes) keepWarm((warmBytes = content.length));
   const frame = compress ? encodeFrame(content, identity, compress.codec, compress.level) : content;
   if (compress) {
     check(identity.page, "compressed", () => frameHolds(content, frame, compress.codec));
