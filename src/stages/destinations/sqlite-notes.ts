@@ -4,6 +4,7 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import type { ListedObject, StoredObject } from "./destination.ts";
+import { prepare } from "./sqlite-statements.ts";
 import type { SqliteTable } from "./sqlite-table.ts";
 import {
   becameRows,
@@ -24,8 +25,7 @@ const namesAtOnce = 1000;
 const lastSign = "\u{10ffff}";
 
 const columnsOf = (database: DatabaseSync): string[] =>
-  database
-    .prepare(`select name from pragma_table_info('${notesName}', 'main')`)
+  prepare(database, `select name from pragma_table_info('${notesName}', 'main')`)
     .all()
     .map(({ name }) => String(name));
 
@@ -55,15 +55,15 @@ export function noteObject(
   table: SqliteTable | undefined,
 ): boolean {
   const target = table?.name ?? noTable;
-  const { changes } = database
-    .prepare(
-      `insert into main.${notesName} (name, target, bytes, sha256, content) values (?, ?, ?, ?, ?) on conflict do nothing`,
-    )
-    .run(name, target, bytes.length, sha256, table ? null : bytes);
+  const { changes } = prepare(
+    database,
+    `insert into main.${notesName} (name, target, bytes, sha256, content) values (?, ?, ?, ?, ?) on conflict do nothing`,
+  ).run(name, target, bytes.length, sha256, table ? null : bytes);
   if (changes > 0) return true;
-  const found = database
-    .prepare(`select sha256 from main.${notesName} where name = ? and target = ?`)
-    .get(name, target);
+  const found = prepare(
+    database,
+    `select sha256 from main.${notesName} where name = ? and target = ?`,
+  ).get(name, target);
   if (found && Buffer.compare(found["sha256"] as Uint8Array, sha256) === 0) return false;
   throw foreignObject(name);
 }
@@ -75,24 +75,22 @@ export function findUnfinished(
   pageName: string,
 ): string | undefined {
   const { pipeline, run } = foldersOf(pageName);
-  const found = database
-    .prepare(
-      `select o.name from main.${notesName} o where o.target = ? and o.name > ? and o.name < ? and not (o.name > ? and o.name < ?) ` +
-        // What is trimmed at the end is everything but slashes: what stays is the folder.
-        `and not exists (select 1 from main.${notesName} m where m.name = rtrim(o.name, replace(o.name, '/', '')) || 'manifest.json') limit 1`,
-    )
-    .get(table.name, pipeline, pipeline + lastSign, run, run + lastSign);
+  const found = prepare(
+    database,
+    `select o.name from main.${notesName} o where o.target = ? and o.name > ? and o.name < ? and not (o.name > ? and o.name < ?) ` +
+      // What is trimmed at the end is everything but slashes: what stays is the folder.
+      `and not exists (select 1 from main.${notesName} m where m.name = rtrim(o.name, replace(o.name, '/', '')) || 'manifest.json') limit 1`,
+  ).get(table.name, pipeline, pipeline + lastSign, run, run + lastSign);
   return found && String(found["name"]).split("/").at(-2);
 }
 
 /** @throws PipelineError `not-found`; `destination-refused` for a page, which became rows */
 export function readNoted(database: DatabaseSync, name: string): Uint8Array {
   const found = hasNotes(database)
-    ? database
-        .prepare(
-          `select target, content from main.${notesName} where name = ? order by target limit 1`,
-        )
-        .get(name)
+    ? prepare(
+        database,
+        `select target, content from main.${notesName} where name = ? order by target limit 1`,
+      ).get(name)
     : undefined;
   if (!found) throw notNoted(name);
   if (found["target"] !== noTable) throw becameRows(name);
@@ -108,10 +106,10 @@ export function listNoted(
   after: string,
 ): readonly ListedObject[] {
   if (!hasNotes(database)) return [];
-  return database
-    .prepare(
-      `select name, bytes from main.${notesName} where name > ? and name < ? and (target = ? collate nocase or target = '${noTable}') order by name limit ${namesAtOnce}`,
-    )
+  return prepare(
+    database,
+    `select name, bytes from main.${notesName} where name > ? and name < ? and (target = ? collate nocase or target = '${noTable}') order by name limit ${namesAtOnce}`,
+  )
     .all(after === "" ? folder : after, folder + lastSign, table)
     .map(({ name, bytes }) => ({ name: String(name), bytes: Number(bytes) }));
 }

@@ -7,6 +7,7 @@ import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { parse, readMembers, type Members } from "./record-members.ts";
 import type { SqliteColumn, SqliteTable } from "./sqlite-table.ts";
 import { readValue } from "./sqlite-values.ts";
+import { prepare } from "./sqlite-statements.ts";
 import { differentColumns, fitColumns, quoteName, refusedPage } from "./table.ts";
 
 const newline = 0x0a;
@@ -47,7 +48,7 @@ function createWriter(database: DatabaseSync, table: SqliteTable, first: Members
   const names = first.names.slice(0, first.count);
   const places = placesOf(columns, names);
   const keys = columns.map(({ name }) => table.key.includes(name));
-  const insert = database.prepare(insertStatement(table, columns));
+  const insert = prepare(database, insertStatement(table, columns));
   // It tells the row's number, which may be beyond those that JavaScript counts with.
   insert.setReadBigInts(true);
   const isThere = lookForRow(database, table, columns);
@@ -125,6 +126,6 @@ function lookForRow(
 ) {
   if (columns.some((column) => !key.includes(column.name))) return () => false;
   const equal = columns.map((column) => `${quoteName(column.name)} = ?`).join(" and ");
-  const find = database.prepare(`select 1 from main.${quoteName(name)} where ${equal}`);
+  const find = prepare(database, `select 1 from main.${quoteName(name)} where ${equal}`);
   return (values: readonly SQLInputValue[]) => find.get(...values) !== undefined;
 }

@@ -1,5 +1,6 @@
 /** A table of SQLite that takes rows, as its file describes it, and whether what is promised of rows can be kept there. */
 import type { DatabaseSync } from "node:sqlite";
+import { prepare } from "./sqlite-statements.ts";
 import { formOf, type ValueForm } from "./sqlite-values.ts";
 import { unfitTable, type AnyColumn, type AnyTable, type TableOptions } from "./table.ts";
 
@@ -19,19 +20,19 @@ const generated = new Set([2, 3]);
 export function describeTable(database: DatabaseSync, wanted: TableOptions): SqliteTable {
   const { table, key } = wanted;
   const shown = JSON.stringify(table);
-  const listed = database
-    .prepare(
-      "select name, type, strict from pragma_table_list where schema = 'main' and name = ? collate nocase",
-    )
-    .get(table);
+  const listed = prepare(
+    database,
+    "select name, type, strict from pragma_table_list where schema = 'main' and name = ? collate nocase",
+  ).get(table);
   if (!listed) throw unfitTable(`there is no table ${shown}; expected one that is there before`);
   if (listed["type"] !== "table") {
     throw unfitTable(`${shown} is a view or a virtual table; expected an ordinary one`);
   }
   const name = String(listed["name"]);
-  const found = database
-    .prepare("select name, type, hidden, pk from pragma_table_xinfo(?, 'main')")
-    .all(name);
+  const found = prepare(
+    database,
+    "select name, type, hidden, pk from pragma_table_xinfo(?, 'main')",
+  ).all(name);
   const primary = found.filter(({ pk }) => pk !== 0).map((column) => String(column["name"]));
   if (key.length > 0 && !isSameSet(key, primary) && !hasUniqueIndex(database, name, key)) {
     throw unfitTable(
@@ -48,10 +49,11 @@ export function describeTable(database: DatabaseSync, wanted: TableOptions): Sql
 
 /** Whether a whole index, of columns alone, tells all rows apart by the key. */
 function hasUniqueIndex(database: DatabaseSync, table: string, key: readonly string[]): boolean {
-  const indexes = database
-    .prepare(`select name from pragma_index_list(?, 'main') where "unique" and not partial`)
-    .all(table);
-  const columnsOf = database.prepare("select name from pragma_index_info(?, 'main')");
+  const indexes = prepare(
+    database,
+    `select name from pragma_index_list(?, 'main') where "unique" and not partial`,
+  ).all(table);
+  const columnsOf = prepare(database, "select name from pragma_index_info(?, 'main')");
   return indexes.some(({ name }) =>
     isSameSet(
       key,

@@ -18,6 +18,7 @@ import { folderSegmentsOf, segmentsOf } from "./object-names.ts";
 import { createConnection } from "./sqlite-connection.ts";
 import { findUnfinished, listNoted, noteObject, openNotes, readNoted } from "./sqlite-notes.ts";
 import { writeRows } from "./sqlite-rows.ts";
+import { prepare } from "./sqlite-statements.ts";
 import { describeTable, type SqliteTable } from "./sqlite-table.ts";
 import { emptiedTable, foldersOf, unfinishedRun } from "./table-notes.ts";
 import { quoteName, recordsOf, tableOf, type TableOptions } from "./table.ts";
@@ -88,7 +89,7 @@ function store(database: DatabaseSync, wanted: TableOptions, page: Page): void {
 }
 
 function refuseEmptied(database: DatabaseSync, { name }: SqliteTable, page: string): void {
-  const found = database.prepare(`select 1 from main.${quoteName(name)} limit 1`).get();
+  const found = prepare(database, `select 1 from main.${quoteName(name)} limit 1`).get();
   if (!found) throw emptiedTable(page, name);
 }
 

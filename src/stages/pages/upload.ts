@@ -143,11 +143,13 @@ const memoryBytes = (concurrency: number, pageBytes: number) =>
   Math.min(concurrency, 2) * sealedMost(pageBytes);
 
 /**
- * What some destinations weigh more than S3: SSH is a library of its own, what web servers took is read back, and SQLite
- * keeps pages of its file.
+ * What some destinations weigh more than S3: SSH is a library of its own, what web servers took is read back, and for
+ * SQLite the values of a page are made here, while nothing else runs.
  */
-const clientBytes = (to: string): number =>
-  /^(?:sftp|https?|sqlite):/i.test(to) ? 5 * 2 ** 20 : 0;
+const clientBytes = (to: string): number => {
+  if (/^sqlite:/i.test(to)) return 12 * 2 ** 20;
+  return /^(?:sftp|https?):/i.test(to) ? 5 * 2 ** 20 : 0;
+};
 
 interface Storing {
   readonly ctx: StageContext;
