@@ -1,8 +1,8 @@
 /**
  * The one door to DuckDB, an optional package of 70 MB that is loaded where a pipeline asks for it.
  *
- * Its reader of texts drops a U+FEFF at their start, as `TextDecoder` does unless told otherwise. While a chunk is read here
- * another decoder takes its place, and at no other time: whoever else uses the package finds it as it was.
+ * Texts and blobs are read by their bytes, past the package's own readers: those drop a U+FEFF at the start of a text, and keep
+ * what they read until its whole chunk is gone.
  */
 import { createRequire } from "node:module";
 import type * as library from "@duckdb/node-api";
@@ -58,23 +58,18 @@ export function loadDuckdb(): Library {
 }
 
 interface Accessors {
-  textDecoder: { decode(bytes: Uint8Array): string };
+  getStringBytes(view: DataView, offset: number): Uint8Array;
 }
-
 let accessors: Accessors | undefined;
 
-/** What `read` gives, every text of it whole. */
-export function readWhole<T>(read: () => T): T {
-  accessors ??= require(`${name}/lib/vectors/dataAccessors.js`) as Accessors;
-  const { textDecoder } = accessors;
-  accessors.textDecoder = wholeTexts;
-  try {
-    return read();
-  } finally {
-    accessors.textDecoder = textDecoder;
-  }
-}
+/** A text or a blob takes so many bytes in its vector, where it lies itself or is pointed at. */
+const entryBytes = 16;
 
-const wholeTexts: Accessors["textDecoder"] = {
-  decode: ({ buffer, byteOffset, length }) => Buffer.from(buffer, byteOffset, length).toString(),
-};
+/** The bytes of a text or a blob where they lie; null of a null. */
+export function bytesAt(vector: library.DuckDBVector, at: number): Buffer | null {
+  accessors ??= require(`${name}/lib/vectors/dataAccessors.js`) as Accessors;
+  const { validity, dataView } = vector as unknown as Validated & { dataView: DataView };
+  if (!validity.itemValid(at)) return null;
+  const { buffer, byteOffset, length } = accessors.getStringBytes(dataView, at * entryBytes);
+  return Buffer.from(buffer, byteOffset, length);
+}

@@ -3,7 +3,7 @@
  */
 import { PipelineError } from "../../errors.ts";
 import type { Column, JsonForm } from "../nouns.ts";
-import type { DuckDBType, Library, NestedType } from "./duckdb-library.ts";
+import { bytesAt, type DuckDBType, type Library, type NestedType } from "./duckdb-library.ts";
 import {
   arrayKind,
   type Kind,
@@ -42,7 +42,11 @@ const scalar = (type: string, json: JsonForm, print: Scalar): Kind => ({
 });
 
 const asText = (value: unknown): string => String(value);
-const hexOf = ({ bytes }: { bytes: Uint8Array }) => `\\x${Buffer.from(bytes).toString("hex")}`;
+const utf8: Print = (vector, at) => bytesAt(vector, at)?.toString() ?? null;
+const hex: Print = (vector, at) => {
+  const bytes = bytesAt(vector, at);
+  return bytes && `\\x${bytes.toString("hex")}`;
+};
 
 type Seconds = { readonly seconds: bigint };
 type Millis = { readonly millis: bigint };
@@ -69,13 +73,13 @@ const scalars: Readonly<Record<string, Kind>> = {
   BIGNUM: number("bignum"),
   FLOAT: scalar("float", "number", printFloat),
   DOUBLE: scalar("double", "number", printNumber),
-  VARCHAR: string("varchar"),
+  VARCHAR: { type: "varchar", json: "string", print: utf8 },
   ENUM: string("enum"),
   UUID: string("uuid"),
   BIT: string("bit"),
   INTERVAL: string("interval"),
   SQLNULL: string("null"),
-  BLOB: scalar("blob", "string", hexOf),
+  BLOB: { type: "blob", json: "string", print: hex },
   DATE: scalar("date", "string", ({ days }: { days: number }) => printDate(days)),
   TIME: scalar("time", "string", ({ micros }: Micros) => printTime(micros, "us")),
   TIME_NS: scalar("time_ns", "string", ({ nanos }: Nanos) => printTime(nanos, "ns")),
@@ -96,7 +100,7 @@ const scalars: Readonly<Record<string, Kind>> = {
 
 function kindOf(type: DuckDBType, library: Library): Kind | undefined {
   const id = library.DuckDBTypeId[type.typeId] ?? "";
-  if (id === "VARCHAR" && type.alias === "JSON") return scalar("json", "json", asText);
+  if (id === "VARCHAR" && type.alias === "JSON") return { type: "json", json: "json", print: utf8 };
   const nested = type as NestedType;
   switch (id) {
     case "DECIMAL":

@@ -1,6 +1,6 @@
 /**
  * what: the rows of one query in DuckDB, on its database file or on Parquet, CSV and JSON files · takes nothing / gives rows (tuples of texts)
- * holds: the library, `memoryLimit`, a batch of DuckDB's as bytes and as texts with the one before it, the batch being used
+ * holds: the library, `memoryLimit`, six times the largest batch of DuckDB, the batch being used
  * order: as the query gives it
  * ends: a batch without rows that carries the proof, once the engine stated that these rows were all
  * fails: config-invalid: the package is not installed; input-missing, source-refused: fix path or query, or give room;
@@ -14,7 +14,7 @@ import type { Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { explain } from "./duckdb-errors.ts";
 import { openDatabaseFile } from "./duckdb-file.ts";
-import { loadDuckdb, readWhole, type Result } from "./duckdb-library.ts";
+import { loadDuckdb, type Result } from "./duckdb-library.ts";
 import { type RunningQuery, runQuery } from "./duckdb-query.ts";
 import type { Print } from "./duckdb-nested.ts";
 import { describeColumn } from "./duckdb-values.ts";
@@ -51,7 +51,7 @@ const config = v.strictObject({
     ),
   ),
   maxBatch: v.pipe(
-    v.optional(size, "8MiB"),
+    v.optional(size, "4MiB"),
     v.description("bytes of 2048 rows at most, which is how many come at once; more are refused"),
   ),
   timeout: v.pipe(
@@ -64,6 +64,8 @@ type DuckdbConfig = v.InferOutput<typeof config>;
 
 /** What loading and opening it weighs. */
 const libraryBytes = 56 * MiB;
+/** A batch is made, waits, is read, and its memory is not given back at once. */
+const formsOfBatch = 6;
 const rowOverheadBytes = 32;
 const cellOverheadBytes = 24;
 
@@ -74,7 +76,8 @@ export const duckdb = defineStage({
   config,
   takes: "nothing",
   gives: "rows",
-  holds: ({ memoryLimit, maxBatch }) => libraryBytes + memoryLimit + 3 * maxBatch + batchBytes,
+  holds: ({ memoryLimit, maxBatch }) =>
+    libraryBytes + memoryLimit + formsOfBatch * maxBatch + batchBytes,
   open: (config, ctx) => readQuery(config, ctx),
 });
 
@@ -147,7 +150,7 @@ async function* readBatches(
     const count = chunk.rowCount;
     let chunkBytes = 0;
     for (let at = 0; at < count; at += 1) {
-      const row = readWhole(() => described.map(({ print }, index) => print(vectors[index]!, at)));
+      const row = described.map(({ print }, index) => print(vectors[index]!, at));
       const textBytes = row.reduce((sum, cell) => sum + (cell?.length ?? 0), 0);
       chunkBytes += textBytes;
       if (chunkBytes > maxBatch) throw tooWide(place, maxBatch);

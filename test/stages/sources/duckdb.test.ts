@@ -3,9 +3,12 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   copyFile,
+  cp,
+  mkdir,
   mkdtemp,
   open,
   readdir,
+  readFile,
   rename,
   rm,
   truncate,
@@ -15,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { duckdb } from "../../../src/stages/sources/duckdb.ts";
+import { openDesk } from "../../cli/spawn-cli.ts";
 import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
 import { executeDuckdb } from "../../fixtures/duckdb.ts";
 import { nothing, refuses, tuplesOf } from "../../fixtures/sources.ts";
@@ -242,6 +246,52 @@ describe("duckdb", () => {
     await assert.rejects(collect(begin({ path, query: endless }, ctx)), reason);
     assert.ok(performance.now() - started < 5000);
     assert.equal(executeElsewhere(path, "select 1"), "done");
+  });
+
+  it("says what to install where the package is not", async () => {
+    // The same file where no package is near.
+    const lonely = await mkdtemp(join(tmpdir(), "spillway-lonely-"));
+    try {
+      await cp(new URL("../../../src", import.meta.url), join(lonely, "src"), { recursive: true });
+      await writeFile(join(lonely, "package.json"), '{ "type": "module" }');
+      const library = JSON.stringify(join(lonely, "src/stages/sources/duckdb-library.ts"));
+      const ask = `import(${library}).then(({ loadDuckdb }) => loadDuckdb()).catch((error) => console.log(error.code, error.message))`;
+      assert.match(
+        execFileSync(process.execPath, ["-e", ask], { encoding: "utf8", cwd: lonely }),
+        /^config-invalid .*run `npm install @duckdb\/node-api@1\.5\.4-r\.1`/,
+      );
+    } finally {
+      await rm(lonely, { recursive: true });
+    }
+  });
+
+  it("is read by its example, and the export goes its whole way", async function () {
+    this.timeout(60_000);
+    const desk = await openDesk();
+    try {
+      const inside = (name: string) => join(desk.folder, name);
+      await mkdir(inside("readings"));
+      await executeDuckdb(
+        [
+          "create table device as select i as id, 'ward ' || i as ward from range(7) t(i)",
+          `copy (select i as id, i % 7 as device, (i / 4)::decimal(18,2) as value from range(4000) t(i)) to '${inside("readings/a.parquet")}'`,
+        ],
+        inside("clinic.duckdb"),
+      );
+      const name = "duckdb-to-folder.yaml";
+      const text = await readFile(new URL(`../../../examples/${name}`, import.meta.url), "utf8");
+      await desk.write(name, text.replace(/encrypt: .*/, "encrypt: none"));
+      const { code, stdout, stderr } = await desk.cli(["run", name, "--json"]);
+      assert.equal(code, 0, stderr);
+      assert.equal((JSON.parse(stdout) as { consistency: string }).consistency, "stream");
+      const lines = Array.from({ length: 3960 }, (_, at) => at + 40).map(
+        (id) =>
+          `{"ward":"ward ${id % 7}","id":${id},"device":${id % 7},"value":${(id / 4).toFixed(2)}}\n`,
+      );
+      assert.equal((await desk.cli(["cat", "exports/readings"])).stdout, lines.join(""));
+    } finally {
+      await desk.remove();
+    }
   });
 
   it("gives up on a query that is silent for too long", async () => {
