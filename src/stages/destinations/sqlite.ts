@@ -15,6 +15,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import type { Destination, OpenDestination, StoredObject } from "./destination.ts";
 import { folderSegmentsOf, segmentsOf } from "./object-names.ts";
+import { pathIdentity } from "./path-identity.ts";
 import { createConnection } from "./sqlite-connection.ts";
 import { findUnfinished, listNoted, noteObject, openNotes, readNoted } from "./sqlite-notes.ts";
 import { writeRows } from "./sqlite-rows.ts";
@@ -34,6 +35,7 @@ export const openSqlite: OpenDestination = async (url, { timeoutMillis, rows }) 
 
   return {
     url: `${url.href}/${encodeURIComponent(wanted.table)}`,
+    identity: `${pathIdentity(url)}/${encodeURIComponent(wanted.table)}`,
     sequential: true,
     async put(object, signal) {
       segmentsOf(object.name);
