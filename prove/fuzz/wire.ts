@@ -9,6 +9,7 @@ import { guardParser, type Listening } from "../../src/stages/sources/postgres-p
 import { findWideField, readFrames } from "../../src/stages/sources/postgres-frames.ts";
 import { mostAtOnceBytes } from "../../src/stages/sources/postgres-wire/messages.ts";
 import { RowWalker } from "../../src/stages/sources/postgres-wire/data-rows.ts";
+import { dialectOf } from "../../src/stages/formats/csv-dialect.ts";
 import { recordLayouts } from "../../src/stages/sources/postgres-wire/record-layouts.ts";
 import type { Walker } from "../../src/stages/sources/postgres-wire/wire-query.ts";
 import { type Chance, cut, mutate, wordsOf } from "./chance.ts";
@@ -119,6 +120,12 @@ function walkTwice(
   if (whole instanceof PipelineError) throw whole;
 }
 
+const dialects = [
+  {},
+  { delimiter: ";", quote: "'", quoteAll: true, lineEnd: "crlf" } as const,
+  { delimiter: ":", null: "-1", header: false, bom: true },
+].map(dialectOf);
+
 export function wire(): FuzzClass {
   return {
     seeds: { whole: [Buffer.concat(others)], words: wireWords },
@@ -128,7 +135,10 @@ export function wire(): FuzzClass {
       // One in eight is left as it is: it must be understood.
       const isLeft = chance.once(8);
       const bytes = isLeft ? whole[0]! : mutate(chance, { whole, words: wireWords });
-      const layout = recordLayouts[chance.pick(["ndjson", "json", "csv"])]!(columns);
+      const layout = recordLayouts[chance.pick(["ndjson", "json", "csv"])]!(
+        columns,
+        chance.pick(dialects),
+      );
       const capacity = chance.pick([1, 1000, 70_000]);
       try {
         walkTwice((onMessage) => new RowWalker(layout, capacity, onMessage), bytes, chance);
