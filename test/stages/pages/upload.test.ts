@@ -194,8 +194,8 @@ describe("upload", () => {
       sftp: { password: "p" },
     });
     for (const key of [undefined, ["id"]]) {
-      const postgres = { table: "rows", key: key ?? [] };
-      assert.deepEqual(optionsOf({ table: "rows", key }), { ...none, postgres });
+      const rows = { table: "rows", key: key ?? [] };
+      assert.deepEqual(optionsOf({ table: "rows", key }), { ...none, rows });
     }
   });
 });
