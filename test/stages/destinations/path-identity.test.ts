@@ -4,7 +4,7 @@ import { openDestination } from "../../../src/stages/destinations/schemes.ts";
 
 describe("a destination that is a path", () => {
   const identityOf = async (to: string) => {
-    const rows = { table: "t", key: undefined };
+    const rows = { table: "t", key: ["id"] };
     const destination = await openDestination(to, { timeoutMillis: 1000, rows });
     await destination.close();
     return destination.identity;
