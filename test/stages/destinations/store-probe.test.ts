@@ -108,10 +108,9 @@ describe("a look at a store", () => {
   it("that cannot be opened says why; what is no failure of the store is thrown", async () => {
     assert.match(told(await look(refused(400))), /refused with 400/);
     await assert.rejects(look(new TypeError("ours")), TypeError);
+    const next = () => Promise.reject(refused(401));
     const locked = storeOf(() => ({
-      async *list() {
-        yield await Promise.reject<never>(refused(401));
-      },
+      list: () => ({ [Symbol.asyncIterator]: () => ({ next }) }),
     }));
     assert.match(told(await look(locked.store)), /refused with 401/);
   });
