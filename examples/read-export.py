@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Verifies and restores an export of the format spillway/1 with nothing of spillway.
-
   read-export.py verify  FOLDER -i key.txt --signer ed25519:…
   read-export.py restore FOLDER -i key.txt --signer ed25519:… > rows.ndjson
 
@@ -13,14 +12,14 @@ is not, and a sentence on stderr says why; what was restored until then is authe
 import argparse, base64, contextlib, hashlib, json, os, re, shutil, stat, subprocess, sys, tempfile
 import threading, zlib
 
+FILES = "manifest.json", "manifest.json.sig", "SHA256SUMS"  # beside the pages
 PAGE_BYTES, OBJECT_BYTES = 256 << 20, 258 << 20  # records in a page, and the page as stored (§1)
 LINE_BYTES, BOM = 16 << 20, b"\xef\xbb\xbf"  # a line of the manifest at most: this reader's own limit
 # Where a record may end, and what hides it (§2); csv may have another quote. Other formats are not counted.
 SIGNS = {"ndjson": rb"\n", "pgtext": rb"\n", "csv": rb'["\n]', "json": rb'\\.|["{}\[\]]'}
 # Shapes of JSON values: a pattern for text, a function, [items], {fields, in order}, {...: any}, (either, or).
 whole = lambda value: type(value) is int and 0 <= value < 2**53
-flag = lambda value: type(value) is bool
-null = lambda value: value is None
+flag, null = lambda value: type(value) is bool, lambda value: value is None
 WORD, FACT, MARK = ".*", "[A-Za-z][A-Za-z0-9_ .:/-]{0,63}", r"[^A-Za-z0-9\0\r\n\x80-\U0010ffff]"
 RUN, DIGEST = "[0-9A-Za-z][0-9A-Za-z._-]{0,63}", "[0-9a-f]{64}"
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
@@ -75,8 +74,8 @@ def parse(spelled, shape, what):
         again = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, RecursionError):
         raise Refused(f"{what} is not JSON.") from None
-    same = again.encode("utf-8", "backslashreplace") == spelled
-    need(same and fits(value, shape), f"{what} is not as format spillway/1 says.")
+    as_spelled = again.encode("utf-8", "backslashreplace") == spelled
+    need(as_spelled and fits(value, shape), f"{what} is not as format spillway/1 says.")
     return value
 
 
@@ -111,8 +110,7 @@ class Manifest:
 
     def read_field(self, key, shape, lead="", end=","):
         line, start = self.read_line(), f'{lead}"{key}":'.encode()
-        there = line.startswith(start) and line.endswith(end.encode())
-        need(there, f"manifest.json does not have {key} where the format says.")
+        need(line.startswith(start) and line.endswith(end.encode()), f"manifest.json lacks {key} in its place.")
         return parse(line[len(start) : -len(end)], shape, f"{key} in manifest.json")
 
     def pages(self):
@@ -145,7 +143,6 @@ def run_tool(command, given, most, refusal):
     def feed(pipe):  # a tool may stop reading: then its exit status says why
         with contextlib.suppress(OSError), pipe:
             pipe.write(given)
-
     with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL) as tool:
         feeder = threading.Thread(target=feed, args=(tool.stdin,))
         feeder.start()
@@ -163,9 +160,8 @@ def check_signature(folder, manifest, pinned):
     lies = re.search("[0-9]{8}T[0-9]{9}Z-[0-9a-f]{8}$", os.path.abspath(folder))
     need(not lies or lies[0] == run, f"This is run {run} under the name of another.")
     need(pinned in (None, signer), f"The export is signed by {signer}, which is not the signer expected.")
-    with tempfile.NamedTemporaryFile() as key, open_object(folder, "manifest.json.sig") as signature:
+    with tempfile.NamedTemporaryFile(buffering=0) as key, open_object(folder, "manifest.json.sig") as signature:
         key.write(bytes.fromhex("302a300506032b6570032100") + base64.b64decode(signer[8:]))  # DER
-        key.flush()
         verify = "openssl pkeyutl -verify -rawin -pubin -keyform DER -inkey".split()
         verify += [key.name, "-in", manifest.file.name, "-sigfile", os.path.join(folder, "manifest.json.sig")]
         need(len(signature.read(65)) == 64, "manifest.json.sig does not have 64 bytes.")
@@ -179,8 +175,7 @@ def check_listing(folder, manifest):
         for page in manifest.pages():
             line = f"{page['sha256']}  {page['name']}\n".encode()
             need(sums.readline(len(line)) == line, f"SHA256SUMS and manifest.json differ in {page['name']}.")
-            with open_object(folder, page["name"]) as file:
-                stored = os.fstat(file.fileno()).st_size
+            stored = os.fstat(open_object(folder, page["name"]).fileno()).st_size
             need(stored == page["bytes"], f"{page['name']} has {stored} bytes, not {page['bytes']}.")
             pages, records, size = pages + 1, records + page["records"], size + stored
         need(sums.read(1) == b"", "SHA256SUMS says more than manifest.json.")
@@ -188,8 +183,7 @@ def check_listing(folder, manifest):
     need(found == manifest.totals, "The totals in manifest.json are not those of its pages.")
     for entry in os.scandir(folder):
         page = re.fullmatch("([0-9]{8})" + re.escape(manifest.extension), entry.name)
-        known = entry.name in ("manifest.json", "manifest.json.sig", "SHA256SUMS")
-        known = known or page and int(page[1]) < pages
+        known = page and int(page[1]) < pages or entry.name in FILES
         need(known, f"{entry.name!r} lies in the folder and does not belong to the export.")
 
 
@@ -263,8 +257,7 @@ def count_records(extension, quote, header):
 
 def check_pages(folder, manifest, keys, write):
     """§8.3 to §8.5: each page in its place; its records go on once all that it says is right."""
-    head, chain, total, plain = manifest.head, bytes(32), 0, 0
-    extension = head["layers"]["extension"]
+    extension, chain, total, plain = manifest.head["layers"]["extension"], bytes(32), 0, 0
     counted = count_records(extension, manifest.quote, manifest.header) if extension in SIGNS else None
     next(counted) if counted else None
     for number, page in enumerate(manifest.pages()):
@@ -272,7 +265,7 @@ def check_pages(folder, manifest, keys, write):
         name, records, span = page["name"], page["records"], page["span"]
         total, plain = total + records, plain + len(content)
         chain = hashlib.sha256(chain + hashlib.sha256(content).digest()).digest()
-        true = dict(spillway=1, run=head["run"], page=number, records=records, total=total, span=span,
+        true = dict(spillway=1, run=manifest.head["run"], page=number, records=records, total=total, span=span,
                     bytes=len(content), chain=chain.hex(), final=number + 1 == manifest.totals["pages"])
         for key in true if identity else ():
             need(identity[key] == true[key], f"{name} says {key} {identity[key]}, and not {true[key]}.")
@@ -289,19 +282,18 @@ def main():
     parser.add_argument("-i", dest="keys", metavar="FILE", action="append", default=[], help="age identities")
     parser.add_argument("--signer", help="the exporter's public key, ed25519:…")
     given = parser.parse_args()
-    write = sys.stdout.buffer.write if given.verb == "restore" else len
     try:
         manifest = Manifest(given.folder)
         check_signature(given.folder, manifest, given.signer)
         check_listing(given.folder, manifest)
-        check_pages(given.folder, manifest, given.keys, write)
+        check_pages(given.folder, manifest, given.keys, sys.stdout.buffer.write if given.verb == "restore" else len)
         sys.stdout.flush()
     except FileNotFoundError as gone:
         sys.exit(f"read-export: {gone.filename} is missing: an object of the export, or a tool to install.")
     except (Refused, OSError) as refusal:
         sys.exit(f"read-export: {refusal}")
-    counts = "{records} records in {pages} pages are right, signed by ".format(**manifest.totals)
-    print(counts + manifest.head["signer"] + ("" if given.signer else ", whoever that is"), file=sys.stderr)
+    counts = "{records} records in {pages} pages are right, signed by".format(**manifest.totals)
+    print(counts, manifest.head["signer"] + ("" if given.signer else ", whoever that is"), file=sys.stderr)
 
 
 if __name__ == "__main__":
