@@ -5,9 +5,9 @@
 import { isUtf8 } from "node:buffer";
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { parse, readMembers, type Members } from "./record-members.ts";
+import { prepare } from "./sqlite-statements.ts";
 import type { SqliteColumn, SqliteTable } from "./sqlite-table.ts";
 import { readValue } from "./sqlite-values.ts";
-import { prepare } from "./sqlite-statements.ts";
 import { differentColumns, fitColumns, quoteName, refusedPage } from "./table.ts";
 
 const newline = 0x0a;
@@ -97,7 +97,8 @@ function placesAnew(
   const named = namesOf(members);
   const wanted = names.map((name) => parse(name) as string);
   if (new Set(named).size < named.length) throw refusedPage("records name a column twice");
-  if (named.toSorted().join("\n") !== wanted.toSorted().join("\n")) throw differentColumns();
+  if (named.length !== wanted.length || !wanted.every((name) => named.includes(name)))
+    throw differentColumns();
   return placesOf(columns, members.names.slice(0, members.count));
 }
 
