@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Verifies and restores an export of the format spillway/1 with nothing of spillway.
+
   read-export.py verify  FOLDER -i key.txt --signer ed25519:…
   read-export.py restore FOLDER -i key.txt --signer ed25519:… > rows.ndjson
 
@@ -9,8 +10,7 @@ export uses them. Without -i, age asks for a passphrase at the terminal, again f
 the signature proves that nothing changed since it was made, not who made it. Exit status 0: all is right; 1: it
 is not, and a sentence on stderr says why; what was restored until then is authentic, but not all.
 """
-import argparse, base64, contextlib, hashlib, json, os, re, shutil, stat, subprocess, sys, tempfile
-import threading, zlib
+import argparse, base64, contextlib, hashlib, json, os, re, shutil, stat, subprocess, sys, tempfile, threading, zlib
 
 FILES = "manifest.json", "manifest.json.sig", "SHA256SUMS"  # beside the pages
 PAGE_BYTES, OBJECT_BYTES = 256 << 20, 258 << 20  # records in a page, and the page as stored (§1)
@@ -74,8 +74,8 @@ def parse(spelled, shape, what):
         again = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, RecursionError):
         raise Refused(f"{what} is not JSON.") from None
-    as_spelled = again.encode("utf-8", "backslashreplace") == spelled
-    need(as_spelled and fits(value, shape), f"{what} is not as format spillway/1 says.")
+    same = again.encode("utf-8", "backslashreplace") == spelled
+    need(same and fits(value, shape), f"{what} is not as format spillway/1 says.")
     return value
 
 
@@ -175,7 +175,7 @@ def check_listing(folder, manifest):
         for page in manifest.pages():
             line = f"{page['sha256']}  {page['name']}\n".encode()
             need(sums.readline(len(line)) == line, f"SHA256SUMS and manifest.json differ in {page['name']}.")
-            stored = os.fstat(open_object(folder, page["name"]).fileno()).st_size
+            stored = open_object(folder, page["name"]).seek(0, os.SEEK_END)
             need(stored == page["bytes"], f"{page['name']} has {stored} bytes, not {page['bytes']}.")
             pages, records, size = pages + 1, records + page["records"], size + stored
         need(sums.read(1) == b"", "SHA256SUMS says more than manifest.json.")
