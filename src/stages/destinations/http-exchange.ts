@@ -2,15 +2,9 @@
  * One request to a store over a kept connection, with a deadline and a bounded answer. Nothing here follows a redirect, or
  * repeats a request but one that met a dead connection. Headers, which may hold credentials, never appear in an error.
  */
-import {
-  Agent as HttpAgent,
-  type ClientRequest,
-  type IncomingMessage,
-  type OutgoingHttpHeaders,
-  request as httpRequest,
-} from "node:http";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { Agent, ClientRequest, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import { PipelineError, systemCode } from "../../errors.ts";
+import { httpClient } from "../node-http.ts";
 import { TryAgain } from "./retry.ts";
 
 export interface HttpRequest {
@@ -64,16 +58,15 @@ export interface Line {
 
 /** Connects lazily; every request may take `timeoutMillis` in all, or that long for each part of a streamed body. */
 export function connectTo({ origin, called, timeoutMillis, address }: Line): HttpConnection {
-  const secure = origin.protocol === "https:";
-  const agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const start = secure ? httpsRequest : httpRequest;
+  const client = httpClient(origin.protocol);
+  const agent = new client.Agent({ keepAlive: true });
 
-  const exchange = (request: HttpRequest, signal: AbortSignal, by: HttpAgent | false) =>
+  const exchange = (request: HttpRequest, signal: AbortSignal, by: Agent | false) =>
     new Promise<HttpAnswer>((resolve, reject) => {
       const { hostname, port } = origin;
       const { method } = request;
       const way = { hostname: hostname.replace(/^\[|\]$/g, ""), port, agent: by, signal };
-      const outgoing = start({ ...way, method, ...address(request) });
+      const outgoing = client.request({ ...way, method, ...address(request) });
       let current: { destroy(error: Error): unknown } = outgoing;
       const late = () => current.destroy(timedOut(timeoutMillis));
       const timer = setTimeout(late, timeoutMillis);

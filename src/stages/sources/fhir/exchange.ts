@@ -2,15 +2,10 @@
  * One request to a FHIR server over a kept connection: verified TLS, guarded addresses, deadlines, bounded headers and
  * metadata, bodies whose end is proved by their framing. Nothing here repeats a request.
  */
-import {
-  Agent as HttpAgent,
-  type ClientRequest,
-  type IncomingMessage,
-  request as httpRequest,
-} from "node:http";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import { PipelineError, systemCode } from "../../../errors.ts";
 import { TryAgain } from "../../destinations/retry.ts";
+import { httpClient } from "../../node-http.ts";
 import { bare, createGuard } from "./places.ts";
 import type { Statistics } from "./statistics.ts";
 
@@ -52,20 +47,23 @@ const mostHeaderBytes = 32 * 1024;
 export function createExchange(options: ExchangeOptions): Exchange {
   const { base, home = base, timeoutMillis, statistics } = options;
   const guard = createGuard(bare(home.hostname));
-  const common = { keepAlive: true, lookup: guard.lookup as never };
-  const agents = { "http:": new HttpAgent(common), "https:": new HttpsAgent(common) };
+  const agents = new Map<string, Agent>();
+  const agentOf = (protocol: string) => {
+    const { Agent } = httpClient(protocol);
+    const agent = agents.get(protocol) ?? new Agent({ keepAlive: true, lookup: guard.lookup });
+    agents.set(protocol, agent);
+    return agent;
+  };
 
   const exchange = (outgoing: Outgoing, signal: AbortSignal) =>
     new Promise<Answer>((resolve, reject) => {
       const { method, url, headers, body } = outgoing;
-      const secure = url.protocol === "https:";
-      const start = secure ? httpsRequest : httpRequest;
       const began = performance.now();
-      const sent: ClientRequest = start(url, {
+      const sent: ClientRequest = httpClient(url.protocol).request(url, {
         method,
         headers:
           body === undefined ? headers : { ...headers, "content-length": Buffer.byteLength(body) },
-        agent: secure ? agents["https:"] : agents["http:"],
+        agent: agentOf(url.protocol),
         signal,
         maxHeaderSize: mostHeaderBytes,
       });
@@ -88,7 +86,7 @@ export function createExchange(options: ExchangeOptions): Exchange {
       return exchange(outgoing, signal);
     },
     close() {
-      for (const agent of Object.values(agents)) agent.destroy();
+      for (const agent of agents.values()) agent.destroy();
     },
   };
 }
