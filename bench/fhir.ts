@@ -35,7 +35,7 @@ const node = process.execPath;
 const lean = leanFlags.filter((flag) => flag !== "--no-opt").join(" ");
 
 const config = (source: string) => `name: bench
-memory: 96MiB
+memory: 112MiB
 stages:
   - ${source}
   - serialize: ndjson

@@ -31,6 +31,8 @@ export interface PhysicalStage {
   readonly from: readonly string[];
   readonly takes: Kind;
   readonly gives: Kind;
+  /** WebAssembly makes its records: no JavaScript works on every row of the run. */
+  readonly isCompiled?: true;
   holds(pageBytes: number, threads: number): number;
   open(ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown>;
   /** As the stage's own. */
@@ -177,6 +179,7 @@ function wirePostgres(
     from,
     takes: "nothing",
     gives: "records",
+    isCompiled: true,
     holds: holdsOfRecords,
     open: (ctx) => readRecords(source.config as never, records.config as never, pageBytes, ctx),
   };
