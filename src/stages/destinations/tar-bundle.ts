@@ -1,7 +1,6 @@
 /**
  * The file behind destination `tar:`: what it holds after a crash, and how it grows by whole, synced entries.
  */
-import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -109,8 +108,9 @@ export async function openWriter(bundle: Bundle): Promise<FileHandle> {
 
 /** Says now what `finish` would find out hours later. */
 async function expectLinks(path: string): Promise<void> {
-  const probe = `${path}.${randomUUID()}`;
+  const probe = `${path}.link`;
   await linkOnce(path, probe);
+  // Also what a crash left: the name is always the same.
   await rm(probe, { force: true });
 }
 

@@ -106,6 +106,13 @@ describe("destination tar", () => {
     }
   });
 
+  it("leaves nothing beside it of a crash that came while it looked whether it can get its name", async () => {
+    await (await putAll({ "p/r/a": "a" })).close();
+    await link(path("bundle.tar.partial"), path("bundle.tar.partial.link"));
+    await finished({ "p/r/a": "a", "p/r/b": "b" });
+    assert.deepEqual(await readdir(join(base, "out")), ["bundle.tar"]);
+  });
+
   it("does not keep a last entry whose bytes never reached the disk", async () => {
     await (await putAll({ "p/r/a": "a", "p/r/b": "b".repeat(600) })).close();
     const file = await openHandle(path("bundle.tar.partial"), "r+");
