@@ -93,7 +93,7 @@ export function alignColumns(
       const isLast = column === row.length - 1;
       const room = width - textWidth(line);
       const shown = textWidth(cell) > room ? cut(stripVTControlCharacters(cell), room) : cell;
-      const padding = " ".repeat(Math.max(0, (widths[column] ?? 0) - textWidth(shown)));
+      const padding = " ".repeat(Math.max(0, widths[column]! - textWidth(shown)));
       if (right.includes(column)) line += padding + shown;
       else line += isLast ? shown : shown + padding;
       if (!isLast) line += "  ";
@@ -105,7 +105,7 @@ export function alignColumns(
 /** A bar of `width` columns, `share` of it full. */
 export function drawBar(share: number, width: number): string {
   const eighths = Math.round(Math.min(1, Math.max(0, share)) * width * 8);
-  const part = " ▏▎▍▌▋▊▉"[eighths % 8] ?? "";
+  const part = " ▏▎▍▌▋▊▉".charAt(eighths % 8);
   const full = "█".repeat(Math.floor(eighths / 8));
   return (full + (eighths % 8 === 0 ? "" : part)).padEnd(width);
 }

@@ -97,7 +97,7 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     if (body.length < longestAnswerBytes) body += String(piece);
   }
   const retryAfter = response.headers["retry-after"];
-  return { status: response.statusCode ?? 0, body, retryAfter };
+  return { status: response.statusCode!, body, retryAfter };
 }
 
 /** `{"partialSuccess":{"rejectedSpans":"3"}}`; 64-bit integers may be texts. */

@@ -30,10 +30,10 @@ export function telemetryReference(): string {
 /** Columns padded to one width, as the formatter of this repository would. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
+    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
   );
   const line = (cells: readonly string[]) =>
-    `| ${widths.map((width, column) => (cells[column] ?? "").padEnd(width)).join(" | ")} |`;
+    `| ${widths.map((width, column) => cells[column]!.padEnd(width)).join(" | ")} |`;
   const rule = line(widths.map((width) => "-".repeat(width)));
   return [line(head), rule, ...rows.map(line)].join("\n");
 }

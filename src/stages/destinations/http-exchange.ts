@@ -129,7 +129,7 @@ function answerOf(
   endTotalDeadline: () => void,
 ): HttpAnswer {
   return {
-    status: incoming.statusCode ?? 0,
+    status: incoming.statusCode!,
     header: (name) => incoming.headers[name]?.toString(),
     text: (mostBytes) => textOf(incoming, mostBytes, listening),
     body: () => bodyOf(incoming, listening),

@@ -109,7 +109,7 @@ interface Reading {
 
 function answerOf(incoming: IncomingMessage, reading: Reading): Answer {
   return {
-    status: incoming.statusCode ?? 0,
+    status: incoming.statusCode!,
     header: (name) => incoming.headers[name]?.toString(),
     text: (mostBytes) => textOf(incoming, mostBytes, reading),
     pieces: () => piecesOf(incoming, reading),

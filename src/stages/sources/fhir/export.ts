@@ -39,8 +39,17 @@ const manifestSchema = v.looseObject({
   error: files,
   link: v.optional(v.array(v.looseObject({ relation: v.string(), url: v.string() }))),
 });
-export type ExportManifest = v.InferOutput<typeof manifestSchema>;
-export type ExportFile = NonNullable<NonNullable<ExportManifest["output"]>>[number];
+type ManifestPart = v.InferOutput<typeof manifestSchema>;
+export type ExportFile = NonNullable<ManifestPart["output"]>[number];
+
+/** All parts of a manifest together. */
+export interface ExportManifest {
+  readonly transactionTime: string;
+  readonly requiresAccessToken: boolean;
+  readonly output: readonly ExportFile[];
+  readonly deleted: readonly ExportFile[];
+  readonly error: readonly ExportFile[];
+}
 
 /** Some thousand files; a manifest of more is refused with a word on what to do. */
 const mostManifestBytes = 4 * 1024 * 1024;
@@ -170,12 +179,12 @@ async function completed(
   }
 }
 
-function readManifest({ body }: JsonAnswer): ExportManifest {
+function readManifest({ body }: JsonAnswer): ManifestPart {
   const outcome = readOutcome(body);
   if (outcome) throw wrongManifest(`an OperationOutcome (${outcome.told})`);
   const result = v.safeParse(manifestSchema, body);
   if (result.success) return result.output;
-  const path = result.issues[0] && v.getDotPath(result.issues[0]);
+  const path = v.getDotPath(result.issues[0]);
   throw wrongManifest(`something else${path ? `, wrong at ${path}` : ""}`);
 }
 

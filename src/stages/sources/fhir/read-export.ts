@@ -85,7 +85,7 @@ export async function* readExport(
 function* groupFiles(server: FhirServer, manifest: ExportManifest): Generator<Group> {
   let number = 0;
   for (const kind of ["output", "deleted", "error"] as const) {
-    const files = manifest[kind] ?? [];
+    const files = manifest[kind];
     const types = [...new Set(files.map(({ type }) => type))].toSorted();
     for (const type of types) {
       const ofType = files.filter((file) => file.type === type);
@@ -114,9 +114,7 @@ function place(
 }
 
 function expectation({ output, deleted, error }: ExportManifest): Pick<RecordBatch, "expects"> {
-  const counts = [output, deleted, error].flatMap((files) =>
-    (files ?? []).map(({ count }) => count),
-  );
+  const counts = [...output, ...deleted, ...error].map(({ count }) => count);
   const rows = counts.reduce<number>((sum, count) => sum + (count ?? Number.NaN), 0);
   return Number.isNaN(rows) ? {} : { expects: { rows, exact: true } };
 }
@@ -137,7 +135,7 @@ function prove(server: FhirServer, config: ExportConfig, { manifest, records, su
     duplicatesCut: duplicates,
     allRemembered,
   };
-  const naming = [config.export.split("/")[0] ?? "", ...config.types];
+  const naming = [...config.export.split("/", 1), ...config.types];
   return {
     rows,
     consistency: { class: "snapshot" as const, proof },
