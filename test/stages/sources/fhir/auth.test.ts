@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createPublicKey, generateKeyPairSync, verify, type KeyObject } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
 import { PipelineError } from "../../../../src/errors.ts";
 import { fhir, readFhir } from "../../../../src/stages/sources/fhir.ts";
@@ -185,6 +186,70 @@ describe("fhir logs in", () => {
       assert.equal(error.code, "config-invalid");
       assert.doesNotMatch(error.message, /hidden/);
       return true;
+    });
+  });
+
+  /** An issuer that gives these answers one after another, the last one for ever. */
+  const issuer = (...answers: readonly (readonly [status: number, body: string])[]) => {
+    const asked = { times: 0 };
+    const intercept: Interceptor = ({ url, headers }, response) => {
+      if (url.pathname !== "/token") {
+        if (headers.authorization === "Bearer abc") return false;
+        sendOutcome(response, 401, "login");
+        return true;
+      }
+      const [status, body] = answers[Math.min(asked.times, answers.length - 1)]!;
+      asked.times += 1;
+      send(response, status, body, { "content-type": "application/json" });
+      return true;
+    };
+    return { asked, intercept };
+  };
+  const byIssuer = (origin: string) => ({
+    tokenUrl: `${origin}/token`,
+    clientId: "app",
+    clientSecret: "hidden",
+  });
+
+  it("with an issuer that is busy at first, or says nothing of how long a token lasts", async () => {
+    const token = '{"access_token":"abc"}';
+    const busy = issuer([503, ""], [200, token]);
+    assert.equal(await read(busy.intercept, byIssuer), 30);
+    assert.equal(busy.asked.times, 2);
+    const vague = issuer([200, '{"access_token":"abc","expires_in":"soon"}']);
+    assert.equal(await read(vague.intercept, byIssuer), 30);
+    assert.equal(vague.asked.times, 1);
+  });
+
+  it("anew when its token has ended", async () => {
+    const brief = issuer([200, '{"access_token":"abc","expires_in":0.01}']);
+    const slowly: Interceptor = async (request, response) => {
+      if (request.url.pathname !== "/token") await sleep(20);
+      return brief.intercept(request, response);
+    };
+    assert.equal(await read(slowly, byIssuer), 30);
+    assert.ok(brief.asked.times > 2, String(brief.asked.times));
+  });
+
+  it("with no issuer that answers in words of its own, which stay there", async () => {
+    for (const [status, body] of [
+      [200, "null"],
+      [400, "<html>secret</html>"],
+      [400, '{"error":"secret words"}'],
+    ] as const)
+      await assert.rejects(read(issuer([status, body]).intercept, byIssuer), {
+        code: "source-refused",
+        message: `the token endpoint gave no token (${status}); check \`auth\``,
+      });
+  });
+
+  it("with no key of another curve than servers take", async () => {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const key = privateKey.export({ format: "pem", type: "pkcs8" }).toString();
+    const auth = (origin: string) => ({ tokenUrl: `${origin}/token`, clientId: "app", key });
+    await assert.rejects(read(issuer([200, "{}"]).intercept, auth), {
+      code: "config-invalid",
+      message: /expected a JWK or PEM of RSA or of the curve P-384/,
     });
   });
 });

@@ -54,6 +54,20 @@ describe("where an address lies", () => {
     assert.match(String(await resolves(guard, "fhir.example.org")), /loopback/);
   });
 
+  it("is one address for who dials one, and nowhere for a name that is not known", async () => {
+    const guard = createGuard("fhir.example.org", (host, _options, done) => {
+      if (host !== "fhir.example.org") return done(new Error("not known"), []);
+      done(null, [
+        { address: "8.8.8.8", family: 4 },
+        { address: "2001:4860:4860::8888", family: 6 },
+      ]);
+    });
+    const dialled = (host: string) =>
+      new Promise((resolve) => guard.lookup(host, {}, (...given) => resolve(given)));
+    assert.deepEqual(await dialled("fhir.example.org"), [null, "8.8.8.8", 4]);
+    assert.deepEqual(await dialled("elsewhere"), [new Error("not known"), []]);
+  });
+
   const spool = {
     readNote: () => Promise.resolve(undefined),
     writeNote: () => Promise.resolve(),
