@@ -77,6 +77,7 @@ describe("destination schemes", () => {
       ["file:///a#b", /%23/],
       ["tar:///var/", /names a folder/],
       ["tar://x.tar", /host/],
+      ["postgres://user@host:5432", /names no database/],
     ] as const;
     for (const [text, message] of refused) {
       assert.match(refusalOf(text).message, message, text);

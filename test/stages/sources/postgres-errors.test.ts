@@ -23,4 +23,34 @@ describe("postgres-errors", () => {
       });
     }
   }
+
+  it("calls a class that it does not know an error, and no class an internal one", () => {
+    const told = (code: string | undefined, phase: "connect" | "query" = "query") => {
+      const error = Object.assign(serverError("00000"), { code, severity: undefined });
+      return explain(error, phase) as PipelineError;
+    };
+    assert.match(told("ZZ000").message, /\(SQLSTATE ZZ000, error\)/);
+    assert.equal(told("ZZ000").code, "source-refused");
+    assert.match(told(undefined).message, /\(SQLSTATE XX000, internal error of the server\)/);
+    assert.equal(told(undefined, "connect").code, "source-unreachable");
+  });
+
+  it("tells of a connection that was not made why, as far as anything says so", () => {
+    const told = (error: unknown) => explain(error, "connect") as PipelineError;
+    const codes = [
+      [
+        new Error("Connection terminated unexpectedly"),
+        "source-unreachable",
+        /\(connection closed\)/,
+      ],
+      [new Error("timeout expired"), "source-unreachable", /\(no answer in time\)/],
+      [new Error("The server does not support SSL"), "source-refused", /TLS could not be agreed;/],
+      ["Jane Doe", "source-refused", /the login could not be completed/],
+    ] as const;
+    for (const [error, code, message] of codes) {
+      assert.equal(told(error).code, code);
+      assert.match(told(error).message, message);
+      assert.doesNotMatch(told(error).message, /Jane/);
+    }
+  });
 });
