@@ -7,6 +7,7 @@ import type { Finding } from "../../src/stages/finding.ts";
 import { describeFileSystem, probeFolder } from "../../src/stages/folder-probe.ts";
 import { probeDestination } from "../../src/stages/destinations/schemes.ts";
 import { mountSmallDisk } from "../fixtures/small-disk.ts";
+import { withoutRoot } from "../fixtures/without-root.ts";
 
 const needs = { code: "spool-failed", full: "disk-full", links: true } as const;
 const tmpfs = 0x01021994;
@@ -110,14 +111,3 @@ describe("the probe of a folder", () => {
     assert.deepEqual(await readdir(folder), ["bundle.tar"]);
   });
 });
-
-/** Root may write everywhere. */
-async function withoutRoot<T>(work: () => Promise<T>): Promise<T> {
-  if (process.getuid?.() !== 0) return work();
-  process.seteuid!(65_534);
-  try {
-    return await work();
-  } finally {
-    process.seteuid!(0);
-  }
-}

@@ -1,6 +1,6 @@
 /** What `doctor` says of sources that it asks or opens itself. */
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { examine } from "../../../src/pipeline/doctor/examine.ts";
@@ -11,9 +11,9 @@ import { mariadbInstalled, startMariadb, type MariaDb } from "../../servers/mari
 describe("a look at the source", () => {
   const folder = useFolder();
 
-  const look = async (source: string, env: Record<string, string> = {}) => {
+  const look = async (source: string, env: Record<string, string> = {}, format = "ndjson") => {
     const path = join(folder.path, "export.yaml");
-    const behind = `serialize: ndjson
+    const behind = `serialize: ${format}
   - chunk: 4KiB
   - compress: zstd
   - encrypt: none
@@ -50,6 +50,33 @@ describe("a look at the source", () => {
     const [one, ...more] = told(await look(`csv: ${join(folder.path, "rows.csv")}`));
     assert.match(one!, /^ok file: /);
     assert.deepEqual(more, []);
+  });
+
+  it("that is a file finds one to read, or says what is in its place", async () => {
+    await mkdir(join(folder.path, "folder.csv"));
+    const of = async (path: string) => {
+      const findings = await look(`csv: ${path}`);
+      assert.equal(findings.length, 1);
+      return findings[0]!;
+    };
+    const missing = await of(join(folder.path, "missing.csv"));
+    assert.equal(missing.code, "input-missing");
+    assert.match(missing.found, /missing\.csv does not exist$/);
+    const other = await of(join(folder.path, "folder.csv"));
+    assert.equal(other.code, "source-refused");
+    assert.match(other.found, /is no file$/);
+    const beyond = await of(join(folder.path, "export.yaml", "rows.csv"));
+    assert.equal(beyond.code, "source-refused");
+    assert.match(beyond.found, /cannot be read \(ENOTDIR\)$/);
+    assert.equal((await of('"-"')).found, "standard input");
+  });
+
+  it("that is no server there says so, whatever is made of its rows", async () => {
+    for (const format of ["ndjson", "csv"]) {
+      const source = 'postgres: { url: "postgres://u@127.0.0.1:1/x", query: select 1 }';
+      const [only, ...more] = await look(source, {}, format);
+      assert.deepEqual([only?.check, only?.code, more], ["server", "source-unreachable", []]);
+    }
   });
 
   describe("of FHIR", () => {
