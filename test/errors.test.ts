@@ -63,5 +63,8 @@ describe("errors", () => {
     assert.equal(kindOf(Object.setPrototypeOf(new Error("x"), null)), "object");
     assert.ok(framesOf(error).length > 1);
     assert.doesNotMatch(framesOf(error).join("\n"), /Ada/);
+    error.message = "another one";
+    assert.ok(framesOf(error).some((line) => line.includes("errors.test")));
+    assert.equal(kindOf(new (class extends Error {})("Ada")), "Error");
   });
 });

@@ -7,6 +7,7 @@ import {
   drawBar,
   formatCount,
   harmless,
+  isLive,
   paintFor,
   textWidth,
 } from "../../src/cli/screen.ts";
@@ -54,6 +55,15 @@ describe("what the terminal shows", () => {
     assert.equal(formatCount(999), "999");
     assert.equal(drawBar(0.5, 4), "██  ");
     assert.equal(drawBar(2, 4), "████");
+    assert.equal(drawBar(0.375, 3), "█▏ ");
+  });
+
+  it("draws over a line only where a person looks at a terminal that can", () => {
+    const [terminal, file] = [true, false].map((isTTY) => ({ isTTY }) as NodeJS.WriteStream);
+    assert.equal(isLive(terminal!, { TERM: "xterm" }), true);
+    assert.equal(isLive(terminal!, { CI: "1" }), false);
+    assert.equal(isLive(terminal!, { TERM: "dumb" }), false);
+    assert.equal(isLive(file!, {}), false);
   });
 
   it("tells rate, time left and memory of a run", () => {

@@ -1,16 +1,21 @@
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ROOT_CONTEXT, type Tracer } from "@opentelemetry/api";
 import type { Kind } from "../../src/stages/nouns.ts";
 import { createPageSpans } from "../../src/telemetry/page-spans.ts";
 
 const info = (name: string, takes: Kind, gives: Kind) => ({ name, takes, gives });
+const chunk = info("chunk", "records", "pages");
+const compress = info("compress", "pages", "pages");
+const seal = info("seal", "pages", "sealed");
 const spool = info("spool", "sealed", "durable");
 const upload = info("upload", "durable", "receipts");
 
 /** Counts spans that are open; nothing else of a tracer is asked for here. */
 function countingTracer() {
-  const tally = { open: 0, most: 0, names: [] as string[] };
-  const startSpan = (name: string) => {
+  const tally = { open: 0, most: 0, names: [] as string[], starts: [] as number[] };
+  const startSpan = (name: string, { startTime }: { startTime: number }) => {
+    tally.starts.push(startTime);
     tally.open += 1;
     tally.most = Math.max(tally.most, tally.open);
     tally.names.push(name);
@@ -24,11 +29,12 @@ function countingTracer() {
   return { tally, tracer: { startSpan } as unknown as Tracer };
 }
 
+const page = (number: number) => ({ page: number, records: 1, bytes: 1, sealedBytes: 1 });
+
 describe("page-spans", () => {
   it("keeps a bounded number of spans open, however many pages wait, and counts the rest", () => {
     const { tally, tracer } = countingTracer();
     const pages = createPageSpans(tracer, ROOT_CONTEXT);
-    const page = (number: number) => ({ page: number, records: 1, bytes: 1, sealedBytes: 1 });
     for (let number = 0; number < 5000; number += 1) pages.took(spool, page(number));
     assert.equal(tally.most, 2 * 1024);
     assert.equal(pages.cutShort, 5000 - 1024);
@@ -39,5 +45,24 @@ describe("page-spans", () => {
     }
     assert.equal(tally.open, 0);
     assert.equal(tally.names.filter((name) => name === "upload").length, 5000);
+  });
+
+  it("let a page begin where it was made, unless many were made or sealed since", async () => {
+    const { tally, tracer } = countingTracer();
+    const pages = createPageSpans(tracer, ROOT_CONTEXT);
+    for (let number = 0; number < 2000; number += 1) pages.gave(chunk, page(number));
+    pages.gave(compress, page(0));
+    await sleep(30);
+    for (const number of [0, 1500, 1400, 1999]) pages.took(seal, page(number));
+    const [forgotten, kept, passed, last] = tally.starts as [number, number, number, number];
+    assert.ok(kept < forgotten - 10 && last < forgotten - 10, tally.starts.join());
+    assert.ok(passed > kept + 10, tally.starts.join());
+    // Its worker told no times.
+    pages.gave(seal, page(1500));
+    // Dropped before it was sealed.
+    pages.gave(spool, page(1));
+    pages.abort();
+    assert.equal(tally.open, 0);
+    assert.deepEqual([...new Set(tally.names)], ["page"]);
   });
 });
