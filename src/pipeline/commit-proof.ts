@@ -1,10 +1,13 @@
 /** What a commit asks of the destination: does it still have what it acknowledged, and the very manifest that was stored. */
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { PipelineError } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
+import { syncFolder } from "../stages/durable-file.ts";
+import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
-import { manifestName } from "./manifest.ts";
-import { removeAll, type Place } from "./run-files.ts";
+import { draftName, manifestName } from "./manifest.ts";
+import type { Place } from "./run-files.ts";
 
 interface Asked {
   readonly spool: Spool;
@@ -36,8 +39,9 @@ export async function provePagesStored(init: Asked, place: Place, prefix: string
 }
 
 /**
- * A page that was acknowledged and is gone lies nowhere else. A manifest that nobody has seen is taken back, so that the run
- * may be discarded; where the destination has it, the export is a damaged one, and not ours to hide.
+ * A page that was acknowledged and is gone lies nowhere else. A manifest that nobody has seen is a draft again, so that the
+ * run may be discarded; where the page comes back, as on a disk that was not mounted, the same one is stored. Where the
+ * destination has it, the export is a damaged one, and not ours to hide.
  */
 async function refuseLost(
   { destination, signal }: Asked,
@@ -46,15 +50,21 @@ async function refuseLost(
   name: string,
 ): Promise<PipelineError> {
   const isSeen = await digestStored(destination, prefix + manifestName, signal);
-  if (!isSeen) await removeAll(place, [manifestName]);
+  if (!isSeen) await takeBack(place);
   const next = isSeen
     ? `but it has the manifest: the export there is damaged; remove ${prefix} from it, then run again to be told to begin anew`
-    : "nothing was committed, begin again with --restart";
+    : "nor has it a manifest. Is it the right one, and mounted? Then begin again with --restart";
   return new PipelineError(
     "integrity-failed",
     `commit: the destination no longer has ${name} as it acknowledged it; ${next}`,
   );
 }
+
+const takeBack = ({ disk, path }: Place): Promise<void> =>
+  onDisk(async () => {
+    await disk.rename(join(path, manifestName), join(path, draftName));
+    await syncFolder(path, disk);
+  });
 
 /** The manifest there is the one that was stored. */
 export async function proveStored(

@@ -16,6 +16,7 @@ import { realWorld, type World } from "../stages/world.ts";
 import { provePagesStored, proveStored } from "./commit-proof.ts";
 import { signManifest, verifyManifestSignature } from "./manifest-signature.ts";
 import {
+  draftName,
   manifestName,
   signatureName,
   sumsName,
@@ -56,7 +57,7 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const sums = writeSums(entries(init.spool.checkpoints()));
   await onDisk(() => write(place, sumsName, sums));
   if (!isMade) await onDisk(() => writeOnce(init, place, totals));
-  const { signer } = await checkOwnManifest(place, folder.record.runId);
+  const { signer, layers } = await checkOwnManifest(place, folder.record.runId);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
   await provePagesStored(init, place, prefix);
   const put = async (name: string) => {
@@ -75,6 +76,7 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
     generation: generationOf(folder),
     manifestDigest: sha256.toString("hex"),
     signer,
+    layers,
     ...totals,
   };
   await init.spool.close();
@@ -86,13 +88,18 @@ const readOwn = ({ disk, path }: Place, name: string): Promise<Buffer> =>
   onDisk(() => disk.readFile(join(path, name)));
 
 /** The manifest may be of an earlier attempt, under an earlier key: its own signature says whose it is, and that it is whole. */
-async function checkOwnManifest(place: Place, runId: string): Promise<{ readonly signer: string }> {
+async function checkOwnManifest(
+  place: Place,
+  runId: string,
+  name = manifestName,
+): Promise<Pick<ManifestHead, "signer" | "layers">> {
   const [bytes, signature] = await Promise.all(
-    [manifestName, signatureName].map((name) => readOwn(place, name)),
+    [name, signatureName].map((name) => readOwn(place, name)),
   );
-  const verified = verifyManifestSignature(bytes!, signature!);
-  if (readManifest(bytes!).head.run !== runId) throw spoolDamaged("the manifest is another run's");
-  return verified;
+  verifyManifestSignature(bytes!, signature!);
+  const { head } = readManifest(bytes!);
+  if (head.run !== runId) throw spoolDamaged("the manifest is another run's");
+  return head;
 }
 
 const write = ({ disk, path }: Place, name: string, parts: Parts): Promise<void> =>
@@ -100,7 +107,7 @@ const write = ({ disk, path }: Place, name: string, parts: Parts): Promise<void>
 
 const generationOf = ({ last }: RunFolder): number => (last?.generation ?? 0) + 1;
 
-type Totals = Omit<LastCommit, "runId" | "generation" | "manifestDigest" | "signer">;
+type Totals = Omit<LastCommit, "runId" | "generation" | "manifestDigest" | "signer" | "layers">;
 
 const factsOf = ({ facts }: Spool): FinalFacts => {
   assert(facts, "a run is committed after its final page is durable");
@@ -131,21 +138,36 @@ async function countPages({ plan, spool }: CommitInit, isMade: boolean): Promise
 
 /** A manifest holds the time it was made, so it is made once: a later attempt stores the first one's bytes. */
 async function writeOnce(init: CommitInit, place: Place, totals: Totals): Promise<void> {
-  const { folder, spool, key } = init;
   const { disk, path } = place;
+  if (!(await hasDraft(place, init.folder.record.runId))) await writeDraft(init, place, totals);
+  await disk.rename(join(path, draftName), join(path, manifestName));
+  await syncFolder(path, disk);
+}
+
+/** One that is signed is whole. */
+async function hasDraft(place: Place, runId: string): Promise<boolean> {
+  for (const name of [draftName, signatureName]) if (!(await hasFile(place, name))) return false;
+  try {
+    await checkOwnManifest(place, runId, draftName);
+    return true;
+  } catch (error) {
+    if (error instanceof PipelineError && error.code === "integrity-failed") return false;
+    throw error;
+  }
+}
+
+async function writeDraft(init: CommitInit, place: Place, totals: Totals): Promise<void> {
+  const { folder, spool, key } = init;
   const { record } = folder;
   const tail = () => ({
     rejected: {},
     resumedFrom: folder.resumed ? record.runId : null,
     plainBytes: totals.bytesIn,
   });
-  const draft = `${manifestName}.draft`;
   const pages = entries(spool.checkpoints());
-  await write(place, draft, writeManifest(headOf(init, totals.extension), pages, tail));
-  const manifest = await disk.readFile(join(path, draft));
+  await write(place, draftName, writeManifest(headOf(init, totals.extension), pages, tail));
+  const manifest = await readOwn(place, draftName);
   await write(place, signatureName, [signManifest(manifest, key.privateKey)]);
-  await disk.rename(join(path, draft), join(path, manifestName));
-  await syncFolder(path, disk);
 }
 
 function headOf({ plan, folder, spool, key, world }: CommitInit, extension: string): ManifestHead {

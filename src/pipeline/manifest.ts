@@ -9,6 +9,8 @@ import type { Consistency, Span } from "../stages/nouns.ts";
 import type { Codec } from "../workers/frame.ts";
 
 export const manifestName = "manifest.json";
+/** In the spool alone, until it is signed. */
+export const draftName = `${manifestName}.draft`;
 export const signatureName = "manifest.json.sig";
 export const sumsName = "SHA256SUMS";
 export const manifestFormat = "spillway/1";

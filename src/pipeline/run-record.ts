@@ -1,5 +1,6 @@
 /** What a pipeline's folder remembers of its runs. It is checked when it is read: a disk may give back anything. */
 import * as v from "valibot";
+import type { Layers } from "./manifest.ts";
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 // Becomes part of paths.
@@ -60,6 +61,8 @@ export interface LastCommit {
   readonly consistency: string;
   /** Format of the records, as in page names. */
   readonly extension: string;
+  /** As its manifest says, whatever the stages are by now; absent in what earlier versions left. */
+  readonly layers?: Layers;
 }
 
 export const lastCommitSchema = v.looseObject({
@@ -73,6 +76,9 @@ export const lastCommitSchema = v.looseObject({
   bytesOut: count,
   consistency: v.string(),
   extension: v.string(),
+  layers: v.optional(
+    v.looseObject({ extension: v.string(), compress: v.string(), encrypt: v.string() }),
+  ),
 });
 
 /** What a committed run's source leaves for the next run. */

@@ -201,7 +201,7 @@ function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined
     manifest: `${runUrl}/manifest.json`,
     signer: last.signer,
     consistency: last.consistency,
-    layers: { extension: last.extension, ...plan.layers },
+    layers: last.layers ?? { extension: last.extension, ...plan.layers },
     rejected: {},
     resumedFrom: folder.resumed ? folder.record.runId : null,
     stages: watch?.stats() ?? [],

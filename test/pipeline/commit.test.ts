@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { copyFile, mkdir, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { commitRun, type CommitInit } from "../../src/pipeline/commit.ts";
 import { publicText, verifyManifestSignature } from "../../src/pipeline/manifest-signature.ts";
@@ -222,11 +231,49 @@ describe("commit", () => {
     init.folder.release();
     await assert.rejects(restart(), { message: /run without --restart to finish it/ });
     await rm(at, { recursive: true });
-    await assert.rejects(commitRun(init), { message: /begin again with --restart/ });
+    await assert.rejects(commitRun(init), { message: /mounted\? Then begin again with --restart/ });
     const { record, release } = await restart();
     release();
     assert.notEqual(record.runId, init.folder.record.runId);
     await close();
+  });
+
+  it("stores the same manifest where what was lost comes back, as on a disk that was not mounted", async () => {
+    const { init, at, close } = await ready();
+    const cut = { ...init.destination, finish: () => Promise.reject(new Error("cut off")) };
+    await assert.rejects(commitRun({ ...init, destination: cut }), /cut off/);
+    const stored = await readFile(join(at, "manifest.json"));
+    await rename(at, `${at}.away`);
+    for (let attempt = 0; attempt < 2; attempt += 1)
+      await assert.rejects(commitRun(init), { code: "integrity-failed" });
+    await rename(`${at}.away`, at);
+    await commitRun(init);
+    await close();
+    assert.deepEqual(await readFile(join(at, "manifest.json")), stored);
+  });
+
+  it("makes a draft again that is damaged, or another run's", async () => {
+    const [one, other] = [await ready(), await ready()];
+    const cut = { ...one.init.destination, put: () => Promise.reject(new Error("cut off")) };
+    await assert.rejects(commitRun({ ...one.init, destination: cut }), /cut off/);
+    const from = one.init.folder.path;
+    await copyFile(
+      join(from, "manifest.json.sig"),
+      join(other.init.folder.path, "manifest.json.sig"),
+    );
+    await copyFile(
+      join(from, "manifest.json"),
+      join(other.init.folder.path, "manifest.json.draft"),
+    );
+    await rename(join(from, "manifest.json"), join(from, "manifest.json.draft"));
+    await truncate(join(from, "manifest.json.draft"), 100);
+    for (const { init, at, close } of [one, other]) {
+      await commitRun(init);
+      await close();
+      const bytes = await readFile(join(at, "manifest.json"));
+      verifyManifestSignature(bytes, await readFile(join(at, "manifest.json.sig")), key.publicText);
+      assert.ok(bytes.includes(init.folder.record.runId));
+    }
   });
 
   it("does not believe a destination that gives another manifest back", async () => {

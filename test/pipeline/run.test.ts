@@ -251,8 +251,10 @@ describe("run", () => {
     const changed = here.pipeline({ rows: 7 }, { compress: "gzip" });
     const finished = await go(changed);
     assert.deepEqual([finished.rows, finished.resumedFrom], [rows, finished.runId]);
+    assert.equal(finished.layers.compress, "zstd", "as it was made");
     assert.equal(await here.restored(), plain());
-    assert.equal((await go(changed)).rows, 7);
+    const next = await go(changed);
+    assert.deepEqual([next.rows, next.layers.compress], [7, "gzip"]);
   });
 
   it("refuses to go on where the stages, or what they lead to, have changed", async () => {
