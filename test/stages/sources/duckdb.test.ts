@@ -120,6 +120,23 @@ describe("duckdb", () => {
     );
   });
 
+  it("believes an end whose rows the engine counts in part alone, or not at all", async () => {
+    const queries: readonly [query: string, rows: number][] = [
+      ["values (1), (2)", 2],
+      ["with a as (select id from t) from a union all from a", 60_000],
+      ["with a as materialized (select id from t) from a", 30_000],
+      ["select id, (select max(u.id) from t u where u.id = t.id) from t", 30_000],
+      ["from range(3000) r(i), lateral (select r.i + 1)", 3000],
+    ];
+    for (const [query, rows] of queries) assert.equal(await count(query), rows, query);
+    const failing = "case when id = 29999 then error('secret')::varchar else 'fine' end";
+    const rows = read({
+      path,
+      query: `with a as (from t) select ${failing} from a union all select ${failing} from a`,
+    });
+    await refuses(rows, /failed after \d+ rows|is refused/, "source-refused");
+  });
+
   it("fails on a value that cannot be converted, on too little memory, on a missing file", async () => {
     const query = "select 'secret'::integer";
     await refuses(read({ query }), /cannot be converted/);
