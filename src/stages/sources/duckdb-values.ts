@@ -2,6 +2,7 @@
  * Columns of DuckDB, and their values as exact texts: those of scalars here, and what is made of them next door.
  */
 import { PipelineError } from "../../errors.ts";
+import { isJson } from "../formats/json-text.ts";
 import type { Column, JsonForm } from "../nouns.ts";
 import { bytesAt, type DuckDBType, type Library, type NestedType } from "./duckdb-library.ts";
 import {
@@ -43,6 +44,15 @@ const scalar = (type: string, json: JsonForm, print: Scalar): Kind => ({
 
 const asText = (value: unknown): string => String(value);
 const utf8: Print = (vector, at) => bytesAt(vector, at)?.toString() ?? null;
+/** @throws PipelineError `source-bad-data` for what DuckDB alone takes for JSON */
+const json: Print = (vector, at) => {
+  const value = utf8(vector, at);
+  if (value === null || isJson(value)) return value;
+  throw new PipelineError(
+    "source-bad-data",
+    "a value of type JSON is none, though DuckDB takes it (`NaN`, `Infinity`, a comma too many); expected JSON, or a cast to varchar in `query`",
+  );
+};
 const hex: Print = (vector, at) => {
   const bytes = bytesAt(vector, at);
   return bytes && `\\x${bytes.toString("hex")}`;
@@ -100,7 +110,7 @@ const scalars: Readonly<Record<string, Kind>> = {
 
 function kindOf(type: DuckDBType, library: Library): Kind | undefined {
   const id = library.DuckDBTypeId[type.typeId] ?? "";
-  if (id === "VARCHAR" && type.alias === "JSON") return { type: "json", json: "json", print: utf8 };
+  if (id === "VARCHAR" && type.alias === "JSON") return { type: "json", json: "json", print: json };
   const nested = type as NestedType;
   switch (id) {
     case "DECIMAL":

@@ -176,6 +176,16 @@ describe("values of DuckDB", () => {
       await refuses(read(`select ${value} as v`), /column "v" .* cast of it/, "source-refused");
   });
 
+  it("are refused where DuckDB alone takes them for JSON", async () => {
+    for (const value of [
+      "'[1,]'::json",
+      "to_json('nan'::double)",
+      "json_object('a', 'inf'::float)",
+      "['{\"a\": 1,}'::json]",
+    ])
+      await refuses(read(`select ${value} as v`), /of type JSON is none.* cast to varchar/);
+  });
+
   it("keep names that columns share", async () => {
     const [batch] = await read('select 1 as a, 2 as a, 3 as "A", 4 as "__proto__"');
     assert.deepEqual(
