@@ -163,12 +163,13 @@ function configure(valid: ValidSpec, baseDir: string): ConfiguredStage[] {
   });
 }
 
-/** `-` is standard input; a destination with a scheme says its own place, but for a relative tar file. */
+/** `-` is standard input; a destination with a scheme says its own place, but for a relative path of this machine. */
 function placePath(key: string, value: string, baseDir: string): string {
   if (key === "module" || key === "dir" || (key === "path" && value !== "-"))
     return resolve(baseDir, value);
   if (key !== "to") return value;
-  if (/^tar:(?!\/)/.test(value)) return `tar:${resolve(baseDir, value.slice(4))}`;
+  const [, scheme, path] = /^(file:|tar:|sqlite:)(?!\/)(.+)$/is.exec(value) ?? [];
+  if (scheme !== undefined) return scheme + resolve(baseDir, path!);
   return /^[A-Za-z][A-Za-z0-9+.-]*:/.test(value) ? value : resolve(baseDir, value);
 }
 

@@ -108,6 +108,29 @@ describe("plan", () => {
     await planYaml(stages.with(6, '  - upload: "${env:TO}"'));
   });
 
+  it("takes relative paths from the folder of the file, those behind a scheme too", async () => {
+    const place = async (to: string) => {
+      const text = [...head, ...stages.slice(0, 3), "  - compress: none", ...stages.slice(4, 6)];
+      const yaml = [
+        ...text,
+        `  - upload: { to: "${to}"${/^sqlite/i.test(to) ? ", table: t" : ""} }`,
+      ];
+      const pipeline = parsePipeline(yaml.join("\n"), "/etc/spillway/export.yaml");
+      return (await planPipeline(pipeline, { resolve: "none", env: {} })).upload.to;
+    };
+    for (const [to, placed] of [
+      ["./out", "/etc/spillway/out"],
+      ["file:./out", "file:/etc/spillway/out"],
+      ["tar:out.tar", "tar:/etc/spillway/out.tar"],
+      ["sqlite:./a%41.db", "sqlite:/etc/spillway/a%41.db"],
+      ["SQLite:../b.db", "SQLite:/etc/b.db"],
+      ["sqlite:/c.db", "sqlite:/c.db"],
+      ["file:///d", "file:///d"],
+      ["s3://bucket/e", "s3://bucket/e"],
+    ] as const)
+      assert.equal(await place(to), placed);
+  });
+
   it("does not touch source, spool or destination, and asks for no secret", async () => {
     const lines = stages.with(4, '  - encrypt: { passphrase: "${env:NOT_SET}" }');
     assert.equal((await planYaml(lines)).layers.encrypt, "age");
