@@ -1,5 +1,6 @@
 /** Folders and files read over SFTP. */
 import { PipelineError } from "../../errors.ts";
+import { createCircleWatch } from "../circle-watch.ts";
 import { TryAgain } from "./retry.ts";
 import { type Held, type SftpConnection, nonsense } from "./sftp-connection.ts";
 import {
@@ -23,7 +24,10 @@ export interface SftpEntry {
   readonly bytes: number;
 }
 
-/** What lies in a folder, in the server's order; nothing when there is no folder. */
+/**
+ * What lies in a folder, in the server's order; nothing when there is no folder.
+ * @throws TryAgain also for a server that tells the same again and again, or nothing, and never the end
+ */
 export async function* entriesOf(
   connection: SftpConnection,
   path: string,
@@ -34,6 +38,7 @@ export async function* entriesOf(
   try {
     const opened = await connection.hold((sftp, done) => sftp.opendir(path, done), signal);
     folder = opened;
+    const told = createCircleWatch();
     for (;;) {
       const names = await opened.ask<Names | "end">(
         (sftp, done) =>
@@ -43,6 +48,7 @@ export async function* entriesOf(
         signal,
       );
       if (names === "end") return;
+      if (told.comesAgain(names[0]?.filename ?? "")) throw nonsense();
       for (const { filename, attrs } of names) {
         if (filename === "." || filename === "..") continue;
         if (filename === "" || filename.includes("/")) throw nonsense();

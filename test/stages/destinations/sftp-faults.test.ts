@@ -307,6 +307,22 @@ describe("destination sftp before a server that fails and lies", () => {
     await destination.close();
   });
 
+  it("listens for ever to no server that never ends a listing, neither for it nor before a put", async () => {
+    const page = (name: string) => ({ name, isFolder: false, size: 1, changed: 1 });
+    const pages = [[], [page("a"), page("b")]];
+    for (const told of pages) {
+      let asked = 0;
+      always("readdir", (call) => {
+        if ((asked += 1) > 100) call.hangUp("reset");
+        else call.say(answers.names(call.id, told));
+      })();
+      const destination = await open(true);
+      await expectError("destination-failed", destination.put(objectOf("p/x", "x"), never));
+      await expectError("destination-failed", listAll(destination));
+      await destination.close();
+    }
+  });
+
   it("lists no name that leads elsewhere", async () => {
     always("readdir", (call) => {
       call.say(answers.names(call.id, [{ name: "../../x", isFolder: true, size: 1, changed: 1 }]));

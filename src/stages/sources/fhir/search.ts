@@ -3,6 +3,7 @@
  * is read as a stream; when it breaks off it is asked for again.
  */
 import { PipelineError } from "../../../errors.ts";
+import { createCircleWatch } from "../../circle-watch.ts";
 import { TryAgain } from "../../destinations/retry.ts";
 import type { Log } from "../../stage.ts";
 import { BundleWalker } from "./bundle-walker.ts";
@@ -41,7 +42,7 @@ export async function* readSearch(
   signal: AbortSignal,
 ): AsyncGenerator<Resources | typeof turn> {
   let asked = firstPage(server, search, options);
-  const links = createLinkWatch();
+  const links = createCircleWatch();
   const isPartial = [...search.params.keys()].some((key) => /^_(elements|summary)(:|$)/.test(key));
   for (let page = 1; ; page += 1) {
     const where = `${search.label}, page ${page}`;
@@ -164,25 +165,6 @@ function nextLink(text: string, where: string): string | undefined {
     "source-bad-data",
     `${where}: no link to one next page; expected one URL`,
   );
-}
-
-/** Brent's way to notice that links lead in a circle, however long, while remembering one of them. */
-function createLinkWatch() {
-  let kept = "";
-  let steps = 0;
-  let power = 1;
-  return {
-    comesAgain(link: string): boolean {
-      if (link === kept) return true;
-      steps += 1;
-      if (steps === power) {
-        kept = link;
-        power *= 2;
-        steps = 0;
-      }
-      return false;
-    },
-  };
 }
 
 const isGone = (error: unknown): boolean =>
