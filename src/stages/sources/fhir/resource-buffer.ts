@@ -1,5 +1,4 @@
 /** Resources back to back, as their server wrote them, in memory that is used again for every batch. */
-import { isUtf8 } from "node:buffer";
 
 const initialBytes = 128 * 1024;
 /** Grown beyond this by one large resource, the memory is given up again when the next ones are small. */
@@ -13,8 +12,6 @@ export interface ResourceBuffer {
   /** Bytes of the resource that is under way. */
   readonly begun: number;
   append(bytes: Uint8Array, start: number, end: number): void;
-  /** The resource under way as text; undefined when it is not UTF-8. */
-  text(): string | undefined;
   /** The bytes of the resource under way; valid until the next call. */
   view(): Uint8Array;
   /** Takes white space off the end of the resource under way. */
@@ -58,7 +55,6 @@ export function createResourceBuffer(): ResourceBuffer {
       memory.set(new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from), length);
       length += to - from;
     },
-    text: () => (isUtf8(begun()) ? memory.toString("utf8", start(), length) : undefined),
     view: begun,
     trim() {
       while (length > start() && memory[length - 1]! <= space) length -= 1;

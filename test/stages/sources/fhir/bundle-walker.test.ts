@@ -10,7 +10,7 @@ function walk(document: string | Uint8Array, size: number, maxRecord = 1e6) {
   const resources: string[] = [];
   const entries: string[] = [];
   const walker = new BundleWalker(buffer, maxRecord, {
-    onResource: () => void resources.push(buffer.text() ?? "not UTF-8"),
+    onResource: () => void resources.push(Buffer.from(buffer.view()).toString()),
     onEntry(text) {
       entries.push(text);
       buffer.drop();
