@@ -123,6 +123,8 @@ export class Server {
     try {
       const wanted = await this.#loadAgain(broken);
       refuseNamesakes(wanted);
+      // Where a folder was mounted, an empty one stays.
+      if (wanted.length === 0) throw nothingToServe();
       await this.#serve(wanted);
     } catch (error) {
       broken(error);

@@ -134,7 +134,10 @@ stages:
       await rm(dir, { recursive: true });
       await server.reload();
       assert.deepEqual([names(), server.status.config], [["kept"], "stale"]);
-      assert.equal(broken.length, 2);
+      await mkdir(dir);
+      await server.reload();
+      assert.deepEqual([names(), server.status.config], [["kept"], "stale"], "an empty one");
+      assert.equal(broken.length, 3);
     } finally {
       await server.stop();
     }
