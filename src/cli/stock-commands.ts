@@ -44,7 +44,31 @@ function enterCommand(runUrl: string): string {
     const file = fileURLToPath(runUrl.replace(/^tar:/, "file:")).slice(0, -folder.length - 1);
     return `tar -xf ${shellWord(file)} && cd ${shellWord(folder)}`;
   }
-  return `aws s3 cp --recursive ${shellWord(runUrl)} . `.trimEnd();
+  if (runUrl.startsWith("sftp:")) return scpCommand(new URL(runUrl), folder);
+  if (runUrl.startsWith("azblob:")) return azCommand(new URL(runUrl));
+  if (/^https?:/.test(runUrl)) return curlCommand(runUrl);
+  return `aws s3 cp --recursive ${shellWord(runUrl)} .`;
+}
+
+function scpCommand({ username, hostname, port, pathname }: URL, folder: string): string {
+  const path = decodeURIComponent(pathname).replace(/^\/~\//, "");
+  const from = `${decodeURIComponent(username)}@${hostname}:${path}`;
+  const [, runId = ""] = folder.split("/");
+  return `scp -r ${port === "" ? "" : `-P ${port} `}${shellWord(from)} . && cd ${shellWord(runId)}`;
+}
+
+function azCommand({ hostname, pathname }: URL): string {
+  const [container = "", ...prefix] = decodeURIComponent(pathname.slice(1)).split("/");
+  const place = shellWord(prefix.join("/"));
+  const pattern = shellWord(`${prefix.join("/")}/*`);
+  const from = `--account-name ${hostname} -s ${shellWord(container)} --pattern ${pattern}`;
+  return `az storage blob download-batch ${from} -d . && cd ${place}`;
+}
+
+/** Web servers need not list: the sums name the pages. */
+function curlCommand(runUrl: string): string {
+  const [sums, page] = ["SHA256SUMS", "{}"].map((name) => shellWord(`${runUrl}/${name}`));
+  return `curl -fO ${sums} && cut -c 67- SHA256SUMS | xargs -I{} curl -fO ${page}`;
 }
 
 /** A word as a POSIX shell reads it. */

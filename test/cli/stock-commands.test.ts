@@ -1,0 +1,21 @@
+import assert from "node:assert/strict";
+import { stockCommands } from "../../src/cli/stock-commands.ts";
+
+describe("the commands for stock tools", () => {
+  const layers = { extension: "csv", compress: "gzip", encrypt: "age" } as const;
+  const enter = (url: string) => stockCommands(`${url}/p/r`, layers).enter;
+
+  it("fetch an export from where it lies", () => {
+    assert.equal(enter("s3://bucket/x"), "aws s3 cp --recursive s3://bucket/x/p/r .");
+    assert.equal(enter("sftp://me@host:2222/a%20b"), "scp -r -P 2222 'me@host:/a b/p/r' . && cd r");
+    assert.equal(enter("sftp://me@host/~/x"), "scp -r me@host:x/p/r . && cd r");
+    assert.equal(
+      enter("azblob://account/container/x"),
+      "az storage blob download-batch --account-name account -s container --pattern 'x/p/r/*' -d . && cd x/p/r",
+    );
+    assert.equal(
+      enter("https://host/x"),
+      "curl -fO https://host/x/p/r/SHA256SUMS && cut -c 67- SHA256SUMS | xargs -I{} curl -fO 'https://host/x/p/r/{}'",
+    );
+  });
+});
