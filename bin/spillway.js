@@ -45,6 +45,10 @@ if (major < 22 || (major === 22 && minor < 18)) {
     const { execPath } = process;
     process.execve(execPath, [execPath, ...leanFlags, process.argv[1], ...args], leanEnv);
   }
+  // The allocator has read them by now; what a stage of one's own starts has work of another kind.
+  if (isExport)
+    for (const [name, value] of Object.entries(leanAllocator))
+      if (process.env[name] === value) delete process.env[name];
   // Until the command listens for itself: nothing has begun, and the same command begins it.
   if (isExport)
     for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => process.exit(75));

@@ -84,6 +84,31 @@ describe("bin/spillway.js", () => {
     }
   });
 
+  it("keeps an export's allocator lean, and not that of what it starts", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
+    try {
+      await mkdir(join(folder, "dist/js"), { recursive: true });
+      await mkdir(join(folder, "bin"));
+      await symlink(join(cliPath, "../../node_modules"), join(folder, "node_modules"));
+      await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+      await cp(cliPath, join(folder, "bin", "spillway.js"));
+      // What the process began with, as far as the platform tells, and what it would hand on.
+      const main = `import { existsSync, readFileSync } from "node:fs";
+const path = "/proc/self/environ";
+const isLean = !existsSync(path) || readFileSync(path, "latin1").includes("MALLOC_ARENA_MAX=1");
+console.log(JSON.stringify([isLean, Object.keys(process.env).filter((name) => /^MALLOC_/.test(name))]));`;
+      await writeFile(join(folder, "dist/js/main.js"), main);
+      const env = { ...process.env, MALLOC_CHECK_: "0" };
+      for (const node of [process.execPath, oldNode() ?? process.execPath]) {
+        const args = [join(folder, "bin/spillway.js"), "run"];
+        const { stdout } = spawnSync(node, args, { encoding: "utf8", env });
+        assert.deepEqual(JSON.parse(stdout), [true, ["MALLOC_CHECK_"]]);
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it("without any Node to go on with, says what to install and ends with 78", async function () {
     const node = oldNode() ?? this.skip();
     const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
