@@ -65,7 +65,7 @@ stages:
   it("is the place that a path leads to, however it is spelled", async () => {
     const { meaning, formerMeaning } = await plan();
     const place = join(folder.path, "out");
-    const asFile = `file:${relative(process.cwd(), place)}`;
+    const asFile = `file:${relative(folder.path, place)}`;
     for (const to of ["out/", asFile, `file://${place}//`, `FILE:///x/..${place}/.`]) {
       const spelled = await plan({ to });
       assert.equal(spelled.meaning, meaning, to);
