@@ -251,7 +251,7 @@ def count_records(extension, quote, header):
                 depth += (sign in b"{[") - (sign in b"}]")
                 ended += sign == b"\n" or sign == b"}" and depth == 1
         header, ended = (False, ended - 1) if header and ended else (header, ended)
-        lies_open = content.lstrip(BOM)[-1:] not in (b"", b"\n")
+        lies_open = content not in (b"", BOM) and content[-1:] != b"\n"
         answer = ended, quoted or (depth > 1 if json_text else lies_open)
 
 
