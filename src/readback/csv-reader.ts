@@ -24,13 +24,20 @@ export function createCsvReader({
   assert(scanner, "records of CSV can be told apart");
   const parse = createCsvRecordParser(dialect);
   let names: readonly string[] = schema.columns.map(({ name }) => name);
-  let mark = dialect.bom ? byteOrderMark : "";
+  let isFirst = true;
   return function* read(content) {
-    for (const { text, isHeader } of splitRecords(scanner, content)) {
-      const cells = parse(text.startsWith(mark) ? text.slice(mark.length) : text);
-      mark = "";
+    // The mark may have a page of its own; the first value may begin with the same character.
+    const records = isFirst && dialect.bom ? withoutMark(content) : content;
+    isFirst = false;
+    for (const { text, isHeader } of splitRecords(scanner, records)) {
+      const cells = parse(text);
       if (isHeader) names = cells.map((name) => name ?? "");
       else yield { names, cells };
     }
   };
 }
+
+const mark = Buffer.from(byteOrderMark);
+
+const withoutMark = (content: Uint8Array): Uint8Array =>
+  content.subarray(mark.equals(content.subarray(0, mark.length)) ? mark.length : 0);

@@ -91,6 +91,22 @@ describe("dialects of CSV", () => {
     );
   });
 
+  it("lose no first character that looks like their mark, whether it shares a page with that or not", async () => {
+    const dialect = { bom: true, header: false };
+    const rows = [["\ufeffa"], ["\ufeffb"]];
+    const [before, first, second] = (await write({ dialect, rows })).map(({ text }) => text);
+    const cut: PlainPage[] = [
+      { content: before!, records: 0 },
+      { content: first!.slice(0, 1), records: 0, span: "first" },
+      { content: first!.slice(1), records: 1, span: "last" },
+      { content: second!, records: 1 },
+    ];
+    for (const pages of [cut, [{ content: before! + first! + second!, records: 2 }]]) {
+      const made = await makeCsv(pages, dialect, ["c0"]);
+      assert.deepEqual(await Array.fromAsync(readExport(made.folder)), objectsOf(rows));
+    }
+  });
+
   it("are read by the source of the same name, told the same", async () => {
     await fc.assert(
       fc.asyncProperty(anyTable, fc.integer({ min: 1, max: 9 }), async (table, pieces) => {
