@@ -72,7 +72,7 @@ export async function* readCsv(
 ): AsyncGenerator<RowBatch> {
   const records: Tuple[] = [];
   const parser = await createParser(shape, records);
-  const batches = createBatches(shape.header);
+  const batches = createBatches(shape);
   const checkUtf8 = createUtf8Check();
   const checkNul = createNulCheck(shape.quote);
   try {
@@ -146,14 +146,15 @@ function explain(error: unknown, where: string): PipelineError {
 }
 
 /** Makes batches of records; the first record is the header where there is one. */
-function createBatches(header: boolean) {
+function createBatches(shape: CsvShape) {
+  const { header } = shape;
   let columns: readonly Column[] | undefined;
 
   function* of(records: Tuple[]): Generator<RowBatch> {
     const [first] = records;
     if (!first) return;
     const isFirst = columns === undefined;
-    columns ??= nameColumns(first, header);
+    columns ??= nameColumns(first, shape);
     let rows: Tuple[] = [];
     let bytes = 0;
     for (const record of isFirst && header ? records.slice(1) : records) {
@@ -175,9 +176,10 @@ function createBatches(header: boolean) {
   };
 }
 
-function nameColumns(first: Tuple, header: boolean): readonly Column[] {
+/** A name is a text, also one that would stand for NULL below it. */
+function nameColumns(first: Tuple, { header, null: none }: CsvShape): readonly Column[] {
   return first.map((cell, index) => ({
-    name: header ? ((cell as string | null) ?? "") : `column${index + 1}`,
+    name: header ? ((cell as string | null) ?? none) : `column${index + 1}`,
     type: "text",
     json: "string",
   }));

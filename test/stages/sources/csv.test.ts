@@ -104,6 +104,15 @@ describe("csv", () => {
     assert.deepEqual(await parse('a\n"x"\0\n', 1, tabs), [['"x"\0']]);
   });
 
+  it("takes a name for a name, though it would be NULL as a value", async () => {
+    const batches = await read('id,NA,"NA"\n1,NA,"NA"\n', 1, { null: "NA" });
+    assert.deepEqual(
+      batches[0]?.columns.map(({ name }) => name),
+      ["id", "NA", "NA"],
+    );
+    assert.deepEqual(tuplesOf(batches), [["1", null, "NA"]]);
+  });
+
   it("refuses a dialect whose marks cannot be told apart", () => {
     for (const [shape, path] of [
       [{ quote: "," }, "quote"],
