@@ -14,6 +14,7 @@ import { realDisk } from "../stages/world.ts";
 import { manifestName, signatureName } from "./manifest.ts";
 import { putAside, readJson, removeAll, writeJson, type Place } from "./run-files.ts";
 import { digestOf } from "./run-folder-unfinished.ts";
+import type { Slots } from "./schedule.ts";
 import type { KeepConfig } from "./spec.ts";
 
 /** An export at the destination, by its folder's name. */
@@ -36,6 +37,8 @@ interface Asking {
   /** The run just committed. */
   readonly current: string;
   readonly now: Date;
+  /** When exports were due; at all times where that is not known. */
+  readonly slots?: Pick<Slots, "after"> | undefined;
 }
 
 /**
@@ -74,12 +77,13 @@ export interface Leap {
 
 /**
  * Where the clock seems to have leapt ahead: nothing was exported for longer than `days`, and for more than twice as long
- * as ever else. So much of an export's age is not known to have passed; what passes from then on counts, whatever the clock says.
+ * as ever else, though it was due. So much of an export's age is not known to have passed; what passes from then on counts,
+ * whatever the clock says.
  */
 export function findLeap(
   stored: readonly StoredRun[],
   { days }: KeepConfig,
-  { current, now }: Asking,
+  { current, now, slots }: Asking,
 ): Leap | undefined {
   if (days === undefined) return undefined;
   const begun = [...new Set([...completeIds(stored), current])].map((id) => begunAt(id) ?? 0);
@@ -93,7 +97,15 @@ export function findLeap(
     .toSorted((a, b) => b.millis - a.millis);
   const [longest, next] = gaps;
   const most = Math.max(days * dayMillis, 2 * (next?.millis ?? 0));
-  return longest && longest.millis > most ? longest : undefined;
+  return longest && longest.millis > most && wasDue(longest, slots) ? longest : undefined;
+}
+
+/** The slot at the end of such a time is the next export's; there was one more. */
+function wasDue({ from, millis }: Leap, slots: Asking["slots"]): boolean {
+  if (!slots) return true;
+  const first = slots.after(new Date(from));
+  const second = first && slots.after(first);
+  return second !== undefined && second.getTime() <= from + millis;
 }
 
 /** When a run began, by its id; undefined for a name that is none of ours. */
@@ -105,15 +117,12 @@ function begunAt(id: string): number | undefined {
   return Number.isNaN(time) ? undefined : time;
 }
 
-export interface Retention {
+export interface Retention extends Asking {
   readonly keep: KeepConfig;
   readonly destination: Destination;
   readonly pipeline: string;
-  /** The run just committed. */
-  readonly current: string;
   /** The pipeline's folder in the spool. */
   readonly folder: string;
-  readonly now: Date;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
@@ -134,13 +143,13 @@ export async function removeOutdated(retention: Retention, mostMillis = tidyMill
 }
 
 async function removeRuns(retention: Retention): Promise<readonly string[]> {
-  const { keep, destination, pipeline, current, now, signal, log } = retention;
+  const { keep, destination, pipeline, current, now, slots, signal, log } = retention;
   const place = { disk: realDisk, path: retention.folder };
   const note = leavingName(destination);
   const stored = await listRuns(destination, pipeline, signal);
   const begun = await readNote(place, note, log);
   const halves = (begun?.runs ?? []).filter((id) => id !== current && isHalf(stored, id));
-  const leap = findLeap(stored, keep, { current, now });
+  const leap = findLeap(stored, keep, { current, now, slots });
   const old = outdated(stored, keep, { current, now, leap });
   const doubted = outdated(stored, keep, { current, now }).length - old.length;
   if (doubted > 0)

@@ -167,13 +167,18 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
 /** Exports that the schedule does not keep leave the destination. */
 async function tidyUp(opened: Opened, { runId }: LastCommit, log: Log): Promise<void> {
   const { plan, folder, destination, signal } = opened;
-  const keep = plan.schedule?.keep;
-  if (!keep || signal.aborted) return;
-  const { removeOutdated } = await import("./retention.ts");
+  const { schedule } = plan;
+  if (!schedule?.keep || signal.aborted) return;
+  const [{ removeOutdated }, { slotsOf }] = await Promise.all([
+    import("./retention.ts"),
+    import("./schedule.ts"),
+  ]);
+  const { keep } = schedule;
+  const slots = slotsOf(schedule);
   const { pipeline } = folder.record;
   const now = new Date();
   const run = { pipeline, current: runId, folder: folder.path };
-  await removeOutdated({ keep, destination, ...run, now, signal, log });
+  await removeOutdated({ keep, destination, ...run, now, slots, signal, log });
 }
 
 /** What stages of one's own asked, where they asked anything. */

@@ -12,6 +12,7 @@ import {
   removeOutdated,
   type StoredRun,
 } from "../../src/pipeline/retention.ts";
+import { slotsOf } from "../../src/pipeline/schedule.ts";
 import type { KeepConfig } from "../../src/pipeline/spec.ts";
 import { openDestination } from "../../src/stages/destinations/schemes.ts";
 import type { Destination } from "../../src/stages/destinations/destination.ts";
@@ -46,6 +47,19 @@ describe("keep", () => {
     const seen = findLeap(runs(28, 29, 30, 31), { days: 10 }, during);
     assert.equal(seen?.from, now.getTime(), "while the run went on");
     assert.ok(!findLeap(runs(1, 31), { runs: 1 }, { current: idOf(31), now }));
+  });
+
+  it("takes no time for a leap of the clock in which no export was due", () => {
+    const leapOf = (cron: string, ...days: readonly number[]) => {
+      const slots = slotsOf({ cron, timezone: "UTC", overlap: "skip" });
+      const current = days.at(-1)!;
+      const now = new Date(Date.UTC(2026, 0, current, 1));
+      return findLeap(runs(...days), { days: 1 }, { current: idOf(current), now, slots });
+    };
+    assert.equal(leapOf("0 0 1 * *", 1, 32), undefined, "the second month");
+    assert.equal(leapOf("0 0 * * 1-5", 7, 8, 9, 12), undefined, "behind a weekend");
+    assert.ok(leapOf("0 0 1 * *", 1, 32, 32 + 365));
+    assert.ok(leapOf("0 0 * * 1-5", 7, 8, 9, 13));
   });
 
   it("does not count a leap of the clock as age, however many exports come behind it", () => {
