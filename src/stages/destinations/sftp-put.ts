@@ -116,11 +116,14 @@ async function expectEqual(
   signal: AbortSignal,
 ): Promise<void> {
   const file = await openFile(session.connection, path, signal);
-  if (file?.bytes === bytes.length) {
-    const hash = createHash("sha256");
-    for await (const piece of readFrom(file, 0)) hash.update(piece);
-    await file.close();
-    if (hash.digest().equals(sha256)) return;
+  try {
+    if (file?.bytes === bytes.length) {
+      const hash = createHash("sha256");
+      for await (const piece of readFrom(file, 0)) hash.update(piece);
+      if (hash.digest().equals(sha256)) return;
+    }
+  } finally {
+    await file?.close();
   }
   throw new PipelineError(
     "foreign-object",

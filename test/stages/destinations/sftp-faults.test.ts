@@ -307,6 +307,19 @@ describe("destination sftp before a server that fails and lies", () => {
     await destination.close();
   });
 
+  it("closes what it opened to compare, also where reading fails", async () => {
+    const destination = await open();
+    const object = objectOf("p/x", "x");
+    await destination.put(object, never);
+    server.requests.length = 0;
+    once("read", fails)();
+    await destination.put(object, never);
+    const count = (verb: string) =>
+      server.requests.filter((request) => request === `${verb} ${root}/p/x`).length;
+    assert.deepEqual([count("open"), count("close")], [2, 2]);
+    await destination.close();
+  });
+
   it("listens for ever to no server that never ends a listing, neither for it nor before a put", async () => {
     const page = (name: string) => ({ name, isFolder: false, size: 1, changed: 1 });
     const pages = [[], [page("a"), page("b")]];
