@@ -47,6 +47,12 @@ const bytesText = /^\\x(?:[0-9a-f]{2})*$/i;
 /** What SQLite takes for a number where a column is one. */
 const numericText = /^[ \t-\r]*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?[ \t-\r]*$/;
 
+/** SQLite takes a text for a number up to its first NUL, and forgets the rest. */
+const cutNumber = (column: string) =>
+  refusedPage(
+    `a text for ${column} is a number followed by a NUL, of which SQLite keeps the number alone; declare the column TEXT`,
+  );
+
 const infinities: Readonly<Record<string, number>> = {
   Infinity: Infinity,
   "-Infinity": -Infinity,
@@ -56,7 +62,10 @@ function readText(value: string, form: ValueForm, column: string): SQLInputValue
   if (form === "blob" && bytesText.test(value)) return Buffer.from(value.slice(2), "hex");
   if (form !== "real" && form !== "number") return value;
   if (form === "real" && Object.hasOwn(infinities, value)) return infinities[value]!;
-  if (!numericText.test(value)) return value;
+  if (!numericText.test(value)) {
+    if (numericText.test(value.split("\0", 1)[0]!)) throw cutNumber(column);
+    return value;
+  }
   const number = value
     .trim()
     .replace(/^\+/, "")

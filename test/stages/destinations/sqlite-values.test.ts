@@ -60,6 +60,12 @@ describe("values on their way into SQLite", () => {
     assert.match(refusal("real", "1e400"), /larger than a REAL/);
     assert.match(refusal("real", '"-1e400"'), /larger than a REAL/);
     assert.match(refusal("text", String.raw`"\ud800"`), /half a surrogate pair/);
+    for (const text of [String.raw`"5\u0000"`, String.raw`" -1.5e3 \u0000 and more"`]) {
+      for (const type of ["integer", "numeric", "real"])
+        assert.match(refusal(type, text), /a number followed by a NUL/, `${type} ${text}`);
+      assert.match(hold("text", text), /^text /);
+    }
+    assert.equal(hold("numeric", String.raw`"\u00005"`), "text ''");
   });
 
   it("are texts where they are texts, and numbers only where the column is one", () => {
