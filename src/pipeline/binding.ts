@@ -22,6 +22,8 @@ const tunable = new Set([
   "exportTimeout",
   "auth",
   "maxRecord",
+  "maxBatch",
+  "memoryLimit",
   "level",
   "concurrency",
   "accessKeyId",

@@ -12,6 +12,20 @@ describe("what a run is bound to", () => {
   const folder = useFolder();
 
   /** Writes a pipeline and what it refers to; plans it in full. */
+  it("is not how much room a source has, which a run that failed for want of it may be given", async () => {
+    const bound = async (room: string) => {
+      const yaml = join(folder.path, "room.yaml");
+      const rest = `  - serialize: ndjson\n  - chunk\n  - compress: zstd\n  - encrypt: none\n  - spool\n  - upload: ./out\n`;
+      const source = `  - duckdb: { query: select 1${room} }\n`;
+      await writeFile(yaml, `name: bound\nmemory: 1GiB\nstages:\n${source}${rest}`);
+      const options = { resolve: "full", env: {} } as const;
+      return (await planPipeline(await loadPipeline(yaml), options)).meaning;
+    };
+    const meaning = await bound("");
+    assert.equal(await bound(", maxBatch: 8MiB, memoryLimit: 96MiB"), meaning);
+    assert.notEqual(await bound(", params: [1]"), meaning);
+  });
+
   async function plan(change: Record<string, string> = {}, env: Record<string, string> = {}) {
     const files = {
       "query.sql": "select 1",
