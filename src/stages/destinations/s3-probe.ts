@@ -6,31 +6,23 @@
  */
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
-import { staysOnThisMachine } from "../this-machine.ts";
 import type { ProbeDestination } from "./destination.ts";
 import { failureOf, refusalOf, type Refusal } from "./http-dialect.ts";
 import type { HttpAnswer, HttpConnection, HttpRequest } from "./http-exchange.ts";
 import { isLeftover, probeName } from "./probe-name.ts";
-import { TryAgain, persist, type RetryPolicy } from "./retry.ts";
+import { TryAgain, persist } from "./retry.ts";
 import { listingOf } from "./s3-answers.ts";
 import { s3Dialect } from "./s3-dialect.ts";
 import { connect } from "./s3-request.ts";
 import { probeWrites } from "./s3-write-probe.ts";
 import { targetOf, type S3Target } from "./s3-target.ts";
+import { describeWay, probePatience } from "./store-probe.ts";
 
 const requestMillis = 5000;
 const removeMillis = 5000;
 const listingBytesAtMost = 2 ** 20;
 /** S3 refuses requests whose clock is a quarter of an hour off. */
 const skewMillis = 60_000;
-
-/** A connection that died while it was idle says nothing about the store. */
-const patience: RetryPolicy = {
-  attempts: 2,
-  firstMillis: 50,
-  longestMillis: 50,
-  totalMillis: requestMillis,
-};
 
 /** What the questions to one store share. */
 export interface Bench {
@@ -56,7 +48,8 @@ export const probeS3: ProbeDestination = async function* (url, asked) {
     const target = targetOf(url, asked.s3 ?? {}, process.env);
     connection = connect(target, Math.min(requestMillis, asked.timeoutMillis));
     const bench = openBench(connection, target, { made, signal, folder: asked.folder });
-    yield* describeWay(target);
+    yield describeCredentials(target);
+    yield* describeWay(target.origin);
     yield* probeReading(bench, asked.folder);
     if (yield* mayDelete(bench)) {
       yield* probeWrites(bench);
@@ -94,7 +87,7 @@ function openBench(
       attempts += 1;
       return connection.send(request, signal);
     };
-    const answer = await persist(attempt, signal, patience);
+    const answer = await persist(attempt, signal, probePatience);
     const versionId = answer.header("x-amz-version-id");
     const isRefused = answer.status >= 400 && attempts === 1;
     if (name === undefined || method === "GET") return answer;
@@ -118,15 +111,9 @@ function openBench(
   };
 }
 
-function* describeWay({ origin, credentials, region }: S3Target): Generator<Finding> {
+function describeCredentials({ credentials, region }: S3Target): Finding {
   const passing = credentials.sessionToken === undefined ? "" : ", of a session that will expire";
-  yield good("credentials", `there${passing}; region ${region}`);
-  if (origin.protocol === "https:" || staysOnThisMachine(origin.hostname)) return;
-  yield doubt(
-    "TLS",
-    "the endpoint is http:",
-    "whoever stands between sees names and sizes, and can change answers; use https: where the store has it",
-  );
+  return good("credentials", `there${passing}; region ${region}`);
 }
 
 async function* probeReading(bench: Bench, folder: string): AsyncGenerator<Finding> {
@@ -209,7 +196,7 @@ async function remove(
   for (const { name, versionId } of made.values()) {
     const query = versionId === undefined ? {} : { query: { versionId } };
     const request: HttpRequest = { method: "DELETE", name, ...query };
-    const gone = await persist(() => connection.send(request, signal), signal, patience).then(
+    const gone = await persist(() => connection.send(request, signal), signal, probePatience).then(
       (answer) => {
         answer.drop();
         return answer.status < 300 || answer.status === 404;
