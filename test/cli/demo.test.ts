@@ -1,27 +1,31 @@
 import assert from "node:assert/strict";
-import { readFile, readdir } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { harmless } from "../../src/cli/screen.ts";
 import { openDesk, type Desk } from "./spawn-cli.ts";
 
-const databases = async () =>
-  (await readdir(tmpdir())).filter((name) => name.startsWith("spillway-postgres-"));
-
 describe("demo", () => {
   let desk: Desk;
-  let before_: readonly string[];
+  /** For temporary files of the demo alone: databases of others come and go beside it. */
+  let env: { readonly TMPDIR: string };
   beforeEach(async () => {
     desk = await openDesk();
-    before_ = await databases();
+    env = { TMPDIR: await mkdtemp(join(tmpdir(), "spillway-demo-test-")) };
+    // Where root runs the demo, its database is another account's.
+    await chmod(env.TMPDIR, 0o755);
   });
-  afterEach(() => desk.remove());
+  afterEach(async () => {
+    await desk.remove();
+    await rm(env.TMPDIR, { recursive: true });
+  });
 
-  const left = async () => (await databases()).filter((name) => !before_.includes(name));
+  const left = async () =>
+    (await readdir(env.TMPDIR)).filter((name) => name.startsWith("spillway-postgres-"));
 
   it("exports, proves and shows rows of a database that is gone afterwards", async () => {
-    const { code, stdout } = await desk.cli(["demo", "--rows", "3000", "--keep", "kept"]);
+    const { code, stdout } = await desk.cli(["demo", "--rows", "3000", "--keep", "kept"], env);
     assert.equal(code, 0);
     for (const told of [
       "1  A database",
@@ -50,7 +54,7 @@ describe("demo", () => {
   });
 
   it("cleans up when it is interrupted", async () => {
-    const started = desk.start(["demo", "--rows", "3000000", "--keep", "kept"]);
+    const started = desk.start(["demo", "--rows", "3000000", "--keep", "kept"], env);
     for (let tries = 0; tries < 100 && (await left()).length === 0; tries += 1) await sleep(50);
     await sleep(1000);
     started.child.kill("SIGINT");
