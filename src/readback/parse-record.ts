@@ -1,6 +1,11 @@
 /** One record's text to a row, losing nothing. */
 import { PipelineError } from "../errors.ts";
-import { copyDialect, inPattern, type CsvDialect } from "../stages/formats/csv-dialect.ts";
+import {
+  copyDialect,
+  inPattern,
+  lineEndOf,
+  type CsvDialect,
+} from "../stages/formats/csv-dialect.ts";
 import type { Row } from "../stages/nouns.ts";
 import { isSameNumber, parseExact } from "../stages/sources/json-values.ts";
 
@@ -31,29 +36,41 @@ export type CsvRecordParser = (text: string) => (string | null)[];
  * @throws PipelineError `integrity-failed`, from the parser, for text that COPY would not print.
  */
 export function createCsvRecordParser(dialect: CsvDialect): CsvRecordParser {
-  const quote = inPattern(dialect.quote);
-  const delimiter = inPattern(dialect.delimiter);
-  const [lineEnd, breaks] = dialect.lineEnd === "crlf" ? ["\\r\\n", "\\r\\n"] : ["\\n", "\\n"];
-  const cell = new RegExp(
-    `(?:${quote}([^${quote}]*(?:${quote}${quote}[^${quote}]*)*)${quote}|([^${quote}${delimiter}${breaks}]*))(${delimiter}|${lineEnd})`,
-    "y",
-  );
-  const doubled = dialect.quote.repeat(2);
+  const { delimiter, quote, null: none } = dialect;
+  const lineEnd = lineEndOf(dialect);
+  const doubled = quote.repeat(2);
+  const breaks = dialect.lineEnd === "crlf" ? "\\r\\n" : "\\n";
+  const bare = new RegExp(`[^${inPattern(quote)}${inPattern(delimiter)}${breaks}]*`, "y");
+  const endOf = (text: string, at: number): number => {
+    if (text[at] === quote) return endOfQuoted(text, at, quote);
+    bare.lastIndex = at;
+    bare.test(text);
+    return bare.lastIndex;
+  };
   return (text) => {
     const cells: (string | null)[] = [];
-    cell.lastIndex = 0;
-    while (cell.lastIndex < text.length || cells.length === 0) {
-      const match = cell.exec(text);
-      if (!match) throw notARow("is not CSV");
-      const [, quoted, plain = "", end] = match;
-      const bare = plain === dialect.null ? null : plain;
-      cells.push(quoted === undefined ? bare : quoted.replaceAll(doubled, dialect.quote));
-      if (end === dialect.delimiter) continue;
-      if (cell.lastIndex === text.length) return cells;
+    for (let at = 0; ;) {
+      const end = endOf(text, at);
+      const cell = text.slice(at, end);
+      if (text[at] === quote) cells.push(cell.slice(1, -1).replaceAll(doubled, quote));
+      else cells.push(cell === none ? null : cell);
+      at = end + 1;
+      if (text[end] === delimiter) continue;
+      if (end === text.length) throw notARow("does not end with a newline");
+      if (!text.startsWith(lineEnd, end)) throw notARow("is not CSV");
+      if (end + lineEnd.length === text.length) return cells;
       throw notARow("is not one CSV record");
     }
-    throw notARow("does not end with a newline");
   };
+}
+
+/** Behind the quote that closes. No pattern: it would remember each doubled one, and there may be millions. */
+function endOfQuoted(text: string, start: number, quote: string): number {
+  for (let at = start + 1; ; at += 2) {
+    at = text.indexOf(quote, at);
+    if (at < 0) throw notARow("is not CSV");
+    if (text[at + 1] !== quote) return at + 1;
+  }
 }
 
 /** Of the CSV that COPY writes without a word. */
