@@ -56,9 +56,10 @@ function createWriter(database: DatabaseSync, table: SqliteTable, first: Members
   return (members: Members): boolean => {
     const at = hasNames(members, names) ? places : placesAnew(members, names, columns);
     for (let i = 0; i < columns.length; i += 1) {
-      const { form, name } = columns[i]!;
+      const { form, name, isRowid } = columns[i]!;
       const value = readValue(members.values[at[i]!]!, form, name);
       if (value === null && keys[i]) throw keyless(table);
+      if (value === null && isRowid) throw numbered(name);
       values[i] = value;
     }
     return insert.run(...values).changes > 0n || isThere(values);
@@ -104,6 +105,11 @@ function placesAnew(
 
 const keyless = ({ key }: SqliteTable) =>
   refusedPage(`a record has no value for its key (${key.join(", ")})`);
+
+const numbered = (column: string) =>
+  refusedPage(
+    `a record says null for ${column}, where SQLite would number the row instead; expected a number, or records without the column`,
+  );
 
 /** `or abort`: a constraint that the table itself would rather ignore, or replace rows for, must not lose any. */
 function insertStatement({ name, key }: SqliteTable, columns: readonly SqliteColumn[]): string {

@@ -6,6 +6,8 @@ import { unfitTable, type AnyColumn, type AnyTable, type TableOptions } from "./
 
 export interface SqliteColumn extends AnyColumn {
   readonly form: ValueForm;
+  /** SQLite would put a number of its own in the place of NULL. */
+  readonly isRowid: boolean;
 }
 
 export type SqliteTable = AnyTable<SqliteColumn>;
@@ -22,7 +24,7 @@ export function describeTable(database: DatabaseSync, wanted: TableOptions): Sql
   const shown = JSON.stringify(table);
   const listed = prepare(
     database,
-    "select name, type, strict from pragma_table_list where schema = 'main' and name = ? collate nocase",
+    "select name, type, strict, wr from pragma_table_list where schema = 'main' and name = ? collate nocase",
   ).get(table);
   if (!listed) throw unfitTable(`there is no table ${shown}; expected one that is there before`);
   if (listed["type"] !== "table") {
@@ -39,8 +41,10 @@ export function describeTable(database: DatabaseSync, wanted: TableOptions): Sql
       `${shown} has no unique index on exactly ${key.map((one) => JSON.stringify(one)).join(", ")} (\`key\`)`,
     );
   }
+  const isNumbered = primary.length === 1 && listed["wr"] === 0;
   const columns = found.map((column) => ({
     name: String(column["name"]),
+    isRowid: isNumbered && column["pk"] === 1 && /^integer$/i.test(String(column["type"])),
     isGenerated: generated.has(Number(column["hidden"])),
     form: formOf(String(column["type"]), listed["strict"] === 1),
   }));

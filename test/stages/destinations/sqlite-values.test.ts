@@ -68,6 +68,12 @@ describe("values on their way into SQLite", () => {
     assert.equal(hold("numeric", String.raw`"\u00005"`), "text ''");
   });
 
+  it("are not numbered by SQLite where they are null", () => {
+    assert.match(refusal("integer primary key", "null"), /null for v, where SQLite would number/);
+    assert.equal(hold("int primary key", "null"), "null NULL");
+    assert.equal(hold("integer primary key", "7"), "integer 7");
+  });
+
   it("are texts where they are texts, and numbers only where the column is one", () => {
     for (const [type, json, held] of [
       ["numeric", '"007"', "integer 7"],
