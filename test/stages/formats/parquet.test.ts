@@ -192,6 +192,7 @@ describe("serialize to parquet", () => {
         "export.yaml",
         [
           "name: rows",
+          "memory: 112MiB",
           "stages:",
           "  - csv: rows.csv",
           "  - serialize: { format: parquet, rowGroup: 32KiB }",
