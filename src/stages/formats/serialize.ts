@@ -113,13 +113,13 @@ export const serialize = defineStage({
 
 /**
  * What records have, told to the manifest for all to read: of documents it is the first one's names, for a source's
- * column may have been dropped on the way; its type is the source's where that is known.
+ * column may have been dropped on the way; its type is the source's where that is known, else `any`.
  */
 function writtenColumns(batch: RowBatch, { namesOf }: Format): readonly Column[] {
   if (batch.shape === "tuples") return batch.columns;
   const hints = new Map(batch.columns.map((column) => [column.name, column]));
   const names = batch.rows[0] ? namesOf(batch.rows[0]) : [];
-  return names.map((name) => hints.get(name) ?? { name, type: "json", json: "value" });
+  return names.map((name) => hints.get(name) ?? { name, type: "any", json: "value" });
 }
 
 function* take(

@@ -93,5 +93,5 @@ function cut({ bytes, ends }: Resources, kept: readonly boolean[]) {
 /** What `serialize` tells of documents: the names of the first. */
 function namesOf(record: Uint8Array): readonly Column[] {
   const first = JSON.parse(Buffer.from(record).toString("utf8")) as object;
-  return Object.keys(first).map((name) => ({ name, type: "json", json: "value" }));
+  return Object.keys(first).map((name) => ({ name, type: "any", json: "value" }));
 }
