@@ -3,9 +3,11 @@
  * WebAssembly writes the records; where JavaScript works on every row, it is called back.
  */
 import { setFlagsFromString } from "node:v8";
-import { needsCompiler } from "../pipeline/ledger.ts";
 import type { PlanReport } from "../pipeline/plan-types.ts";
 
-export function tuneCompiler({ ledger }: PlanReport): void {
-  if (needsCompiler(ledger)) setFlagsFromString("--opt");
+export function tuneCompiler({ stages }: PlanReport): void {
+  if (!stages.some(({ from }) => isCompiled(from))) setFlagsFromString("--opt");
 }
+
+const isCompiled = (from: readonly string[]): boolean =>
+  from[0] === "postgres" && from.includes("serialize");

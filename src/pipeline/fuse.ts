@@ -31,8 +31,6 @@ export interface PhysicalStage {
   readonly from: readonly string[];
   readonly takes: Kind;
   readonly gives: Kind;
-  /** WebAssembly makes its records: no JavaScript works on every row of the run. */
-  readonly isCompiled?: true;
   holds(pageBytes: number, threads: number): number;
   open(ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown>;
   /** As the stage's own. */
@@ -179,7 +177,6 @@ function wirePostgres(
     from,
     takes: "nothing",
     gives: "records",
-    isCompiled: true,
     holds: holdsOfRecords,
     open: (ctx) => readRecords(source.config as never, records.config as never, pageBytes, ctx),
   };

@@ -9,21 +9,14 @@ import type { LedgerLine } from "./plan-types.ts";
 const MiB = 1024 * 1024;
 
 /**
- * What the process weighs beside data, measured by `bench/weight`: 54 MiB when all is loaded, garbage that waits; the optimizing
- * compiler with its code. (The compiler for WebAssembly is held by the stage that needs it.)
+ * What the process weighs beside data, measured by `bench/weight`: 54 MiB when all is loaded, garbage that waits. (The
+ * compiler for WebAssembly is held by the stage that needs it.)
  */
 const base = {
   node: 62 * MiB,
   thread: 9 * MiB,
-  compiler: 5 * MiB,
   telemetry: { off: 0, light: 5 * MiB, node: 16 * MiB },
 };
-
-const compilerLine = "compiler";
-
-/** Whether a run is worth what V8's optimizing compiler weighs. */
-export const needsCompiler = (lines: readonly LedgerLine[]): boolean =>
-  lines.some(({ name }) => name === compilerLine);
 
 export type TelemetryWeight = keyof typeof base.telemetry;
 
@@ -87,9 +80,6 @@ function fixedLines(
       why: `${threads} seal thread${threads > 1 ? "s" : ""}`,
     },
   ];
-  if (!stages.some(({ isCompiled }) => isCompiled)) {
-    lines.push({ name: compilerLine, bytes: base.compiler, why: "JavaScript works on every row" });
-  }
   if (telemetry !== "off") {
     lines.push({
       name: "telemetry",

@@ -1,11 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import {
-  drawLedger,
-  needsCompiler,
-  sealThreads,
-  type TelemetryWeight,
-} from "../../src/pipeline/ledger.ts";
+import { drawLedger, sealThreads, type TelemetryWeight } from "../../src/pipeline/ledger.ts";
 import type { PhysicalStage } from "../../src/pipeline/fuse.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { pageWeight } from "../../src/stages/pages/chunk.ts";
@@ -50,7 +45,7 @@ describe("ledger", () => {
       holds: (_bytes, threads) => threads * MiB,
     };
     const needs = (memory: number) => drawLedger(memory, MiB, [perThread], "off").threads;
-    assert.equal(needs(90 * MiB), 1);
+    assert.equal(needs(80 * MiB), 1);
     assert.equal(needs(1024 * MiB), sealThreads());
   });
 
@@ -75,12 +70,10 @@ describe("ledger", () => {
     const { lines } = drawLedger(512 * MiB, MiB, [stage("a", 5), stage("b", 0)], "node");
     assert.deepEqual(
       lines.map(({ name }) => name),
-      ["runtime", "workers", "compiler", "telemetry", "a", "lease"],
+      ["runtime", "workers", "telemetry", "a", "lease"],
     );
     const bare = drawLedger(512 * MiB, MiB, [], "off").lines.map(({ name }) => name);
-    assert.deepEqual(bare, ["runtime", "workers", "compiler", "lease"]);
-    const native = [{ ...stage("a", 0), isCompiled: true as const }];
-    assert.ok(!needsCompiler(drawLedger(512 * MiB, MiB, native, "off").lines));
+    assert.deepEqual(bare, ["runtime", "workers", "lease"]);
   });
 
   it("refuses what cannot fit, naming what holds most, what is needed and the knobs", () => {

@@ -2,8 +2,8 @@
  * Rows of one query from PostgreSQL, through a cursor, in one read-only snapshot.
  *
  * takes / gives  nothing / rows: tuples of the server's texts, batches of about `batch` bytes
- * holds          48 × `batch`: the batch being used, the next one, and a row of 4 × `batch` in every form it takes: bytes,
- *                texts, what row functions make of it, its record. A row as wide as a twelfth of the memory that
+ * holds          a compiler, and 48 × `batch`: the batch being used, the next one, and a row of 4 × `batch` in every form it takes:
+ *                bytes, texts, what row functions make of it, its record. A row as wide as a twelfth of the memory that
  *                the plan gave to nobody, up to 64 MiB, passes too. Without row functions no row is held (`postgres-wire/`).
  * order          the query's own
  * ends           only when the server stated the count of every fetch, the counts agree and COMMIT succeeded; then an
@@ -96,6 +96,8 @@ type Config = v.InferOutput<typeof postgresConfig> & {
 };
 
 const heldBatches = 48;
+/** JavaScript's compiler and its code, where rows are made for it: 6 MiB measured (`bench/weight`), of which the batches leave one. */
+const compilerBytes = 5 * 2 ** 20;
 const estimateMillis = 2000;
 
 export const postgres = defineStage({
@@ -105,7 +107,7 @@ export const postgres = defineStage({
   config: postgresConfig,
   takes: "nothing",
   gives: "rows",
-  holds: ({ batch }) => heldBatches * batch,
+  holds: ({ batch }) => compilerBytes + heldBatches * batch,
   open: (config, ctx) => readTuples(config, ctx, "json"),
 });
 

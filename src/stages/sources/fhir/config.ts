@@ -37,8 +37,8 @@ export const serverConfig = {
   ),
 };
 
-/** What HTTP takes of a process, its code, buffers and garbage: what a run weighs more than one from a file. */
-const clientBytes = 8 * 2 ** 20;
+/** What HTTP takes of a process, its code, buffers and garbage, and JavaScript's compiler: a run weighs so much more than one from a file. */
+const clientBytes = 14 * 2 ** 20;
 
 /** Each lane has a batch and the resource under way; one resource at a time is parsed. */
 export const holdsOf = (lanes: number, maxRecord: number): number =>
