@@ -19,6 +19,7 @@ import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { openDestination } from "../../src/stages/destinations/schemes.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { openSpool } from "../../src/stages/pages/spool-store.ts";
+import { realWorld, type Disk } from "../../src/stages/world.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 import { makeSealed, never } from "../stages/pages/pages.ts";
 
@@ -274,6 +275,28 @@ describe("commit", () => {
       verifyManifestSignature(bytes, await readFile(join(at, "manifest.json.sig")), key.publicText);
       assert.ok(bytes.includes(init.folder.record.runId));
     }
+  });
+
+  it("makes no other draft where the disk refuses to read the one there is", async () => {
+    const { init, at, close } = await ready();
+    const cut = { ...init.destination, put: () => Promise.reject(new Error("cut off")) };
+    await assert.rejects(commitRun({ ...init, destination: cut }), /cut off/);
+    const [made, draft] = ["manifest.json", "manifest.json.draft"].map((name) =>
+      join(init.folder.path, name),
+    );
+    await rename(made!, draft!);
+    const bytes = await readFile(draft!);
+    const readRefused = async (path: string) => {
+      if (path === draft) throw Object.assign(new Error("refused"), { code: "EIO" });
+      return readFile(path);
+    };
+    const disk = { ...realWorld.disk, readFile: readRefused } as Disk;
+    await assert.rejects(commitRun({ ...init, world: { ...realWorld, disk } }), {
+      code: "spool-failed",
+    });
+    await commitRun(init);
+    await close();
+    assert.ok((await readFile(join(at, "manifest.json"))).equals(bytes));
   });
 
   it("does not believe a destination that gives another manifest back", async () => {

@@ -13,7 +13,7 @@ describe("a run under a destination's former spelling", () => {
   const after = { meaning: "spelled", destination: "file:///out", carries: true };
   const before = { meaning: "as written", destination: "file:///out/", carries: true };
   const now = { ...after, formerly: before };
-  const open = (dir: string, more: Pick<RunFolderInit, "meaning" | "destination">) =>
+  const open = (dir: string, more: Pick<RunFolderInit, "meaning" | "destination" | "formerly">) =>
     openRunFolder({ dir, pipeline: "observations", configDigest: "c", restart: false, ...more });
   const visit = async (...of: Parameters<typeof open>) => {
     const opened = await open(...of);
@@ -58,6 +58,20 @@ describe("a run under a destination's former spelling", () => {
       [third.last?.runId, third.carried?.text],
       [second.record.runId, "sealed anew"],
     );
+  });
+
+  it("leaves nothing under the former name where it carries nothing", async () => {
+    const dir = folder.next();
+    const bare = { meaning: "as written", destination: "file:///out/" };
+    const first = await open(dir, bare);
+    await first.commit(last(first.record.runId));
+    first.release();
+    const second = await open(dir, { ...bare, destination: "file:///out", formerly: bare });
+    assert.equal(second.last?.runId, first.record.runId);
+    await second.commit(last(second.record.runId));
+    second.release();
+    const names = (await readdir(second.path)).filter((name) => /^(last|carried)-/.test(name));
+    assert.equal(names.length, 1, names.join());
   });
 
   it("is finished where only its last step is missing", async () => {

@@ -180,6 +180,17 @@ describe("upload", () => {
     assert.equal(seen.size, 2);
   });
 
+  it("holds what the client of its destination weighs", () => {
+    const held = (to: string) => upload.holds(v.parse(upload.config, { to }), pageBytes, 1);
+    const folder = held("./out");
+    for (const [to, more] of [
+      ["s3://bucket/x", 0],
+      ["sftp://host/x", 5],
+      ["sqlite:./x.db", 12],
+    ] as const)
+      assert.equal(held(to) - folder, more * 2 ** 20, to);
+  });
+
   it("tells the destination its deadline, and each kind of store what it was given of it", () => {
     const optionsOf = (more: object) =>
       destinationOptions(v.parse(upload.config, { to: "s3://bucket/x", timeout: "5s", ...more }));
