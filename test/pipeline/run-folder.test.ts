@@ -318,6 +318,19 @@ describe("run-folder", () => {
     }
   });
 
+  it("carries on for a run whose record does not say whether it does", async () => {
+    const dir = folder.next();
+    const { path } = await visit(dir, { carries: true });
+    const record = JSON.parse(await readFile(join(path, "run.json"), "utf8")) as object;
+    const before = { ...record, carries: undefined, digest: undefined };
+    await writeFile(join(path, "run.json"), JSON.stringify(before));
+    await writeFile(join(path, "note"), "sealed");
+    const opened = await openRunFolder(initOf(dir, { carries: true }));
+    await opened.commit(last(opened.record.runId));
+    opened.release();
+    assert.equal((await visit(dir, { carries: true })).carried?.text, "sealed");
+  });
+
   it("does not call a record damaged that the disk refuses to read", async () => {
     const dir = folder.next();
     await visit(dir);
