@@ -296,41 +296,6 @@ describe("run-folder", () => {
     });
   });
 
-  it("says what may be done where a slot's note or what is carried is damaged", async () => {
-    const dir = folder.next();
-    const init = { slot: "2026-03-01T02:30:00.000Z", carries: true };
-    const opened = await openRunFolder(initOf(dir, init));
-    await writeFile(join(opened.path, "note"), "sealed");
-    await opened.commit(last(opened.record.runId));
-    opened.release();
-    const names = await readdir(opened.path);
-    const carried = names.find((name) => name.startsWith("carried-"))!;
-    const later = { slot: "2026-03-02T02:30:00.000Z", carries: true };
-    for (const [name, remedy] of [
-      ["slot.json", /its slot is exported for again/],
-      [carried, /the next export holds all rows/],
-    ] as const) {
-      const whole = await readFile(join(opened.path, name));
-      await writeFile(join(opened.path, name), "{ half");
-      const damage = { code: "integrity-failed", message: remedy };
-      await assert.rejects(openRunFolder(initOf(dir, later)), damage);
-      await writeFile(join(opened.path, name), whole);
-    }
-  });
-
-  it("carries on for a run whose record does not say whether it does", async () => {
-    const dir = folder.next();
-    const { path } = await visit(dir, { carries: true });
-    const record = JSON.parse(await readFile(join(path, "run.json"), "utf8")) as object;
-    const before = { ...record, carries: undefined, digest: undefined };
-    await writeFile(join(path, "run.json"), JSON.stringify(before));
-    await writeFile(join(path, "note"), "sealed");
-    const opened = await openRunFolder(initOf(dir, { carries: true }));
-    await opened.commit(last(opened.record.runId));
-    opened.release();
-    assert.equal((await visit(dir, { carries: true })).carried?.text, "sealed");
-  });
-
   it("does not call a record damaged that the disk refuses to read", async () => {
     const dir = folder.next();
     await visit(dir);
