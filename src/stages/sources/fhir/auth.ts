@@ -8,6 +8,7 @@ import { PipelineError } from "../../../errors.ts";
 import { secret, text } from "../../atoms.ts";
 import { TryAgain } from "../../destinations/retry.ts";
 import type { Exchange, Outgoing } from "./exchange.ts";
+import { parseJson } from "./parse-json.ts";
 
 export const httpUrl = v.pipe(
   text,
@@ -197,10 +198,6 @@ function signAssertion(
 }
 
 function readJson(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
-  } catch {
-    return {};
-  }
+  const value = parseJson(text);
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }

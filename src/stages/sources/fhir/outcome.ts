@@ -2,6 +2,7 @@
  * What an OperationOutcome says, without its texts: those may quote health data. Its codes are words of closed value
  * sets (http://hl7.org/fhir/R4/valueset-issue-type.html), so they may be told.
  */
+import { parseJson } from "./parse-json.ts";
 
 export interface Outcome {
   /** The worst of its issues. */
@@ -31,9 +32,5 @@ export function readOutcome(resource: unknown): Outcome | undefined {
 
 /** The same of a body that may be anything. */
 export function parseOutcome(text: string): Outcome | undefined {
-  try {
-    return readOutcome(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
+  return readOutcome(parseJson(text));
 }

@@ -5,6 +5,7 @@
 import { isUtf8 } from "node:buffer";
 import { createStarter } from "../start-module.ts";
 import { machineBytes } from "./machine-bytes.ts";
+import { parseJson } from "./parse-json.ts";
 
 export interface Resource {
   readonly resourceType: string;
@@ -63,17 +64,8 @@ function start() {
 }
 
 function parseWhole(bytes: Uint8Array): Reading {
-  const resource = parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+  const resource = parseJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
   if (resource === undefined) return "broken";
   const { resourceType } = (resource ?? {}) as Partial<Resource>;
   return typeof resourceType === "string" ? (resource as Resource) : "untyped";
-}
-
-function parse(text: string): unknown {
-  try {
-    // The parser's own message may quote the resource.
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -9,6 +9,7 @@ import type { Log } from "../../stage.ts";
 import { BundleWalker } from "./bundle-walker.ts";
 import { Harvest, type Resources, type Verdict } from "./harvest.ts";
 import { readOutcome } from "./outcome.ts";
+import { parseJson } from "./parse-json.ts";
 import type { Resource } from "./resource-reader.ts";
 import { type Asked, fhirJson, type FhirServer, readThrough } from "./server.ts";
 import { turn } from "./turns.ts";
@@ -117,7 +118,8 @@ function createEvents(harvest: Harvest, where: string, log: Log) {
       hasResource = true;
     },
     onEntry(text: string) {
-      const entry = parse(text) as { resource?: unknown; search?: { mode?: unknown } } | undefined;
+      const entry = parseJson(text) as
+        { resource?: unknown; search?: { mode?: unknown } } | undefined;
       // The walker leaves a 0 where it took a resource away.
       if (!hasResource || entry?.resource !== 0)
         throw harvest.broken("an entry that holds no resource; expected one in each");
@@ -146,7 +148,7 @@ interface Envelope {
 }
 
 function nextLink(text: string, where: string): string | undefined {
-  const bundle = parse(text) as Envelope | undefined;
+  const bundle = parseJson(text) as Envelope | undefined;
   const outcome = readOutcome(bundle);
   if (outcome) throw failed(where, outcome.told);
   const { resourceType, entry = [], link = [] } = bundle ?? {};
@@ -192,13 +194,5 @@ function placed<T>(where: string, work: () => T): T {
   } catch (error) {
     if (!(error instanceof PipelineError) || error.message.startsWith(where)) throw error;
     throw new PipelineError(error.code, `${where}: ${error.message}`, { details: error.details });
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -8,6 +8,7 @@ import { persist, retryAfterMillis, TryAgain, type RetryPolicy } from "../../des
 import { type AuthConfig, createCredentials } from "./auth.ts";
 import { type Answer, createExchange, type Outgoing } from "./exchange.ts";
 import { parseOutcome } from "./outcome.ts";
+import { parseJson } from "./parse-json.ts";
 import { createStatistics, type Statistics } from "./statistics.ts";
 
 export interface Asked {
@@ -129,7 +130,7 @@ export function openServer({ url, auth, timeout }: ServerOptions): FhirServer {
         () =>
           counted(async () => {
             const { status, header, text } = await sendOnce(asked, signal);
-            return { status, header, body: parse(await text(mostBytes)) };
+            return { status, header, body: parseJson(await text(mostBytes)) };
           }),
         signal,
         policy,
@@ -231,11 +232,3 @@ const tooManyRedirects = (method: string) =>
       ? `the server redirects more than ${mostRedirects} times`
       : `the server redirects a ${method}; expected its answer (is \`url\` the final address?)`,
   );
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
