@@ -86,6 +86,14 @@ export const text = v.pipe(
   v.nonEmpty("expected a text that is not empty"),
 );
 
+/** What a parameter of a query may be. */
+export const boundValue = v.union(
+  [v.string(), v.number(), v.boolean(), v.null()],
+  "expected a text, a number, true, false or null",
+);
+
+export const boundValues = v.optional(v.array(boundValue, "expected a list of values"), []);
+
 /** Text that may hold a secret: printed nowhere, resolved from `${env:…}` or `${file:…}` before a stage opens. */
 export const secret = v.pipe(
   v.string("expected a text"),

@@ -8,7 +8,7 @@
  */
 import { resolve } from "node:path";
 import * as v from "valibot";
-import { duration, formatBytes, size, text } from "../atoms.ts";
+import { boundValues, duration, formatBytes, size, text } from "../atoms.ts";
 import type { PipelineError } from "../../errors.ts";
 import type { Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
@@ -32,16 +32,7 @@ const config = v.strictObject({
     v.description("one SELECT; may read files: `from 'rows.parquet'`, `read_csv(…)`; required"),
   ),
   params: v.pipe(
-    v.optional(
-      v.array(
-        v.union(
-          [v.string(), v.number(), v.boolean(), v.null()],
-          "expected a text, a number, true, false or null",
-        ),
-        "expected a list of values",
-      ),
-      [],
-    ),
+    boundValues,
     v.description("values for the `?` of the query, in order; bound, never pasted into it"),
   ),
   memoryLimit: v.pipe(

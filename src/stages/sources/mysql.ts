@@ -7,7 +7,7 @@
  *   TLS is verified unless `ssl-mode` in `url` says otherwise; a server on this machine is reached without it.
  */
 import * as v from "valibot";
-import { duration, secret, text } from "../atoms.ts";
+import { boundValues, duration, secret, text } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
 import type { RowBatch } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
@@ -19,11 +19,6 @@ import { beginSnapshot, commit } from "./mysql-snapshot.ts";
 import { readMysqlUrl } from "./mysql-url.ts";
 import { maxRecord } from "./ndjson.ts";
 
-const param = v.union(
-  [v.string(), v.number(), v.boolean(), v.null()],
-  "expected a text, a number, true, false or null",
-);
-
 const config = v.strictObject({
   url: v.pipe(
     secret,
@@ -34,7 +29,7 @@ const config = v.strictObject({
   ),
   query: v.pipe(text, v.description("one SELECT; required")),
   params: v.pipe(
-    v.optional(v.array(param, "expected a list of values"), []),
+    boundValues,
     v.description("values for the `?` of the query, in order; bound, never pasted into it"),
   ),
   maxRecord,

@@ -15,7 +15,7 @@
  */
 import { createHash } from "node:crypto";
 import * as v from "valibot";
-import { duration, secret, size, text } from "../atoms.ts";
+import { boundValue, duration, secret, size, text } from "../atoms.ts";
 import type { Column, ResumePoint, RowBatch, SourceEnd } from "../nouns.ts";
 import type { Spool } from "../pages/spool-store.ts";
 import { defineStage, type StageContext } from "../stage.ts";
@@ -27,11 +27,6 @@ import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postg
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
 import { boundByWatermark, type Keeper, watermarkSchema } from "./postgres-watermark.ts";
 
-const param = v.union(
-  [v.string(), v.number(), v.boolean(), v.null()],
-  "expected a text, a number, true, false or null",
-);
-
 export const postgresConfig = v.strictObject({
   url: v.pipe(
     secret,
@@ -42,7 +37,7 @@ export const postgresConfig = v.strictObject({
   ),
   query: v.pipe(text, v.description("one SQL statement that gives rows")),
   params: v.pipe(
-    v.optional(v.array(param, "expected a list"), []),
+    v.optional(v.array(boundValue, "expected a list"), []),
     v.description("values of $1, $2, …; bound, never pasted into the query"),
   ),
   key: v.pipe(

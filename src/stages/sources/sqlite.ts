@@ -9,7 +9,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { setImmediate } from "node:timers/promises";
 import * as v from "valibot";
-import { text } from "../atoms.ts";
+import { boundValues, text } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
 import type { Cell, Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage, type RowContext } from "../stage.ts";
@@ -24,16 +24,7 @@ const config = v.strictObject({
   path: v.pipe(text, v.description("SQLite file to read; required")),
   query: v.pipe(text, v.description("one SELECT; required")),
   params: v.pipe(
-    v.optional(
-      v.array(
-        v.union(
-          [v.string(), v.number(), v.boolean(), v.null()],
-          "expected a text, a number, true, false or null",
-        ),
-        "expected a list of values",
-      ),
-      [],
-    ),
+    boundValues,
     v.description("values for the `?` of the query, in order; a whole number is bound as INTEGER"),
   ),
   maxRecord,
