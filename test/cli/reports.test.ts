@@ -8,22 +8,14 @@ import { plan } from "../../src/cli/plan.ts";
 import { readingOptions } from "../../src/cli/reading-options.ts";
 import { scale } from "../../src/cli/scale.ts";
 import { stageTable } from "../../src/cli/stage-table.ts";
-import type { Call, Paint, Report } from "../../src/cli/verb.ts";
+import type { Call, Report } from "../../src/cli/verb.ts";
 import { verify } from "../../src/cli/verify.ts";
 import { makeExport, ndjsonPages } from "../fixtures/make-export.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
+import { plainPaint } from "../fixtures/plain-paint.ts";
 import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
-const plain = (text: string) => text;
-const paint: Paint = {
-  width: 160,
-  bold: plain,
-  dim: plain,
-  red: plain,
-  green: plain,
-  yellow: plain,
-  cyan: plain,
-};
+const paint = plainPaint(160);
 const textOf = (report: Report) => report.text(paint);
 
 /** A call with these options, as `program.ts` would make it. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { runReportText } from "../../src/cli/run-report.ts";
-import type { Paint } from "../../src/cli/verb.ts";
+import { plainPaint } from "../fixtures/plain-paint.ts";
 import type { RunSummary } from "../../src/pipeline/summary.ts";
 
 const summary = {
@@ -22,16 +22,7 @@ const summary = {
   layers: [],
 } as unknown as RunSummary;
 
-const plain = (text: string) => text;
-const paint: Paint = {
-  width: 100,
-  bold: plain,
-  dim: plain,
-  red: plain,
-  green: plain,
-  yellow: plain,
-  cyan: plain,
-};
+const paint = plainPaint(100);
 
 const report = (more: Partial<RunSummary> = {}) => runReportText({ ...summary, ...more }, paint);
 

@@ -19,6 +19,16 @@ function oldNode(): string | undefined {
     });
 }
 
+/** What npm would install, with `main` for what was built. */
+async function install(folder: string, main: string): Promise<void> {
+  await mkdir(join(folder, "dist/js"), { recursive: true });
+  await mkdir(join(folder, "bin"));
+  await symlink(join(cliPath, "../../node_modules"), join(folder, "node_modules"));
+  await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+  await cp(cliPath, join(folder, "bin", "spillway.js"));
+  await writeFile(join(folder, "dist/js/main.js"), main);
+}
+
 describe("bin/spillway.js", () => {
   it("started by an older Node, goes on with the bundled one", function () {
     const node = oldNode() ?? this.skip();
@@ -57,15 +67,10 @@ describe("bin/spillway.js", () => {
   it("is ended by SIGUSR2 neither before the command listens nor behind it, also by an older Node", async () => {
     const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
     try {
-      await mkdir(join(folder, "dist/js"), { recursive: true });
-      await mkdir(join(folder, "bin"));
-      await symlink(join(cliPath, "../../node_modules"), join(folder, "node_modules"));
-      await writeFile(join(folder, "package.json"), '{ "type": "module" }');
-      await cp(cliPath, join(folder, "bin", "spillway.js"));
       // A command that takes its time, and says when it begins.
       const main =
         'import { writeSync } from "node:fs"; writeSync(1, "up"); setTimeout(() => writeSync(1, ", end"), 300);';
-      await writeFile(join(folder, "dist/js/main.js"), main);
+      await install(folder, main);
       for (const node of [process.execPath, oldNode() ?? process.execPath])
         for (const verb of ["run", "serve"]) {
           const child = spawn(node, [join(folder, "bin/spillway.js"), verb]);
@@ -87,17 +92,12 @@ describe("bin/spillway.js", () => {
   it("keeps an export's allocator lean, and not that of what it starts", async () => {
     const folder = await mkdtemp(join(tmpdir(), "spillway-bin-"));
     try {
-      await mkdir(join(folder, "dist/js"), { recursive: true });
-      await mkdir(join(folder, "bin"));
-      await symlink(join(cliPath, "../../node_modules"), join(folder, "node_modules"));
-      await writeFile(join(folder, "package.json"), '{ "type": "module" }');
-      await cp(cliPath, join(folder, "bin", "spillway.js"));
       // What the process began with, as far as the platform tells, and what it would hand on.
       const main = `import { existsSync, readFileSync } from "node:fs";
 const path = "/proc/self/environ";
 const isLean = !existsSync(path) || readFileSync(path, "latin1").includes("MALLOC_ARENA_MAX=1");
 console.log(JSON.stringify([isLean, Object.keys(process.env).filter((name) => /^MALLOC_/.test(name))]));`;
-      await writeFile(join(folder, "dist/js/main.js"), main);
+      await install(folder, main);
       const env = { ...process.env, MALLOC_CHECK_: "0" };
       for (const node of [process.execPath, oldNode() ?? process.execPath]) {
         const args = [join(folder, "bin/spillway.js"), "run"];

@@ -1,25 +1,9 @@
 import assert from "node:assert/strict";
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  openRunFolder,
-  type LastCommit,
-  type RunFolderInit,
-} from "../../src/pipeline/run-folder.ts";
+import { openRunFolder, type RunFolderInit } from "../../src/pipeline/run-folder.ts";
+import { lastCommit } from "../fixtures/last-commit.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
-
-const last = (runId: string): LastCommit => ({
-  runId,
-  generation: 1,
-  manifestDigest: "aa",
-  signer: "ed25519:x",
-  rows: 1,
-  pages: 1,
-  bytesIn: 1,
-  bytesOut: 1,
-  consistency: "stream",
-  extension: "ndjson",
-});
 
 describe("what a run's folder carries on", () => {
   const scratch = useFolder();
@@ -44,7 +28,7 @@ describe("what a run's folder carries on", () => {
     const init = { slot: "2026-03-01T02:30:00.000Z", carries: true };
     const opened = await open(dir, init);
     await writeFile(join(opened.path, "note"), "sealed");
-    await opened.commit(last(opened.record.runId));
+    await opened.commit(lastCommit(opened.record.runId));
     opened.release();
     const names = await readdir(opened.path);
     const carried = names.find((name) => name.startsWith("carried-"))!;
@@ -69,7 +53,7 @@ describe("what a run's folder carries on", () => {
     await writeFile(join(path, "run.json"), JSON.stringify(before));
     await writeFile(join(path, "note"), "sealed");
     const opened = await open(dir, { carries: true });
-    await opened.commit(last(opened.record.runId));
+    await opened.commit(lastCommit(opened.record.runId));
     opened.release();
     assert.equal((await visit(dir)).carried?.text, "sealed");
   });

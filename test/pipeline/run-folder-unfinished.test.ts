@@ -1,11 +1,8 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  openRunFolder,
-  type LastCommit,
-  type RunFolderInit,
-} from "../../src/pipeline/run-folder.ts";
+import { openRunFolder, type RunFolderInit } from "../../src/pipeline/run-folder.ts";
+import { lastCommit } from "../fixtures/last-commit.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 
 describe("a run under a destination's former spelling", () => {
@@ -21,25 +18,12 @@ describe("a run under a destination's former spelling", () => {
     return opened;
   };
 
-  const last = (runId: string): LastCommit => ({
-    runId,
-    generation: 1,
-    manifestDigest: "aa",
-    signer: "ed25519:x",
-    rows: 1,
-    pages: 1,
-    bytesIn: 1,
-    bytesOut: 1,
-    consistency: "stream",
-    extension: "ndjson",
-  });
-
   it("goes on, after its last commit and with what that carried, which are kept once", async () => {
     const dir = folder.next();
     const first = await open(dir, before);
     const { path } = first;
     await writeFile(join(path, "note"), "sealed");
-    await first.commit(last(first.record.runId));
+    await first.commit(lastCommit(first.record.runId));
     first.release();
     const unfinished = await visit(dir, before);
     await mkdir(join(path, "pages"));
@@ -49,7 +33,7 @@ describe("a run under a destination's former spelling", () => {
     assert.deepEqual([second.resumed, second.record.runId], [true, unfinished.record.runId]);
     assert.deepEqual([second.last?.runId, second.carried?.text], [first.record.runId, "sealed"]);
     await writeFile(join(path, "note"), "sealed anew");
-    await second.commit(last(second.record.runId));
+    await second.commit(lastCommit(second.record.runId));
     second.release();
     const names = (await readdir(path)).filter((name) => /^(last|carried)-/.test(name));
     assert.equal(names.length, 2, names.join());
@@ -64,11 +48,11 @@ describe("a run under a destination's former spelling", () => {
     const dir = folder.next();
     const bare = { meaning: "as written", destination: "file:///out/" };
     const first = await open(dir, bare);
-    await first.commit(last(first.record.runId));
+    await first.commit(lastCommit(first.record.runId));
     first.release();
     const second = await open(dir, { ...bare, destination: "file:///out", formerly: bare });
     assert.equal(second.last?.runId, first.record.runId);
-    await second.commit(last(second.record.runId));
+    await second.commit(lastCommit(second.record.runId));
     second.release();
     const names = (await readdir(second.path)).filter((name) => /^(last|carried)-/.test(name));
     assert.equal(names.length, 1, names.join());

@@ -1,26 +1,10 @@
 import assert from "node:assert/strict";
 import { chmod, mkdir, readFile, readdir, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  openRunFolder,
-  type LastCommit,
-  type RunFolderInit,
-} from "../../src/pipeline/run-folder.ts";
+import { openRunFolder, type RunFolderInit } from "../../src/pipeline/run-folder.ts";
 import { realWorld, type Disk } from "../../src/stages/world.ts";
+import { lastCommit } from "../fixtures/last-commit.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
-
-const last = (runId: string): LastCommit => ({
-  runId,
-  generation: 1,
-  manifestDigest: "aa",
-  signer: "ed25519:x",
-  rows: 1,
-  pages: 1,
-  bytesIn: 1,
-  bytesOut: 1,
-  consistency: "stream",
-  extension: "ndjson",
-});
 
 describe("run-folder", () => {
   const folder = useFolder();
@@ -61,12 +45,12 @@ describe("run-folder", () => {
       [true, first.record.runId, first.record.key, 2],
     );
     const third = await openRunFolder(initOf(dir));
-    await third.commit(last(third.record.runId));
+    await third.commit(lastCommit(third.record.runId));
     third.release();
     const fresh = await visit(dir);
     assert.equal(fresh.resumed, false);
     assert.notEqual(fresh.record.runId, first.record.runId);
-    assert.deepEqual(fresh.last, last(first.record.runId));
+    assert.deepEqual(fresh.last, lastCommit(first.record.runId));
   });
 
   it("removes what the run left, and what it knows of no run it keeps", async () => {
@@ -76,7 +60,7 @@ describe("run-folder", () => {
     await writeFile(join(opened.path, "pages", "x"), "");
     await writeFile(join(opened.path, "acks.ndjson"), "");
     await writeFile(join(opened.path, "mine.txt"), "");
-    await opened.commit(last(opened.record.runId));
+    await opened.commit(lastCommit(opened.record.runId));
     opened.release();
     const [memory, ...others] = (await readdir(opened.path)).toSorted();
     assert.match(memory!, /^last-[0-9a-f]{16}\.json$/);
@@ -94,7 +78,7 @@ describe("run-folder", () => {
   it("knows a run that was committed and not tidied up", async () => {
     const dir = folder.next();
     const first = await visit(dir);
-    await first.commit(last(first.record.runId));
+    await first.commit(lastCommit(first.record.runId));
     await first.save(first.record);
     assert.equal((await visit(dir)).committed, true);
   });
@@ -122,7 +106,7 @@ describe("run-folder", () => {
   it("counts and remembers each destination apart", async () => {
     const dir = folder.next();
     const opened = await openRunFolder(initOf(dir));
-    await opened.commit(last(opened.record.runId));
+    await opened.commit(lastCommit(opened.record.runId));
     opened.release();
     assert.equal((await visit(dir, { destination: "file:///elsewhere" })).last, undefined);
     assert.notEqual((await visit(dir, { restart: true })).last, undefined);
@@ -132,7 +116,7 @@ describe("run-folder", () => {
     const dir = folder.next();
     const opened = await openRunFolder(initOf(dir));
     const future = "29991231T235959999Z-ffffffff";
-    await opened.commit(last(future));
+    await opened.commit(lastCommit(future));
     opened.release();
     const next = await visit(dir);
     assert.ok(next.record.runId > future, next.record.runId);
@@ -213,7 +197,7 @@ describe("run-folder", () => {
     it("is done once its run is committed, and so are those before it", async () => {
       const dir = folder.next();
       const opened = await openRunFolder(initOf(dir, { slot: late }));
-      await opened.commit(last(opened.record.runId));
+      await opened.commit(lastCommit(opened.record.runId));
       opened.release();
       for (const slot of [early, late]) {
         const again = await visit(dir, { slot });
@@ -229,14 +213,14 @@ describe("run-folder", () => {
       const dir = folder.next();
       const ahead = new Date(Date.now() + 9 * 86_400_000).toISOString();
       const opened = await openRunFolder(initOf(dir, { slot: ahead }));
-      await opened.commit(last(opened.record.runId));
+      await opened.commit(lastCommit(opened.record.runId));
       opened.release();
       const warnings: string[] = [];
       const warn = (text: string) => void warnings.push(text);
       const again = await openRunFolder(initOf(dir, { slot: late, warn }));
       assert.deepEqual([again.done, again.committed], [undefined, false]);
       assert.match(warnings.join(), /has not come yet: a clock was wrong/);
-      await again.commit(last(again.record.runId));
+      await again.commit(lastCommit(again.record.runId));
       again.release();
       assert.equal((await visit(dir, { slot: late })).done?.slot, late);
     });
@@ -276,7 +260,7 @@ describe("run-folder", () => {
         const cutOff = await openRunFolder(initOf(dir, { ...init, world: { ...realWorld, disk } }))
           .then(async (run) => {
             try {
-              await run.commit(last(run.record.runId));
+              await run.commit(lastCommit(run.record.runId));
             } finally {
               run.release();
             }
@@ -286,7 +270,7 @@ describe("run-folder", () => {
             () => true,
           );
         const again = await openRunFolder(initOf(dir, init));
-        if (!again.done) await again.commit(last(again.record.runId));
+        if (!again.done) await again.commit(lastCommit(again.record.runId));
         again.release();
         assert.ok(cutOff || cut >= 8, `${cut}`);
         assert.equal((await visit(dir, init)).done?.slot, early, `cut at ${cut}`);
@@ -327,10 +311,10 @@ describe("run-folder", () => {
     }
     await writeFile(join(path, "run.json"), JSON.stringify(record));
     const opened = await openRunFolder(initOf(dir));
-    await opened.commit(last(record.runId));
+    await opened.commit(lastCommit(record.runId));
     opened.release();
     const name = (await readdir(path)).find((one) => one.startsWith("last-"))!;
-    for (const found of [null, {}, { ...last(record.runId), generation: "1" }]) {
+    for (const found of [null, {}, { ...lastCommit(record.runId), generation: "1" }]) {
       await writeFile(join(path, name), JSON.stringify(found));
       await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
     }

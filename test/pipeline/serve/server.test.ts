@@ -6,6 +6,7 @@ import { PipelineError } from "../../../src/errors.ts";
 import { startServer, type ServerInit } from "../../../src/pipeline/serve/server.ts";
 import { writeJson } from "../../../src/pipeline/run-files.ts";
 import { realDisk } from "../../../src/stages/world.ts";
+import { lastCommit } from "../../fixtures/last-commit.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 
 const day = 86_400_000;
@@ -33,20 +34,8 @@ stages:
       await writeFile(join(dir, `${name}.yaml`), file);
       const path = join(dir, "spool", name);
       await mkdir(path, { recursive: true });
-      const commit = {
-        runId: "r",
-        generation: 1,
-        manifestDigest: "aa",
-        signer: "s",
-        rows: 1,
-        pages: 1,
-        bytesIn: 1,
-        bytesOut: 1,
-        consistency: "stream",
-        extension: "ndjson",
-      };
       const slot = new Date(done).toISOString();
-      await writeJson({ disk: realDisk, path }, "slot.json", { slot, commit });
+      await writeJson({ disk: realDisk, path }, "slot.json", { slot, commit: lastCommit("r") });
     }
     return dir;
   }
