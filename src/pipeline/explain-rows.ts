@@ -1,5 +1,6 @@
 /** What a plan says of rows: which stages need them as objects, and how lookups will ask. */
 import { formatBytes } from "../stages/atoms.ts";
+import { serialize } from "../stages/formats/serialize.ts";
 import { lookup } from "../stages/transforms/lookup.ts";
 import type { ConfiguredStage } from "./fuse.ts";
 
@@ -8,14 +9,20 @@ export function explainPath(stages: readonly ConfiguredStage[]): string[] {
   const rowStages = stages.filter(
     ({ definition }) => definition.takes === "rows" && definition.gives === "rows",
   );
-  if (rowStages.length === 0)
-    return [`rows of ${source} go to records as they are, no JavaScript object is made`];
+  // What a format needs of rows is said where stages are fused.
+  const asTheyAre = stages.some(needsValues)
+    ? []
+    : [`rows of ${source} go to records as they are, no JavaScript object is made`];
+  if (rowStages.length === 0) return asTheyAre;
   if (rowStages.every(({ definition }) => definition === lookup))
     return [`rows of ${source} pass lookup as they come, no JavaScript object is made of them`];
   return [
     `rows of ${source} become JavaScript objects for ${rowStages.map(({ name }) => name).join(", ")}`,
   ];
 }
+
+const needsValues = ({ definition, config }: ConfiguredStage) =>
+  definition === serialize && (config as { readonly format?: unknown }).format === "parquet";
 
 /** How a lookup asks depends on what the query gives, so the plan says which way is taken when. */
 export function explainLookups([source, ...stages]: readonly ConfiguredStage[]): string[] {

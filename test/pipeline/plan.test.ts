@@ -202,6 +202,18 @@ describe("plan", () => {
     assert.doesNotMatch(await notesFor("postgres://localhost/terms"), /a join/);
   });
 
+  it("says of rows that they become records as they are only where the format lets them", async () => {
+    const first = "  - postgres: { url: postgres://localhost/clinic, query: select 1 }";
+    const notesFor = async (format: string) => {
+      const all = [first, `  - serialize: ${format}`, ...stages.slice(2)];
+      return (await planYaml(all)).report.notes.join("\n");
+    };
+    assert.match(await notesFor("csv"), /no JavaScript object is made/);
+    const parquet = await notesFor("parquet");
+    assert.match(parquet, /needs the values of rows, so they are made as objects/);
+    assert.doesNotMatch(parquet, /no JavaScript object is made/);
+  });
+
   it("takes every layer from the stages", async () => {
     const layers = async (codec: "zstd" | "gzip" | "none", seal: Record<string, unknown>) => {
       const all = [
