@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { type Socket, createServer } from "node:net";
 import { posix } from "node:path";
-import ssh2, { type ServerChannel } from "ssh2";
+import ssh2, { type AuthContext, type ServerChannel } from "ssh2";
 import { type Handles, type SftpFiles, serveFiles } from "./sftp-files.ts";
 import {
   type Asked,
@@ -46,6 +46,8 @@ export interface Fault {
 export interface ScriptedSftp extends SftpFiles {
   readonly port: number;
   readonly login: { readonly hostKey: string; readonly password: string };
+  /** Takes the place of the password. */
+  readonly privateKey: string;
   /** Every request so far: `open /path`. */
   readonly requests: string[];
   /** Faults to play, each once, in order. */
@@ -74,7 +76,7 @@ const password = "a password of tests";
 
 export async function startScriptedSftp(): Promise<ScriptedSftp> {
   const sockets = new Set<Socket>();
-  const [own, other] = [makeKey(), makeKey()];
+  const [own, other, user] = [makeKey(), makeKey(), makeKey()];
   let strayed = 0;
   const listener = createServer({ noDelay: true });
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
@@ -86,6 +88,7 @@ export async function startScriptedSftp(): Promise<ScriptedSftp> {
     renames: "honour",
     port: typeof address === "object" && address ? address.port : 0,
     login: { hostKey: own.fingerprint, password },
+    privateKey: user.text,
     requests: [],
     faults: [],
     script: undefined,
@@ -120,12 +123,23 @@ export async function startScriptedSftp(): Promise<ScriptedSftp> {
 
 const serve: Play = (call) => call.serve();
 
-function makeKey() {
+/** One in 256 of the keys that ssh2 makes begins with a nought, and cannot be read. */
+function makeKey(): { readonly text: string; readonly fingerprint: string } {
   const { private: text } = ssh2.utils.generateKeyPairSync("ed25519");
   const key = ssh2.utils.parseKey(text);
-  if (key instanceof Error) throw key;
+  if (key instanceof Error) return makeKey();
   const digest = createHash("sha256").update(key.getPublicSSH()).digest("base64");
   return { text, fingerprint: `SHA256:${digest.replace(/=+$/, "")}` };
+}
+
+/** Whether somebody has the password, or the key: who shows the public half alone is asked to sign. */
+function proves(context: AuthContext, privateKey: string): boolean {
+  if (context.method === "password") return context.password === password;
+  if (context.method !== "publickey") return false;
+  const key = ssh2.utils.parseKey(privateKey);
+  if (key instanceof Error || !key.getPublicSSH().equals(context.key.data)) return false;
+  const { blob, signature, hashAlgo } = context;
+  return !blob || !signature || key.verify(blob, signature, hashAlgo);
 }
 
 const playing = (state: ScriptedSftp, call: Call): Play | undefined => {
@@ -162,8 +176,7 @@ function admit(state: ScriptedSftp, socket: Socket, key: string, stray: () => vo
     client.on("error", () => {});
     client.on("authentication", (context) => {
       if (isStranger) stray();
-      const fits = context.method === "password" && context.password === password;
-      if (!fits) return context.reject(["password"]);
+      if (!proves(context, state.privateKey)) return context.reject(["password", "publickey"]);
       const call = callOf("login", socket, {
         serve: () => context.accept(),
         refuse: () => context.reject(["password"]),

@@ -1,6 +1,5 @@
 /** TLS as `sslmode` says, with a certificate made for the test. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +8,7 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import type { RunningPostgres } from "../../../src/cli/demo-postgres.ts";
 import { isSilentlyPlain } from "../../../src/stages/sources/postgres-tls.ts";
 import { formats, openRecords, writeRecords } from "./postgres-wire/wire-records.ts";
+import { makeCertificate } from "../../servers/certificate.ts";
 import { openSource, ownPostgres, readSource, runSql } from "../../servers/postgres.ts";
 
 describe("postgres over TLS", () => {
@@ -17,26 +17,10 @@ describe("postgres over TLS", () => {
 
   before(async function () {
     folder = await mkdtemp(join(tmpdir(), "spillway-tls-"));
-    const out = ["-keyout", join(folder, "key.pem"), "-out", join(folder, "cert.pem")];
-    const subject = [
-      "-subj",
-      "/CN=localhost",
-      "-addext",
-      "subjectAltName=DNS:localhost,IP:0.0.0.0",
-    ];
-    const command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
-    try {
-      execFileSync("openssl", [...command, ...subject, ...out], { stdio: "ignore" });
-    } catch {
-      this.skip();
-    }
-    server = await ownPostgres({
-      settings: {
-        ssl: "on",
-        ssl_cert_file: join(folder, "cert.pem"),
-        ssl_key_file: join(folder, "key.pem"),
-      },
-    });
+    const made = makeCertificate(folder);
+    if (!made) this.skip();
+    const files = { ssl_cert_file: made.certificate, ssl_key_file: made.key };
+    server = await ownPostgres({ settings: { ssl: "on", ...files } });
   });
   after(async () => {
     await server?.stop();
