@@ -8,12 +8,12 @@ import { measureReference } from "./references.ts";
 
 /**
  * Refuses public keys that are none; references that are not resolved yet are left alone.
- * @param config of `encrypt`, valid by its schema
+ * @param config of `encrypt`, valid by its schema, or as it was written where a reference is in it
  * @throws PipelineError `config-invalid`; the text is not printed, for it may be a secret in the wrong place
  */
 export function refuseWrongRecipients(config: unknown): void {
-  const { to = [] } = config as { readonly to?: readonly string[] };
-  for (const [index, recipient] of to.entries()) {
+  const { to = [] } = config as { readonly to?: string | readonly string[] };
+  for (const [index, recipient] of [to].flat().entries()) {
     if (isRecipient(recipient) || measureReference(recipient) !== "none") continue;
     throw new PipelineError(
       "config-invalid",

@@ -43,7 +43,6 @@ type Part = string | Reference | { readonly kind: "wrong"; readonly message: str
 
 const known =
   "known are ${env:NAME}, ${env:NAME:-default} and ${file:path}; write $${ for a plain ${";
-const pattern = /\$\$\{|\$\{([^}]*)\}|\$\{/g;
 const secretNames = new Set(["sign", "passphrase", "identity"]);
 const maxFileBytes = 2 ** 20;
 const maxDepth = 100;
@@ -97,11 +96,18 @@ export async function resolveReferences<T>(value: T, options: ResolveOptions): P
 
 function splitText(text: string): Part[] {
   const parts: Part[] = [];
+  // Asked once: many openings that nothing closes would each be searched to the end of the text.
+  const lastClose = text.lastIndexOf("}");
   let end = 0;
-  for (const match of text.matchAll(pattern)) {
-    if (match.index > end) parts.push(text.slice(end, match.index));
-    parts.push(match[0] === "$${" ? "${" : parseReference(match[1]));
-    end = match.index + match[0].length;
+  for (let at = text.indexOf("${"); at !== -1; at = text.indexOf("${", end)) {
+    const isPlain = at > end && text[at - 1] === "$";
+    const start = isPlain ? at - 1 : at;
+    if (start > end) parts.push(text.slice(end, start));
+    const close = isPlain || at > lastClose ? -1 : text.indexOf("}", at);
+    parts.push(
+      isPlain ? "${" : parseReference(close === -1 ? undefined : text.slice(at + 2, close)),
+    );
+    end = close === -1 ? at + 2 : close + 1;
   }
   if (end < text.length) parts.push(text.slice(end));
   return parts;

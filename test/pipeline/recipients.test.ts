@@ -27,4 +27,12 @@ describe("recipients", () => {
     await plan([key, "${env:READER}"], "full", { READER: key });
     await assert.rejects(plan([key, "${env:READER}"], "full", { READER: wrong }), refused);
   });
+
+  it("are understood where one text is a reference and more", async () => {
+    await plan("${env:READER}nts6hv", "none");
+    await plan("${env:READER}tzux6", "full", { READER: key.slice(0, -5) });
+    await assert.rejects(plan("${env:READER}tzux6", "full", { READER: wrong.slice(0, -5) }), {
+      code: "config-invalid",
+    });
+  });
 });

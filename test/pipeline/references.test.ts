@@ -4,7 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { parsePipeline } from "../../src/pipeline/load.ts";
-import { findReferences, resolveReferences } from "../../src/pipeline/references.ts";
+import {
+  findReferenceProblems,
+  findReferences,
+  resolveReferences,
+} from "../../src/pipeline/references.ts";
 import { resolveSpec } from "../../src/pipeline/validate.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { testRegistry } from "./stages-for-tests.ts";
@@ -122,6 +126,11 @@ describe("references", () => {
         /^text: .*\$\{env:NAME:-default\} and \$\{file:path\}/,
         text,
       );
+  });
+
+  it("that are opened many times and never closed are found as quickly as they are many", () => {
+    const { length } = findReferenceProblems({ a: "${".repeat(200_000) });
+    assert.equal(length, 200_000);
   });
 
   it("that hold a secret by mistake are not repeated", async () => {
