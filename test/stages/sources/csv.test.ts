@@ -120,6 +120,8 @@ describe("csv", () => {
       [{ null: "a,b" }, "null"],
       [{ null: '"' }, "null"],
       [{ quote: "''" }, "quote"],
+      [{ quote: "😀" }, "quote"],
+      [{ delimiter: "\ud83d" }, "delimiter"],
     ] as const) {
       const { issues = [] } = v.safeParse(csv.config, { path: "in.csv", ...shape });
       assert.deepEqual(
