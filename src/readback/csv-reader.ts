@@ -1,5 +1,5 @@
 /** Records of CSV, in whatever dialect the manifest says, as cells with their columns' names. */
-import { assert } from "../errors.ts";
+import { assert, PipelineError } from "../errors.ts";
 import type { ManifestHead } from "../pipeline/manifest.ts";
 import { byteOrderMark, copyDialect } from "../stages/formats/csv-dialect.ts";
 import { createCsvRecordParser } from "./parse-record.ts";
@@ -13,7 +13,8 @@ interface CsvRecord {
 
 /**
  * Gives the records that end in content, which is asked for in order; a record that spans pages is one content.
- * @throws PipelineError `integrity-failed`, from the reader, for what COPY would not print
+ * @throws PipelineError `integrity-failed`, from the reader, for what COPY would not print, and for records of another
+ * number of fields
  */
 export function createCsvReader({
   layers,
@@ -32,10 +33,18 @@ export function createCsvReader({
     for (const { text, isHeader } of splitRecords(scanner, records)) {
       const cells = parse(text);
       if (isHeader) names = cells.map((name) => name ?? "");
-      else yield { names, cells };
+      else if (cells.length === Math.max(1, names.length)) yield { names, cells };
+      else throw ragged(cells.length, names.length);
     }
   };
 }
+
+/** A record without columns is an empty line, as one with a single NULL is. */
+const ragged = (cells: number, columns: number): PipelineError =>
+  new PipelineError(
+    "integrity-failed",
+    `a record has ${cells} fields, and the export ${columns} columns; the pages are authentic, so the exporter wrote it so`,
+  );
 
 const mark = Buffer.from(byteOrderMark);
 

@@ -1,24 +1,38 @@
 /**
  * CSV as NDJSON, for a table, which takes no other: a cell is its text, which the table's own types read, as COPY would
- * have them do; JSON goes as JSON, since a table would take its text for a JSON string.
+ * have them do; JSON goes as JSON, since a table would take its text for a JSON string. What a source calls JSON is that;
+ * where its values may be nested, objects and lists are.
  */
 import type { ManifestHead } from "../pipeline/manifest.ts";
 import { createCsvReader } from "./csv-reader.ts";
 
-const jsonTypes: ReadonlySet<string> = new Set(["json", "jsonb"]);
+const anyJson = /^/;
+const nested = /^[[{]/;
+/** PostgreSQL prints its arrays in braces: these are texts, an empty one too. */
+const list = /^\[/;
+
+/** How JSON begins in cells of a column, by what sources call its type; `any` is of those that have none. */
+const beginnings: ReadonlyMap<string, RegExp> = new Map([
+  ["json", anyJson],
+  ["jsonb", anyJson],
+  ...["any", "struct", "map", "union"].map((type) => [type, nested] as const),
+]);
+
+const beginningOf = (type: string): RegExp | undefined =>
+  type.endsWith("]") ? list : beginnings.get(type.toLowerCase());
 
 /** Makes NDJSON of content, which is given in order and holds whole records. */
 export function createCsvToNdjson(
   head: Pick<ManifestHead, "layers" | "schema">,
 ): (content: Uint8Array) => Uint8Array {
   const read = createCsvReader(head);
-  const isJson = head.schema.columns.map(({ type }) => jsonTypes.has(type.toLowerCase()));
+  const beginningsOf = head.schema.columns.map(({ type }) => beginningOf(type));
   return (content) => {
     const lines: string[] = [];
     for (const { names, cells } of read(content)) {
       // A name that is there twice stays so, and the table refuses it.
       const members = names.map(
-        (name, at) => `${JSON.stringify(name)}:${printCell(cells[at] ?? null, isJson[at])}`,
+        (name, at) => `${JSON.stringify(name)}:${printCell(cells[at] ?? null, beginningsOf[at])}`,
       );
       lines.push(`{${members.join(",")}}\n`);
     }
@@ -26,9 +40,9 @@ export function createCsvToNdjson(
   };
 }
 
-function printCell(cell: string | null, isJson: boolean | undefined): string {
+function printCell(cell: string | null, json: RegExp | undefined): string {
   if (cell === null) return "null";
-  if (!isJson || !isValid(cell)) return JSON.stringify(cell);
+  if (!json?.test(cell) || !isValid(cell)) return JSON.stringify(cell);
   // Raw line breaks stand only between its tokens.
   return cell.replaceAll(/[\r\n]/g, " ");
 }

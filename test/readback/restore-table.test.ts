@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
+import { run } from "../../src/pipeline/run.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
+import { duckdb } from "../../src/stages/sources/duckdb.ts";
 import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import { openDesk } from "../cli/spawn-cli.ts";
 import {
@@ -11,7 +14,7 @@ import {
   type MakeOptions,
   type PlainPage,
 } from "../fixtures/make-export.ts";
-import { useFolder } from "../fixtures/pipelines.ts";
+import { countedRows, makePipeline, testEnv, useFolder } from "../fixtures/pipelines.ts";
 import { runSql, sharedPostgres } from "../servers/postgres.ts";
 
 const failsWith = (code: ErrorCode) => (error: unknown) =>
@@ -104,6 +107,49 @@ describe("restore to a table", () => {
       restoreExport(json.folder, { identity, to: table() }),
       failsWith("config-invalid"),
     );
+  });
+
+  it("takes nested values of CSV for what they are, whatever their source called them", async () => {
+    await runSql(
+      url,
+      "create table restored_test.nested (id int primary key, tags jsonb, list int[], doc jsonb, note text)",
+    );
+    const local = new DatabaseSync(join(folder.path, "nested.db"));
+    local.exec(
+      "create table nested (id integer primary key, tags json, list json, doc json, note)",
+    );
+    const query = `select * from (values
+      (1, ['a', 'b'], [1, null], {'x': 1.50}, '{"a": 1}'), (2, [], null, {'x': null}, null)) t (id, tags, list, doc, note)`;
+    const documents = [{ id: 3, tags: { k: [1] }, list: [5], doc: {}, note: ["n"] }];
+    const sources = [duckdb({ query }), countedRows({ rows: 1, row: () => documents[0]! })];
+    for (const source of sources) {
+      const to = folder.next();
+      const pipeline = makePipeline({ source, format: "csv", dir: folder.next(), to });
+      await run(pipeline, { env: testEnv });
+      await restoreExport(to, { to: { url, table: "restored_test.nested" } });
+      await restoreExport(to, {
+        to: { url: `sqlite:${join(folder.path, "nested.db")}`, table: "nested" },
+      });
+    }
+    const kinds = "jsonb_typeof(tags), tags, list, jsonb_typeof(doc), doc";
+    assert.deepEqual(
+      await runSql(url, `select ${kinds}, note from restored_test.nested order by id`),
+      [
+        ["array", '["a", "b"]', "{1,NULL}", "object", '{"x": 1.50}', '{"a": 1}'],
+        ["array", "[]", null, "object", '{"x": null}', null],
+        ["object", '{"k": [1]}', "{5}", "object", "{}", '["n"]'],
+      ],
+    );
+    const read = local.prepare("select json_type(tags) t, json_type(doc) d, note from nested");
+    assert.deepEqual(
+      read.all().map((row) => ({ ...row })),
+      [
+        { t: "array", d: "object", note: '{"a": 1}' },
+        { t: "array", d: "object", note: null },
+        { t: "object", d: "object", note: '["n"]' },
+      ],
+    );
+    local.close();
   });
 
   it("is a flag of the command", async () => {
