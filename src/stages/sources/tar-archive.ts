@@ -74,6 +74,10 @@ function describe(stream: EntryStream, where: string): Entry {
   if (header.type === null || sparse) {
     throw badData(where, "a sparse file or of an unknown type; expected plain files");
   }
+  // tar-stream would wait for the end of such an entry for ever.
+  if (!Number.isSafeInteger(header.size) || header.size! < 0) {
+    throw badData(where, "a size that is no number; the archive is damaged");
+  }
   return { where, header, bytes: readContent(stream, where) };
 }
 

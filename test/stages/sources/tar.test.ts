@@ -15,6 +15,16 @@ type Format = "ndjson" | "json" | "csv" | "content";
 const read = (path: string, format: Format, match?: string, maxRecord = 100_000) =>
   collect(tar.open({ path, format, match, maxRecord }, testContext(), nothing()));
 
+/** The first entry's size as these bytes say, with a checksum that is right. */
+function withSize(archive: Buffer, size: Buffer): Buffer {
+  const changed = Buffer.from(archive);
+  size.copy(changed, 124);
+  changed.fill(" ", 148, 156);
+  const sum = changed.subarray(0, 512).reduce((all, byte) => all + byte, 0);
+  changed.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  return changed;
+}
+
 describe("tar", () => {
   let folder: string;
   const file = (name: string) => join(folder, name);
@@ -149,6 +159,14 @@ describe("tar", () => {
     }
     await writeFile(file("two.gz"), Buffer.concat([packed.subarray(0), gzipSync("")]));
     assert.equal(rowsOf(await read(file("two.gz"), "content")).length, 1);
+  });
+
+  it("refuses an entry whose size is no number, instead of waiting for its end", async () => {
+    const archive = execFileSync("tar", ["-cf", "-", "-C", file("in"), "one.csv"]);
+    for (const size of [Buffer.alloc(12, 0x90), Buffer.alloc(12, 0xc0)]) {
+      await writeFile(file("size.tar"), withSize(archive, size));
+      await refuses(read(file("size.tar"), "content"), /entry 1: a size that is no number/);
+    }
   });
 
   it("refuses sparse files, whose content is not what it seems", async () => {
