@@ -29,9 +29,18 @@ export const maxProblems = 10;
 const maxQuoted = 40;
 
 /** A name for a message: quoted, control characters escaped, cut short. */
-export function quote(name: string): string {
-  return JSON.stringify(name.length > maxQuoted ? `${name.slice(0, maxQuoted)}…` : name);
-}
+export const quote = (name: string): string =>
+  escaped(name.length > maxQuoted ? `${name.slice(0, maxQuoted)}…` : name);
+
+/** A path for a message, whole and with its control characters escaped. */
+export const printFile = (path: string): string => escaped(path).slice(1, -1);
+
+/** As JSON writes it, and what JSON leaves as it is although a terminal obeys it. */
+const escaped = (text: string): string =>
+  JSON.stringify(text).replace(
+    /[\u007f-\u009f]/g,
+    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 
 /** `stages[2].chunk.size`; keys that are no plain words stand in brackets. */
 export function printPath(path: Path): string {

@@ -8,7 +8,14 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
-import { problemsError, quote, type Locate, type Path, type Problem } from "./problems.ts";
+import {
+  printFile,
+  problemsError,
+  quote,
+  type Locate,
+  type Path,
+  type Problem,
+} from "./problems.ts";
 
 export interface Reference {
   readonly kind: "env" | "file";
@@ -235,7 +242,9 @@ async function readReferenced(file: string, name: string, isSecret: boolean): Pr
     const stat = await handle.stat();
     if (!stat.isFile()) return { problem: `${quote(name)} is not a file` };
     if (isSecret && (stat.mode & 0o077) !== 0)
-      return { problem: `${quote(name)} holds a secret others can read; run: chmod 600 ${file}` };
+      return {
+        problem: `${quote(name)} holds a secret others can read; run: chmod 600 ${printFile(file)}`,
+      };
     if (stat.size > maxFileBytes) return { problem: `${quote(name)} is larger than 1 MiB` };
     const bytes = await handle.readFile();
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes).replace(/\r?\n$/, "");
@@ -244,7 +253,8 @@ async function readReferenced(file: string, name: string, isSecret: boolean): Pr
     if (error instanceof PipelineError) throw error;
     if (error instanceof TypeError) return { problem: `${quote(name)} is not UTF-8 text` };
     const reason = systemCode(error);
-    if (reason === "ENOENT") return { problem: `there is no file ${quote(name)} (${file})` };
+    if (reason === "ENOENT")
+      return { problem: `there is no file ${quote(name)} (${printFile(file)})` };
     return { problem: `${quote(name)} cannot be read (${reason ?? "unknown reason"})` };
   }
 }

@@ -92,6 +92,16 @@ describe("a pipeline file", () => {
     assert.deepEqual(locate(["stages", 0, "page"]), { file: "x.yaml", line: 3, column: 5 });
   });
 
+  it("refuses a byte order mark within the text, and writes one in a value as an escape", () => {
+    assert.throws(() => parsePipeline("name: x\n\uFEFFstages: []\n", "x.yaml"), {
+      message: /^x\.yaml:2:1: control character/,
+    });
+    const { spec } = parsePipeline('"\\uFEFFname": x\nstages: [page]\n', "x.yaml");
+    const printed = printPipeline(spec);
+    assert.doesNotMatch(printed, /\uFEFF/);
+    assert.deepEqual(parsePipeline(printed, "x.yaml").spec, spec);
+  });
+
   it("does not let __proto__ near a prototype", () => {
     const { spec } = parsePipeline("__proto__: { polluted: 1 }\nname: x\nstages: [page]", "x.yaml");
     assert.equal(({} as { polluted?: unknown }).polluted, undefined);

@@ -146,6 +146,13 @@ describe("references", () => {
     assert.equal(await resolve(`\${file:${join(folder, "b.txt")}}`), "x");
   });
 
+  it("name files without the control characters in their names", async () => {
+    const message = await refused("${file:a\r\u001b[2J\u009b.pem}");
+    assert.match(message, /no file "a\\r\\u001b\[2J\\u009b\.pem" \(.*\/a\\r\\u001b/);
+    // oxlint-disable-next-line no-control-regex
+    assert.doesNotMatch(message, /[\u0000-\u001f\u007f-\u009f]/);
+  });
+
   it("refuse files that are missing, empty, binary, huge or no files", async () => {
     await put("empty", "\n");
     await put("binary", Uint8Array.of(0xff, 0xfe, 0));

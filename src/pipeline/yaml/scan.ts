@@ -14,9 +14,10 @@ export interface Flaw {
 
 export const limits = { characters: 2 ** 20, tokens: 20_000, depth: 64, aliases: 20 } as const;
 
-// All but tab, line feed and carriage return of C0 and C1, as in the YAML 1.2 production c-printable.
+// All but tab, line feed and carriage return of C0 and C1, as in the YAML 1.2 production c-printable, and byte order marks
+// within the text, which nobody sees.
 // oxlint-disable-next-line no-control-regex
-const control = /[\0-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f]/;
+const control = /[\0-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\ufeff]/;
 const silent = new Set(["space", "newline", "comment", "comma", "map-value-ind"]);
 
 export const tooLarge = "the file is larger than 1 MiB; expected the few kilobytes a pipeline has";
@@ -27,7 +28,7 @@ export const hasControls = (text: string): boolean => control.test(text);
 export const escapeControls = (text: string): string =>
   text.replace(
     new RegExp(control, "g"),
-    (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, "0")}`,
+    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 
 /** The first flaw of the text, if it has one. Reads no further than the limits. */
