@@ -75,8 +75,8 @@ function describe(stream: EntryStream, where: string): Entry {
     throw badData(where, "a sparse file or of an unknown type; expected plain files");
   }
   // tar-stream would wait for the end of such an entry for ever.
-  if (!Number.isSafeInteger(header.size) || header.size! < 0) {
-    throw badData(where, "a size that is no number; the archive is damaged");
+  if (!Number.isSafeInteger(header.size) || (header.type === "directory" && header.size !== 0)) {
+    throw badData(where, "a size that is no number, or that of a folder; the archive is damaged");
   }
   return { where, header, bytes: readContent(stream, where) };
 }

@@ -161,10 +161,14 @@ describe("tar", () => {
     assert.equal(rowsOf(await read(file("two.gz"), "content")).length, 1);
   });
 
-  it("refuses an entry whose size is no number, instead of waiting for its end", async () => {
-    const archive = execFileSync("tar", ["-cf", "-", "-C", file("in"), "one.csv"]);
-    for (const size of [Buffer.alloc(12, 0x90), Buffer.alloc(12, 0xc0)]) {
-      await writeFile(file("size.tar"), withSize(archive, size));
+  it("refuses an entry whose size is no number, or a folder that has one, instead of waiting for its end", async () => {
+    const archiveOf = (name: string) => execFileSync("tar", ["-cf", "-", "-C", file("in"), name]);
+    for (const [name, size] of [
+      ["one.csv", Buffer.alloc(12, 0x90)],
+      ["one.csv", Buffer.alloc(12, 0xc0)],
+      ["data", Buffer.from("00000020000 ")],
+    ] as const) {
+      await writeFile(file("size.tar"), withSize(archiveOf(name), size));
       await refuses(read(file("size.tar"), "content"), /entry 1: a size that is no number/);
     }
   });
