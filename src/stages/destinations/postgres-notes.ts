@@ -104,17 +104,19 @@ export async function readNoted(
   throw becameRows(name);
 }
 
-/** Of pages, those in this table. Names are in the order of their bytes, as everywhere. */
+/** Names that are looked up at once. */
+const mostListed = 1000;
+
+/** The next names behind one; of pages, those in this table. They are in the order of their bytes, as everywhere. */
 export async function listNoted(
   session: Session,
   notes: string,
   table: Table,
-  folder: string,
+  { prefix, after }: { readonly prefix: string; readonly after: string },
 ): Promise<readonly ListedObject[]> {
-  const prefix = folder === "" ? "" : `${folder.replace(/\/$/, "")}/`;
   const { rows } = await session.ask(
-    `select name, bytes from ${notes} where starts_with(name, $1) and target in ($2, ${noTable}) order by name`,
-    [prefix, table.oid],
+    `select name, bytes from ${notes} where starts_with(name, $1) and name > $3 and target in ($2, ${noTable}) order by name limit ${mostListed}`,
+    [prefix, table.oid, after],
   );
   return rows.map(([name, bytes]) => ({ name: name!, bytes: Number(bytes) }));
 }

@@ -11,89 +11,46 @@
  * that is put again after a crash is found there, and its rows are not written twice.
  */
 import { PipelineError } from "../../errors.ts";
-import { openSession, type Session } from "../sources/postgres-session.ts";
+import type { Session } from "../sources/postgres-session.ts";
 import type { Destination, OpenDestination, StoredObject } from "./destination.ts";
-import { patience, persist, TryAgain } from "./retry.ts";
-import { findUnfinished, listNoted, noteObject, openNotes, readNoted } from "./postgres-notes.ts";
+import { folderSegmentsOf, segmentsOf } from "./object-names.ts";
+import { createConnection, type Target } from "./postgres-connection.ts";
+import { findUnfinished, listNoted, noteObject, readNoted } from "./postgres-notes.ts";
 import { writeRows } from "./postgres-rows.ts";
-import { describeTable, type Table } from "./postgres-table.ts";
+import type { Table } from "./postgres-table.ts";
 import { emptiedTable, unfinishedRun } from "./table-notes.ts";
 import { recordsOf, tableOf } from "./table.ts";
 
-/** A connection that knows its table. */
-interface Target {
-  readonly session: Session;
-  readonly table: Table;
-  /** Where what was stored is noted. */
-  readonly notes: string;
-}
-
-const connectMillis = 10_000;
-
 export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }) => {
   const wanted = tableOf(rows, "postgres");
-  const shown = `postgres://${url.host}${url.pathname}/${wanted.table}`;
-  const life = new AbortController();
-  let target: Promise<Target> | undefined;
-
-  const connect = async (): Promise<Target> => {
-    const options = { url: url.href, connectMillis, answerMillis: timeoutMillis };
-    const session = await openSession(options, life.signal);
-    try {
-      await session.ask("set timezone = 'UTC'");
-      // Whoever made this weaker did not mean that acknowledged pages may go with a power cut.
-      await session.ask(
-        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')",
-      );
-      const table = await describeTable(session, wanted);
-      return { session, table, notes: await openNotes(session, table) };
-    } catch (error) {
-      await session.close();
-      throw error;
-    }
-  };
-  /** The connection there is, or a new one after it failed. */
-  const using = async <T>(
-    signal: AbortSignal,
-    work: (target: Target) => Promise<T>,
-  ): Promise<T> => {
-    const attempt = async () => {
-      signal.throwIfAborted();
-      target ??= connect();
-      try {
-        const open = await target;
-        const stop = () => open.session.fail(signal.reason);
-        signal.addEventListener("abort", stop, { once: true });
-        return await work(open).finally(() => signal.removeEventListener("abort", stop));
-      } catch (error) {
-        // Whatever state it is in, the server rolls back what was not committed.
-        const broken = target;
-        target = undefined;
-        await broken.then(({ session }) => session.close()).catch(() => {});
-        signal.throwIfAborted();
-        throw asDestination(error);
-      }
-    };
-    return persist(attempt, signal, patience);
-  };
-
+  const connection = createConnection(url, wanted, timeoutMillis);
   return {
-    url: shown,
+    url: `postgres://${url.host}${url.pathname}/${wanted.table}`,
     sequential: true,
-    put: (object, signal) => using(signal, (open) => store(open, object)),
+    async put(object, signal) {
+      segmentsOf(object.name);
+      await connection.use((target) => store(target, object), signal);
+    },
     async *get(name, signal) {
-      yield await using(signal, ({ session, notes }) => readNoted(session, notes, name));
+      segmentsOf(name);
+      const read = ({ session, notes }: Target) => readNoted(session, notes, name);
+      yield await connection.use(read, signal);
+      signal.throwIfAborted();
     },
     async *list(folder, signal) {
-      yield* await using(signal, ({ session, notes, table }) =>
-        listNoted(session, notes, table, folder),
-      );
+      const segments = folderSegmentsOf(folder);
+      const prefix = segments.map((segment) => `${segment}/`).join("");
+      for (let after = ""; ;) {
+        const look = ({ session, notes, table }: Target) =>
+          listNoted(session, notes, table, { prefix, after });
+        const found = await connection.use(look, signal);
+        if (found.length === 0) return;
+        yield* found;
+        after = found.at(-1)!.name;
+      }
     },
     finish: async () => {},
-    async close() {
-      await target?.then(({ session }) => session.close()).catch(() => {});
-      life.abort();
-    },
+    close: () => connection.close(),
   } satisfies Destination;
 };
 
@@ -125,29 +82,4 @@ async function refuseSecondRun({ session, table, notes }: Target, page: string):
   if (table.key.length > 0) return;
   const run = await findUnfinished(session, notes, table, page);
   if (run !== undefined) throw unfinishedRun(run, table.name);
-}
-
-const codesHere = {
-  "source-unreachable": "destination-unreachable",
-  "source-failed": "destination-failed",
-  "source-refused": "destination-refused",
-  "source-bad-data": "destination-refused",
-} as const;
-
-/** What a session says of a source, said of a destination; what may pass is tried again. */
-function asDestination(error: unknown): unknown {
-  if (!(error instanceof PipelineError)) return error;
-  const code = codesHere[error.code as keyof typeof codesHere];
-  if (code === undefined) return error;
-  const { details } = error;
-  const why = details["sqlstate"] ? ` (SQLSTATE ${details["sqlstate"]})` : "";
-  const failure =
-    code === "destination-refused" && why
-      ? new PipelineError(
-          code,
-          `the server refused the rows of a page${why}; expected records that fit the table, and rights to write it`,
-          { details },
-        )
-      : new PipelineError(code, error.message, { details });
-  return code === "destination-refused" ? failure : new TryAgain(failure);
 }

@@ -10,7 +10,14 @@ import { encrypt } from "../../../src/stages/pages/encrypt.ts";
 import { spool } from "../../../src/stages/pages/spool.ts";
 import { upload } from "../../../src/stages/pages/upload.ts";
 import { postgres } from "../../../src/stages/sources/postgres.ts";
-import { expectError, listAll, objectOf, readAll } from "../../contract/destination-contract.ts";
+import {
+  destinationContract,
+  expectError,
+  listAll,
+  objectOf,
+  readAll,
+  withoutPages,
+} from "../../contract/destination-contract.ts";
 import { countedRows, defineUnchecked, testEnv, useFolder } from "../../fixtures/pipelines.ts";
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
 
@@ -44,6 +51,12 @@ describe("destination postgres", () => {
   });
   beforeEach(reset);
   after(() => runSql(url, "drop schema if exists written cascade"));
+
+  describe("keeps what every destination promises, of what is no page", () =>
+    destinationContract(
+      async () => withoutPages(await open()),
+      async () => void (await reset()),
+    ));
 
   it("appends the records of a page, and keeps what is no page to give it back", async () => {
     const destination = await open();

@@ -11,6 +11,7 @@ import {
   listAll,
   objectOf,
   readAll,
+  withoutPages,
 } from "../../contract/destination-contract.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 
@@ -71,24 +72,11 @@ describe("destination sqlite", () => {
 
   describe("keeps what every destination promises, of what is no page", () => {
     let shared: string | undefined;
-    // What is called a page becomes rows, so the suite's pages get other names on their way.
-    const renamed = (destination: Destination): Destination => {
-      const there = (name: string) => name.replace(/(\d{8})\.ndjson$/, "$1-ndjson");
-      return {
-        ...destination,
-        put: (object, signal) => destination.put({ ...object, name: there(object.name) }, signal),
-        get: (name, signal) => destination.get(there(name), signal),
-        async *list(folder, signal) {
-          for await (const one of destination.list(folder, signal))
-            yield { ...one, name: one.name.replace(/-ndjson$/, ".ndjson") };
-        },
-      };
-    };
     destinationContract(
       async () => {
         path = shared ??= path;
         const options = { timeoutMillis: 5000, rows: { table: "plain", key: [] } };
-        return renamed(await openDestination(`sqlite:${path}`, options));
+        return withoutPages(await openDestination(`sqlite:${path}`, options));
       },
       async () => {
         shared = undefined;
