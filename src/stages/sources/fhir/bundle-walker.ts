@@ -49,10 +49,15 @@ export class BundleWalker {
     this.#events = events;
   }
 
-  /** @throws PipelineError `source-bad-data` */
-  push(chunk: Uint8Array): void {
-    let from = 0;
-    let at = 0;
+  /**
+   * Walks to the next entry's brace or to the end of the chunk; gives where it stands then.
+   * @param at where to begin
+   * @param enters whether an entry that begins there is walked too
+   * @throws PipelineError `source-bad-data`
+   */
+  walk(chunk: Uint8Array, at: number, enters: boolean): number {
+    let from = at;
+    const entered = enters ? at : -1;
     while (at < chunk.length) {
       if (this.#inString) {
         at = this.#skipString(chunk, at);
@@ -67,10 +72,24 @@ export class BundleWalker {
         from = at + 1;
         this.#gap = this.#inWord;
       } else if (this.#ended) throw malformed("more after its end");
-      else from = this.#mark(byte, chunk, from, at);
+      else if (byte === openObject && this.#isAtEntry && at !== entered) {
+        this.#move(chunk, from, at);
+        return at;
+      } else from = this.#mark(byte, chunk, from, at);
       at += 1;
     }
     this.#move(chunk, from, chunk.length);
+    return at;
+  }
+
+  /** The entry at which it stands was taken whole by somebody else. */
+  passEntry(): void {
+    this.#gap = false;
+    this.#top.put(zero);
+  }
+
+  get #isAtEntry(): boolean {
+    return this.#inEntryArray && this.#depth === inEntries && !this.#inWord;
   }
 
   /** The Bundle after its last byte; a 0 stands for each entry. @throws PipelineError `source-bad-data` */
@@ -130,7 +149,7 @@ export class BundleWalker {
     const was = this.#into;
     if (was === this.#top) {
       if (this.#awaited && !isObject) this.#inEntryArray = true;
-      else if (isObject && this.#inEntryArray && this.#depth === inEntries) {
+      else if (isObject && this.#isAtEntry) {
         this.#move(chunk, from, at);
         this.#into = this.#entry;
       }

@@ -40,6 +40,9 @@ export const serverConfig = {
 /** What HTTP takes of a process, its code, buffers and garbage, and JavaScript's compiler: a run weighs so much more than one from a file. */
 const clientBytes = 14 * 2 ** 20;
 
-/** Each lane has a batch and the resource under way; one resource at a time is parsed. */
+/**
+ * Each lane has text that is not read yet, two batches of it, resources, for which four are room enough, and the resource
+ * under way; one resource at a time is parsed.
+ */
 export const holdsOf = (lanes: number, maxRecord: number): number =>
-  clientBytes + seenBytes + lanes * (2 * batchBytes + maxRecord) + 4 * maxRecord;
+  clientBytes + seenBytes + lanes * (6 * batchBytes + maxRecord) + 4 * maxRecord;

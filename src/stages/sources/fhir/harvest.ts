@@ -80,8 +80,12 @@ export class Harvest {
     this.#again = undefined;
   }
 
-  /** Takes the resource under way in the buffer, which is whole. @throws PipelineError `source-bad-data`, `source-changed` */
-  accept(judge: (resource: Resource) => Verdict): void {
+  /**
+   * Takes the resource under way in the buffer, which is whole.
+   * @param known what was read of it already
+   * @throws PipelineError `source-bad-data`, `source-changed`
+   */
+  accept(judge: (resource: Resource) => Verdict, known?: Resource): void {
     const { buffer } = this;
     const bytes = buffer.view();
     this.#read += 1;
@@ -91,7 +95,7 @@ export class Harvest {
       if (this.#read === this.#given) this.#requireSame(this.#again);
       return;
     }
-    const resource = this.#parse(bytes);
+    const resource = known ?? this.#parse(bytes);
     const verdict = judge(resource);
     this.#given += 1;
     if (verdict === "none") {

@@ -6,7 +6,7 @@ import { PipelineError } from "../../../errors.ts";
 import { createCircleWatch } from "../../circle-watch.ts";
 import { TryAgain } from "../../destinations/retry.ts";
 import type { Log } from "../../stage.ts";
-import { BundleWalker } from "./bundle-walker.ts";
+import { BundleReader } from "./bundle-reader.ts";
 import { Harvest, type Resources, type Verdict } from "./harvest.ts";
 import { readOutcome } from "./outcome.ts";
 import { parseJson } from "./parse-json.ts";
@@ -93,24 +93,28 @@ async function* readPage(
     throw page > 1 && isGone(error) ? expired(where) : error;
   });
   harvest.begin();
-  const walker = new BundleWalker(harvest.buffer, maxRecord, createEvents(harvest, where, log));
+  const reader = new BundleReader(harvest.buffer, maxRecord, createEvents(harvest, where, log));
   try {
     for await (const piece of answer.pieces()) {
-      placed(where, () => walker.push(piece));
+      placed(where, () => reader.push(piece));
       if (harvest.isFull) yield* harvest.take();
     }
   } catch (error) {
     // What is whole was counted, so it goes on before the rest is asked for again.
-    if (error instanceof TryAgain) yield* harvest.take();
+    if (error instanceof TryAgain) {
+      placed(where, () => reader.flush());
+      yield* harvest.take();
+    }
     throw error;
   }
-  const text = placed(where, () => walker.finish());
+  const text = placed(where, () => reader.finish());
   harvest.finish();
   yield* harvest.take();
   return nextLink(text, where);
 }
 
-function createEvents(harvest: Harvest, where: string, log: Log) {
+/** What a Bundle that is read tells its harvest. */
+export function createEvents(harvest: Harvest, where: string, log: Log) {
   let hasResource = false;
   return {
     onResource() {
@@ -125,6 +129,9 @@ function createEvents(harvest: Harvest, where: string, log: Log) {
         throw harvest.broken("an entry that holds no resource; expected one in each");
       hasResource = false;
       harvest.accept((resource) => judge(resource, entry.search?.mode, where, log));
+    },
+    onWhole(resource: Resource, mode: unknown) {
+      harvest.accept(() => judge(resource, mode, where, log), resource);
     },
   };
 }

@@ -2,7 +2,7 @@
  * Which resources came already, in bounded memory: 96 bits of a digest for each, in two generations. When the younger
  * is full the older is forgotten, so what is remembered are at least the last `generationSize` different resources.
  */
-import { hash } from "node:crypto";
+import { digestText } from "./digest-text.ts";
 
 export const generationSize = 2 ** 15;
 /** At most half full; three words a slot. */
@@ -24,14 +24,13 @@ export function createSeen(): Seen {
   let young = createTable();
   let old: Table | undefined;
   let forgets = false;
+  const key = new Uint32Array(words);
   return {
     get forgets() {
       return forgets;
     },
     add(text) {
-      const digest = hash("sha256", text, "buffer");
-      const key = new Uint32Array(words);
-      for (let i = 0; i < words; i += 1) key[i] = digest.readUInt32LE(4 * i);
+      digestText(text, key);
       // An empty slot is one that begins with 0.
       key[0] ||= 1;
       if (young.has(key) || old?.has(key)) return true;

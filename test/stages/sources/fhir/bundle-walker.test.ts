@@ -17,7 +17,11 @@ function walk(document: string | Uint8Array, size: number, maxRecord = 1e6) {
     },
   });
   const bytes = Buffer.from(document);
-  for (let at = 0; at < bytes.length; at += size) walker.push(bytes.subarray(at, at + size));
+  for (let at = 0; at < bytes.length; at += size) {
+    const piece = bytes.subarray(at, at + size);
+    // Stopped before an entry, it goes on from there.
+    for (let from = 0; (from = walker.walk(piece, from, true)) < piece.length;);
+  }
   return { resources, entries, envelope: walker.finish() };
 }
 
