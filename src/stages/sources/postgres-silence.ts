@@ -14,8 +14,8 @@ import type { SessionOptions } from "./postgres-session.ts";
 
 /** Silence after which the server is asked, and again after each answer. */
 const quietMillis = 1000;
-/** Longest wait for the first byte of an answer; with the silence before it less than five seconds, however the session then ends. */
-const askMillis = 2000;
+/** Longest wait for the first byte of an answer, or for the rest of it; long enough for one lost packet of a handshake. */
+const askMillis = 1500;
 
 /** What tells a backend from every other one of every server. */
 export interface Backend {
