@@ -2,9 +2,10 @@
  * What a run is bound to. An attempt that takes it up must mean the same: same stages, same resolved settings, same
  * modules, same destination; else pages of two meanings would end in one export.
  */
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { PipelineError, systemCode } from "../errors.ts";
 import { spellDestination } from "../stages/destinations/schemes.ts";
 import { upload, type UploadConfig } from "../stages/pages/upload.ts";
 import { isRowWork } from "../stages/transforms/row-work.ts";
@@ -46,14 +47,26 @@ const unspoken = new Set([
   "sessionToken",
 ]);
 
+/** How an upload gets in where it goes; here `query` is that of a web server's URL. */
+const logins = new Set([
+  "accountKey",
+  "sas",
+  "authorization",
+  "query",
+  "privateKey",
+  "passphrase",
+  "password",
+]);
+
 /**
  * SHA-256 (hex) over the stages as written, without addresses, parameters and secrets: for telling exports of the same
  * pipeline apart from others. Published in the manifest.
  */
 export function digestStages({ stages }: PipelineSpec): string {
-  const text = JSON.stringify(stages, (key, value: unknown) =>
-    unspoken.has(key) ? undefined : spell(value),
-  );
+  const text = JSON.stringify(stages, (key, value: unknown) => {
+    if (unspoken.has(key)) return undefined;
+    return key === upload.name ? withoutLogin(value) : spell(value);
+  });
   return createHash("sha256").update(text).digest("hex");
 }
 
@@ -77,7 +90,7 @@ export async function describeMeaning(
       isModulePath(name) ? resolve(baseDir, name) : undefined,
       (config as { module?: unknown } | null)?.module,
     ].filter((module) => typeof module === "string");
-    const digests = await Promise.all(modules.map(digestFile));
+    const digests = await Promise.all(modules.map((module) => digestFile(module, name)));
     parts.push([name, config, digests]);
   }
   const spelled = parts.map(([name, config, digests]) => [name, spellPlace(name, config), digests]);
@@ -93,8 +106,20 @@ const textOf = (parts: readonly unknown[]): string =>
 function spellPlace(name: string, config: unknown): unknown {
   if (name !== upload.name) return config;
   const { to } = config as UploadConfig;
-  return { ...(config as UploadConfig), to: spellDestination(to) };
+  return withoutLogin({ ...(config as UploadConfig), to: spellDestination(to) });
 }
+
+/** A login may be renewed while a run waits to be taken up; where it goes stays. */
+function withoutLogin(config: unknown): unknown {
+  if (typeof config === "string") return isDatabase(config) ? withoutPassword(config) : config;
+  if (typeof config !== "object" || config === null) return config;
+  const members = Object.entries(config).filter(([key]) => !logins.has(key));
+  return Object.fromEntries(
+    members.map(([key, value]) => [key, key === "to" ? withoutLogin(value) : value]),
+  );
+}
+
+const isDatabase = (url: string): boolean => /^postgres(?:ql)?:/i.test(url);
 
 /** A stream in code is known by its class alone: what is inside it changes while it is looked at. */
 function spell(value: unknown): unknown {
@@ -102,10 +127,15 @@ function spell(value: unknown): unknown {
   return isRowWork(value) ? value.constructor.name : value;
 }
 
-const digestFile = async (path: string): Promise<string> =>
-  createHash("sha256")
-    .update(await readFile(path))
-    .digest("hex");
+async function digestFile(path: string, stage: string): Promise<string> {
+  try {
+    return hash("sha256", await readFile(path));
+  } catch (error) {
+    const reason = systemCode(error) ?? "unknown reason";
+    const message = `${stage}: the module ${path} cannot be read (${reason})`;
+    throw new PipelineError("config-invalid", message, { cause: error });
+  }
+}
 
 function withoutPassword(url: string): string {
   return URL.canParse(url) ? Object.assign(new URL(url), { password: "" }).href : url;

@@ -3,7 +3,13 @@ import { writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { loadPipeline } from "../../src/pipeline/load.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
-import { useFolder } from "../fixtures/pipelines.ts";
+import { serialize } from "../../src/stages/formats/serialize.ts";
+import { chunk } from "../../src/stages/pages/chunk.ts";
+import { compress } from "../../src/stages/pages/compress.ts";
+import { encrypt } from "../../src/stages/pages/encrypt.ts";
+import { spool } from "../../src/stages/pages/spool.ts";
+import { upload } from "../../src/stages/pages/upload.ts";
+import { countedRows, defineUnchecked, useFolder } from "../fixtures/pipelines.ts";
 
 const someone = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
 const other = "age18flwva0yg7g2yea3x9aqmk97gfpk8cfpsq5gp2tjejfc3ds75v3qdymvwf";
@@ -35,6 +41,7 @@ describe("what a run is bound to", () => {
       timeout: "60s",
       to: "./out",
       encrypt: '{ to: "${env:RECIPIENT}" }',
+      module: "./map.mjs",
       ...change,
     };
     await writeFile(join(folder.path, "query.sql"), files["query.sql"]);
@@ -46,7 +53,7 @@ describe("what a run is bound to", () => {
 memory: 1GiB
 stages:
   - postgres: { url: "\${env:URL}", query: "${files.query}", params: ${files.params}, timeout: ${files.timeout} }
-  - map: ./map.mjs
+  - map: ${files.module}
   - serialize: ndjson
   - chunk: 1MiB
   - compress: zstd
@@ -94,6 +101,60 @@ stages:
     assert.equal((await plan({ timeout: "5s" })).meaning, meaning);
     assert.equal((await plan({}, { URL: "postgres://me:new-secret@db/x" })).meaning, meaning);
     assert.doesNotMatch(meaning, /secret/);
+  });
+
+  it("is not by which login it gets in where it goes, but where that is", async () => {
+    const to = (more: string) =>
+      plan({ to: `{ concurrency: 4, ${more} }` }, { OLD: "b2xk", NEW: "bmV3" });
+    const renewed: [string, string][] = [
+      ["to: azblob://account/exports", "sas"],
+      ["to: azblob://account/exports", "accountKey"],
+      ["to: https://host/exports/", "authorization"],
+      ["to: https://host/exports/", "query"],
+      ["to: sftp://me@host/exports", "password"],
+      ["to: sftp://me@host/exports", "privateKey"],
+      ["to: sftp://me@host/exports", "passphrase"],
+    ];
+    for (const [place, key] of renewed) {
+      const { meaning, digest } = await to(`${place}, ${key}: "\${env:OLD}"`);
+      const anew = await to(`${place}, ${key}: "\${env:NEW}"`);
+      assert.deepEqual([anew.meaning, anew.digest], [meaning, digest], key);
+      const elsewhere = await to(`${place.replace("exports", "other")}, ${key}: "\${env:OLD}"`);
+      assert.notEqual(elsewhere.meaning, meaning);
+      assert.notEqual(elsewhere.digest, digest);
+    }
+  });
+
+  it("tells nobody the password of a table's database", async () => {
+    const into = async (to: object) => {
+      const stages = [
+        countedRows({ rows: 1 }),
+        serialize("ndjson"),
+        chunk("1MiB"),
+        compress("none"),
+        encrypt({ mode: "none" }),
+        spool("./spool"),
+        upload(to as { to: string }),
+      ];
+      const pipeline = defineUnchecked({ name: "bound", memory: "1GiB", stages });
+      const { meaning, report } = await planPipeline(pipeline, { resolve: "full", env: {} });
+      assert.doesNotMatch(meaning, /guess/);
+      return { meaning, digest: report.configDigest };
+    };
+    const place = (password: string, table: string) => ({
+      to: `postgres://me:${password}@db/x`,
+      table,
+    });
+    const one = await into(place("guess-1", "t"));
+    assert.deepEqual(await into(place("guess-2", "t")), one);
+    assert.notEqual((await into(place("guess-1", "u"))).digest, one.digest);
+  });
+
+  it("is refused with its stage where a module is not there", async () => {
+    await assert.rejects(plan({ module: "./nosuch.mjs" }), {
+      code: "config-invalid",
+      message: /^map: the module .*nosuch\.mjs cannot be read \(ENOENT\)$/,
+    });
   });
 
   it("is published without addresses, parameters and secrets, so that nobody can try guesses on it", async () => {
