@@ -6,7 +6,6 @@
 
 import type { Finding } from "../finding.ts";
 import type { World } from "../world.ts";
-import type { TableOptions } from "./table.ts";
 
 /** An object to store: whole bytes, so that length and digest are known before the first byte leaves. */
 export interface StoredObject {
@@ -100,6 +99,13 @@ export interface SftpOptions {
   /** Of the private key, where it is locked. */
   readonly passphrase?: string;
   readonly password?: string;
+}
+
+export interface TableOptions {
+  /** As SQL would name it, best with its schema; of SQLite its name as it is. */
+  readonly table: string;
+  /** Columns of a unique index: rows with the same key replace each other. Without it rows are appended. */
+  readonly key: readonly string[];
 }
 
 /** Looks at a destination before a run: what it finds, one by one. Nothing it stores to see stays there. */

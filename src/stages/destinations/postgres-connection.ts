@@ -2,10 +2,10 @@
 import { PipelineError } from "../../errors.ts";
 import { openSession, type Session } from "../sources/postgres-session.ts";
 import { untilAborted } from "../until-aborted.ts";
+import type { TableOptions } from "./destination.ts";
 import { openNotes } from "./postgres-notes.ts";
 import { describeTable, type Table } from "./postgres-table.ts";
 import { patience, persist, TryAgain } from "./retry.ts";
-import type { TableOptions } from "./table.ts";
 
 export interface Target {
   readonly session: Session;

@@ -1,6 +1,7 @@
 /** A table of PostgreSQL that takes rows, as the server knows it, and whether what is promised of rows can be kept there. */
 import type { Session } from "../sources/postgres-session.ts";
-import { unfitTable, type AnyColumn, type AnyTable, type TableOptions } from "./table.ts";
+import type { TableOptions } from "./destination.ts";
+import { unfitTable, type AnyColumn, type AnyTable } from "./table.ts";
 
 export interface TableColumn extends AnyColumn {
   /** As a cast takes it. */

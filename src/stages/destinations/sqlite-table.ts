@@ -2,7 +2,8 @@
 import type { DatabaseSync } from "node:sqlite";
 import { prepare } from "./sqlite-statements.ts";
 import { formOf, type ValueForm } from "./sqlite-values.ts";
-import { unfitTable, type AnyColumn, type AnyTable, type TableOptions } from "./table.ts";
+import type { TableOptions } from "./destination.ts";
+import { unfitTable, type AnyColumn, type AnyTable } from "./table.ts";
 
 export interface SqliteColumn extends AnyColumn {
   readonly form: ValueForm;

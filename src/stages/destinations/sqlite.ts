@@ -13,7 +13,7 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
-import type { Destination, OpenDestination, StoredObject } from "./destination.ts";
+import type { Destination, OpenDestination, StoredObject, TableOptions } from "./destination.ts";
 import { folderSegmentsOf, segmentsOf } from "./object-names.ts";
 import { pathIdentity } from "./path-identity.ts";
 import { createConnection } from "./sqlite-connection.ts";
@@ -22,7 +22,7 @@ import { writeRows } from "./sqlite-rows.ts";
 import { prepare } from "./sqlite-statements.ts";
 import { describeTable, type SqliteTable } from "./sqlite-table.ts";
 import { emptiedTable, foldersOf, unfinishedRun } from "./table-notes.ts";
-import { quoteName, recordsOf, tableOf, type TableOptions } from "./table.ts";
+import { quoteName, recordsOf, tableOf } from "./table.ts";
 
 /** The file that a URL of this scheme names. */
 export const pathOf = (url: URL): string => fileURLToPath(`file://${url.pathname}`);

@@ -1,13 +1,6 @@
 /** What destinations that take rows agree on: which objects are pages of rows, and which columns their records may name. */
 import { PipelineError } from "../../errors.ts";
-import type { StoredObject } from "./destination.ts";
-
-export interface TableOptions {
-  /** As SQL would name it, best with its schema; of SQLite its name as it is. */
-  readonly table: string;
-  /** Columns of a unique index: rows with the same key replace each other. Without it rows are appended. */
-  readonly key: readonly string[];
-}
+import type { StoredObject, TableOptions } from "./destination.ts";
 
 /** A column of any database. */
 export interface AnyColumn {
