@@ -3,8 +3,8 @@
 // Pipelines: in code, from YAML, planned, run.
 export { definePipeline, type Pipeline, type Placed } from "./pipeline/define.ts";
 export { loadPipeline, parsePipeline, printPipeline } from "./pipeline/load.ts";
-export { planPipeline as plan, type Plan, type PlanOptions } from "./pipeline/plan.ts";
-export type { LedgerLine, PlannedStage, PlanReport } from "./pipeline/plan-types.ts";
+export { planPipeline as plan, type PlanOptions } from "./pipeline/plan.ts";
+export type { LedgerLine, Plan, PlannedStage, PlanReport } from "./pipeline/plan-types.ts";
 export { run, type RunOptions } from "./pipeline/run.ts";
 export { scale, type ScaleOptions, type ScaleReport } from "./pipeline/scale.ts";
 export type { PipelineSpec, StageSpec, TelemetryConfig } from "./pipeline/spec.ts";

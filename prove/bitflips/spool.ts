@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import { PipelineError } from "../../src/errors.ts";
 import { commitRun } from "../../src/pipeline/commit.ts";
 import { publicText } from "../../src/pipeline/manifest-signature.ts";
-import type { Plan } from "../../src/pipeline/plan.ts";
+import type { Plan } from "../../src/pipeline/plan-types.ts";
 import { openRunFolder, type RunFolder } from "../../src/pipeline/run-folder.ts";
 import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { openDestination } from "../../src/stages/destinations/schemes.ts";

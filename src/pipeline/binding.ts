@@ -9,7 +9,7 @@ import { PipelineError, systemCode } from "../errors.ts";
 import { spellDestination } from "../stages/destinations/schemes.ts";
 import { upload, type UploadConfig } from "../stages/pages/upload.ts";
 import { isRowWork } from "../stages/transforms/row-work.ts";
-import type { ConfiguredStage } from "./fuse.ts";
+import type { ConfiguredStage, Meaning } from "./plan-types.ts";
 import type { PipelineSpec } from "./spec.ts";
 import { isModulePath } from "./validate.ts";
 
@@ -68,13 +68,6 @@ export function digestStages({ stages }: PipelineSpec): string {
     return key === upload.name ? withoutLogin(value) : spell(value);
   });
   return createHash("sha256").update(text).digest("hex");
-}
-
-/** The resolved meaning of the stages as one text. It may hold a passphrase: it is only ever fed to an HMAC under the run's own key. */
-export interface Meaning {
-  readonly meaning: string;
-  /** The same with the destination as it is written, which bound runs before a path had one spelling. */
-  readonly formerMeaning: string;
 }
 
 export const noMeaning: Meaning = { meaning: "", formerMeaning: "" };

@@ -25,7 +25,7 @@ import {
   type ManifestHead,
   type PageEntry,
 } from "./manifest.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan } from "./plan-types.ts";
 import { readManifest } from "./read-manifest.ts";
 import { hasFile, type Place } from "./run-files.ts";
 import type { LastCommit, RunFolder } from "./run-folder.ts";

@@ -2,7 +2,7 @@
 import { formatBytes } from "../stages/atoms.ts";
 import { serialize } from "../stages/formats/serialize.ts";
 import { lookup } from "../stages/transforms/lookup.ts";
-import type { ConfiguredStage } from "./fuse.ts";
+import type { ConfiguredStage } from "./plan-types.ts";
 
 export function explainPath(stages: readonly ConfiguredStage[]): string[] {
   const source = stages[0]?.name;

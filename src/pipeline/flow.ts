@@ -17,7 +17,7 @@ import { settlesWithin } from "../telemetry/deadline.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
 import type { Pool } from "../workers/pool.ts";
 import { firstRows } from "./first-rows.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan } from "./plan-types.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { Expected } from "./watched-run.ts";
 

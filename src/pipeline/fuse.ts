@@ -1,7 +1,7 @@
 /** Makes one physical stage of neighbours that need not be apart; what it did is said in the plan. */
 import type { AnyStage, StageContext } from "../stages/stage.ts";
 import { serialize } from "../stages/formats/serialize.ts";
-import type { Kind, Page } from "../stages/nouns.ts";
+import type { Page, RowBatch } from "../stages/nouns.ts";
 import { compress, compressWork } from "../stages/pages/compress.ts";
 import { encrypt, encryptWork } from "../stages/pages/encrypt.ts";
 import { sealPages } from "../stages/pages/seal-pages.ts";
@@ -10,32 +10,11 @@ import { fhir, readFhir } from "../stages/sources/fhir.ts";
 import { postgres, readTuples } from "../stages/sources/postgres.ts";
 import { postgresCopy, readCopy } from "../stages/sources/postgres-copy.ts";
 import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
-import { resumesByKey } from "./resume.ts";
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
 import { applyRowWork } from "../stages/transforms/row-work.ts";
-import type { RowBatch } from "../stages/nouns.ts";
+import type { ConfiguredStage, PhysicalStage } from "./plan-types.ts";
 import { refuseWrongRecipients } from "./recipients.ts";
-
-/** A stage with its complete config, as validation gives it. */
-export interface ConfiguredStage {
-  readonly name: string;
-  readonly definition: AnyStage;
-  readonly config: unknown;
-  /** The stages as written that it does the work of, itself first; only when there are others. */
-  readonly from?: readonly string[];
-}
-
-/** A stage that will run. */
-export interface PhysicalStage {
-  readonly name: string;
-  readonly from: readonly string[];
-  readonly takes: Kind;
-  readonly gives: Kind;
-  holds(pageBytes: number, threads: number): number;
-  open(ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown>;
-  /** As the stage's own. */
-  readonly settle?: (ctx: StageContext) => Promise<void>;
-}
+import { resumesByKey } from "./resume.ts";
 
 export interface Fused {
   readonly stages: readonly PhysicalStage[];

@@ -3,8 +3,7 @@ import { availableParallelism } from "node:os";
 import { formatBytes } from "../stages/atoms.ts";
 import { PipelineError } from "../errors.ts";
 import { pageWeight } from "../stages/pages/chunk.ts";
-import type { PhysicalStage } from "./fuse.ts";
-import type { LedgerLine } from "./plan-types.ts";
+import type { LedgerLine, PhysicalStage } from "./plan-types.ts";
 
 const MiB = 1024 * 1024;
 

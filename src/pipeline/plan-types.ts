@@ -1,7 +1,60 @@
-/** What `plan` promises before a row is read. */
+/** The nouns of planning: a stage as configured and as it will run, the plan, and what it promises before a row is read. */
 import type { Kind } from "../stages/nouns.ts";
+import type { UploadConfig } from "../stages/pages/upload.ts";
 import type { PressureSettings } from "../stages/pressure.ts";
+import type { AnyStage, StageContext } from "../stages/stage.ts";
+import type { PlannedLayers } from "./plan-layers.ts";
+import type { ScheduleConfig, TelemetryConfig } from "./spec.ts";
 
+/** A stage with its complete config, as validation gives it. */
+export interface ConfiguredStage {
+  readonly name: string;
+  readonly definition: AnyStage;
+  readonly config: unknown;
+  /** The stages as written that it does the work of, itself first; only when there are others. */
+  readonly from?: readonly string[];
+}
+
+/** A stage that will run. */
+export interface PhysicalStage {
+  readonly name: string;
+  readonly from: readonly string[];
+  readonly takes: Kind;
+  readonly gives: Kind;
+  holds(pageBytes: number, threads: number): number;
+  open(ctx: StageContext, input: AsyncIterable<unknown>): AsyncIterable<unknown>;
+  /** As the stage's own. */
+  readonly settle?: (ctx: StageContext) => Promise<void>;
+}
+
+/** The resolved meaning of the stages as one text. It may hold a passphrase: it is only ever fed to an HMAC under the run's own key. */
+export interface Meaning {
+  readonly meaning: string;
+  /** The same with the destination as it is written, which bound runs before a path had one spelling. */
+  readonly formerMeaning: string;
+}
+
+/** What another attempt must mean too may hold a passphrase, so it is never written anywhere; empty unless resolved. */
+export interface Plan extends Meaning {
+  readonly report: PlanReport;
+  readonly stages: readonly PhysicalStage[];
+  /** The same before they were fused, with their complete config. */
+  readonly configured: readonly ConfiguredStage[];
+  readonly spool: SpoolConfig;
+  readonly upload: UploadConfig;
+  readonly layers: PlannedLayers;
+  readonly sign: string | undefined;
+  readonly telemetry: TelemetryConfig | undefined;
+  readonly schedule: ScheduleConfig | undefined;
+  /** True when every row of the source becomes a record, so that the two counts must agree. */
+  readonly keepsRows: boolean;
+}
+
+interface SpoolConfig {
+  readonly dir: string;
+  readonly maxBytes: number;
+  readonly fullTimeout: number;
+}
 export interface LedgerLine {
   /** `base`, or the name of the stage that holds it. */
   readonly name: string;

@@ -10,47 +10,24 @@ import { registry } from "../stages/registry.ts";
 import type { AnyStage } from "../stages/stage.ts";
 import { select } from "../stages/transforms/select.ts";
 import { telemetryEnv } from "../telemetry/otel-env.ts";
-import { describeMeaning, digestStages, noMeaning, type Meaning } from "./binding.ts";
+import { describeMeaning, digestStages, noMeaning } from "./binding.ts";
 import { loadCustomStages } from "./custom-stages.ts";
 import type { Pipeline } from "./define.ts";
 import { explainLookups, explainPath } from "./explain-rows.ts";
-import { fuseStages, type ConfiguredStage, type PhysicalStage } from "./fuse.ts";
+import { fuseStages } from "./fuse.ts";
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import { refuseLiteralSecrets } from "./literal-secrets.ts";
-import { planLayers, type PlannedLayers } from "./plan-layers.ts";
+import { planLayers } from "./plan-layers.ts";
 import { planTable } from "./plan-table.ts";
-import type { LedgerLine, PlanReport } from "./plan-types.ts";
+import type { ConfiguredStage, LedgerLine, Plan } from "./plan-types.ts";
 import { printPlace, type Locate } from "./problems.ts";
 import { pushDown, type Pushdown } from "./pushdown.ts";
 import { planResume, planWatermark } from "./resume.ts";
 import { measureReference } from "./references.ts";
 import { describeField } from "./schema-walk.ts";
 import { planSchedule } from "./schedule-plan.ts";
-import type { ScheduleConfig, TelemetryConfig } from "./spec.ts";
 import { resolveSpec, validateSpec, type ValidSpec, type ValidStage } from "./validate.ts";
 import { findMisfit } from "./wiring.ts";
-
-/** What another attempt must mean too may hold a passphrase, so it is never written anywhere; empty unless resolved. */
-export interface Plan extends Meaning {
-  readonly report: PlanReport;
-  readonly stages: readonly PhysicalStage[];
-  /** The same before they were fused, with their complete config. */
-  readonly configured: readonly ConfiguredStage[];
-  readonly spool: SpoolConfig;
-  readonly upload: UploadConfig;
-  readonly layers: PlannedLayers;
-  readonly sign: string | undefined;
-  readonly telemetry: TelemetryConfig | undefined;
-  readonly schedule: ScheduleConfig | undefined;
-  /** True when every row of the source becomes a record, so that the two counts must agree. */
-  readonly keepsRows: boolean;
-}
-
-interface SpoolConfig {
-  readonly dir: string;
-  readonly maxBytes: number;
-  readonly fullTimeout: number;
-}
 
 export interface PlanOptions {
   /**
@@ -114,7 +91,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     },
     stages: physical,
     configured: pushdown.stages,
-    spool: configs.get("spool") as SpoolConfig,
+    spool: configs.get("spool") as Plan["spool"],
     upload,
     layers: planLayers(configs),
     sign: valid.sign,
@@ -131,7 +108,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
 async function tell(
   { stages, notes }: Pick<Pushdown, "stages" | "notes">,
   fused: readonly string[],
-  schedule: ScheduleConfig | undefined,
+  schedule: Plan["schedule"],
   { to, locate }: { readonly to: string; readonly locate: Locate | undefined },
 ): Promise<readonly string[]> {
   return [

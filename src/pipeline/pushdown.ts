@@ -15,8 +15,7 @@ import { type Condition, conditionOf, filter } from "../stages/transforms/filter
 import { lookup } from "../stages/transforms/lookup.ts";
 import { select } from "../stages/transforms/select.ts";
 import type { InferOutput } from "valibot";
-import type { ConfiguredStage } from "./fuse.ts";
-import type { PushedWork } from "./plan-types.ts";
+import type { ConfiguredStage, PushedWork } from "./plan-types.ts";
 import { measureReference } from "./references.ts";
 
 export interface Pushdown {

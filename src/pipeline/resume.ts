@@ -12,8 +12,7 @@ import { createPointSealer, type PointSealer } from "../stages/pages/resume-poin
 import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
 import { passwordOf } from "../stages/sources/postgres-client.ts";
 import { isRowStage } from "../stages/transforms/define-transform.ts";
-import type { ConfiguredStage } from "./fuse.ts";
-import type { Plan } from "./plan.ts";
+import type { ConfiguredStage, Plan } from "./plan-types.ts";
 import { measureReference } from "./references.ts";
 import type { RunFolder, RunFolderInit } from "./run-folder.ts";
 

@@ -8,8 +8,8 @@ import { createQueries } from "../stages/queries/queries.ts";
 import type { Log, StageContext } from "../stages/stage.ts";
 import type { Pipeline } from "./define.ts";
 import { firstRows } from "./first-rows.ts";
-import type { PhysicalStage } from "./fuse.ts";
-import { planPipeline, type Plan } from "./plan.ts";
+import type { PhysicalStage, Plan } from "./plan-types.ts";
+import { planPipeline } from "./plan.ts";
 
 export interface SampleOptions {
   /** Rows of the source to read at most. */

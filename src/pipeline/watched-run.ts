@@ -9,7 +9,7 @@ import { startTelemetry, type Telemetry } from "../telemetry/sdk.ts";
 import type { Losses } from "../telemetry/span-ledger.ts";
 import { watchRun, type RunWatch } from "../telemetry/watch.ts";
 import type { Pool } from "../workers/pool.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan } from "./plan-types.ts";
 import type { RunFolder } from "./run-folder.ts";
 import type { Progress } from "./summary.ts";
 import { toolVersion } from "./version.ts";

@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { commitRun, type CommitInit } from "../../src/pipeline/commit.ts";
 import { publicText, verifyManifestSignature } from "../../src/pipeline/manifest-signature.ts";
-import type { Plan } from "../../src/pipeline/plan.ts";
+import type { Plan } from "../../src/pipeline/plan-types.ts";
 import { openRunFolder } from "../../src/pipeline/run-folder.ts";
 import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { openDestination } from "../../src/stages/destinations/schemes.ts";

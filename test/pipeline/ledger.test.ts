@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { drawLedger, sealThreads, type TelemetryWeight } from "../../src/pipeline/ledger.ts";
-import type { PhysicalStage } from "../../src/pipeline/fuse.ts";
+import type { PhysicalStage } from "../../src/pipeline/plan-types.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { pageWeight } from "../../src/stages/pages/chunk.ts";
 

@@ -8,7 +8,7 @@ import { compress, compressWork } from "../../stages/pages/compress.ts";
 import { encrypt, encryptWork } from "../../stages/pages/encrypt.ts";
 import { identityToRecipient } from "../../workers/age.ts";
 import { sealPage, type SealTask } from "../../workers/seal.ts";
-import type { Plan } from "../plan.ts";
+import type { Plan } from "../plan-types.ts";
 import { findReferences } from "../references.ts";
 import type { Examined } from "./examine.ts";
 

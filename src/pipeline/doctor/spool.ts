@@ -11,7 +11,7 @@ import { destinationOptions } from "../../stages/pages/upload.ts";
 import { realDisk } from "../../stages/world.ts";
 import { bindingOf } from "../resume.ts";
 import { fateOf, readRecord, type Fate } from "../run-folder-unfinished.ts";
-import type { Plan } from "../plan.ts";
+import type { Plan } from "../plan-types.ts";
 import type { Examined } from "./examine.ts";
 
 /** Fewer pages than this do not keep an upload going. */
