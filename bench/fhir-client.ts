@@ -1,12 +1,13 @@
-/** Clients that read a search or an export of `fhir-server.ts` and put it nowhere: as bytes, as objects, as records. */
-import * as v from "valibot";
-import { fhirBulk, readFhirBulk } from "../src/stages/sources/fhir-bulk.ts";
-import { fhir, readFhir } from "../src/stages/sources/fhir.ts";
+/**
+ * Clients that read a search or an export of `fhir-server.ts` and put it nowhere: as bytes, as objects, as records. Each
+ * loads only what it uses itself, and prints how many resources it saw.
+ */
 import type { StageContext } from "../src/stages/stage.ts";
 
 type Client = "transport" | "textbook" | "spillway";
 const [client, mode, base, count] = process.argv.slice(2) as [Client, string, string, string];
 let bytes = 0;
+let resources = 0;
 
 interface Bundle {
   readonly link: readonly { readonly relation: string; readonly url: string }[];
@@ -38,6 +39,7 @@ async function transport(): Promise<void> {
 async function textbook(): Promise<void> {
   const print = (resource: unknown) => {
     bytes += Buffer.byteLength(`${JSON.stringify(resource)}\n`);
+    resources += 1;
   };
   if (mode === "bulk") {
     for (let file = 0; file < 4; file += 1) {
@@ -54,6 +56,9 @@ async function textbook(): Promise<void> {
 }
 
 async function spillway(): Promise<void> {
+  const v = await import("valibot");
+  const { fhirBulk, readFhirBulk } = await import("../src/stages/sources/fhir-bulk.ts");
+  const { fhir, readFhir } = await import("../src/stages/sources/fhir.ts");
   const { signal } = new AbortController();
   const spool = { readNote: () => Promise.resolve(undefined), writeNote: () => Promise.resolve() };
   const context = { signal, spool, log: { info() {}, warn() {} } } as unknown as StageContext;
@@ -64,9 +69,12 @@ async function spillway(): Promise<void> {
           v.parse(fhir.config, { url: base, search: "Observation", count: Number(count) }),
           context,
         );
-  for await (const batch of records) bytes += batch.bytes.length;
+  for await (const batch of records) {
+    bytes += batch.bytes.length;
+    resources += batch.ends.length;
+  }
 }
 
 const clients = { transport, textbook, spillway };
 await clients[client]();
-console.error(`${client} ${mode} ${bytes} bytes`);
+console.log(JSON.stringify({ resources, bytes }));

@@ -14,6 +14,27 @@ const observation = (id: number) =>
   `{"code":{"coding":[{"system":"http://loinc.org","code":"8480-6"}]},"valueQuantity":{"value":${100 + (id % 80)}.0,"unit":"mm[Hg]","system":"http://unitsofmeasure.org","code":"mm[Hg]"}},` +
   `{"code":{"coding":[{"system":"http://loinc.org","code":"8462-4"}]},"valueQuantity":{"value":${60 + (id % 40)}.0,"unit":"mm[Hg]","system":"http://unitsofmeasure.org","code":"mm[Hg]"}}]}`;
 
+const capabilities = {
+  resourceType: "CapabilityStatement",
+  status: "active",
+  date: "2026-03-01",
+  kind: "instance",
+  fhirVersion: "4.0.1",
+  format: ["json"],
+  rest: [
+    {
+      mode: "server",
+      resource: [{ type: "Observation", interaction: [{ code: "search-type" }] }],
+      operation: [
+        {
+          name: "export",
+          definition: "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export",
+        },
+      ],
+    },
+  ],
+};
+
 const json = { "content-type": "application/fhir+json" };
 
 /** Sends parts as fast as they are taken. */
@@ -56,6 +77,10 @@ const server = createServer((request, response) => {
   const base = `${origin}/fhir`;
   if (pathname.endsWith("$export")) {
     response.writeHead(202, { "content-location": `${origin}/status` }).end();
+  } else if (pathname.endsWith("/metadata")) {
+    response.writeHead(200, json).end(JSON.stringify(capabilities));
+  } else if (pathname === "/status" && request.method === "DELETE") {
+    response.writeHead(202).end();
   } else if (pathname === "/status") {
     const output = Array.from({ length: files }, (_, at) => ({
       type: "Observation",
