@@ -65,7 +65,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     : pushDown(configured);
   const { stages: physical, notes } = fuseStages(pushdown.stages, options.apart, pageBytes);
   const upload = configs.get("upload") as UploadConfig;
-  if (measureReference(upload.to) === "none") planTable(checkDestinationUrl(upload.to), configs);
+  if (measureReference(upload.to) === "none") checkDestination(upload.to, configs, pipeline);
   const unknown = valid.unresolved.some(
     ([first, , , last]) => first === "memory" || last === "size",
   );
@@ -165,6 +165,22 @@ function refuseMisfits(
   const path = valid.stages[Math.min(misfit.index, valid.stages.length - 1)]!.path;
   const place = pipeline.locate ? `${printPlace(pipeline.locate(path, "key"))}: ` : "";
   throw new PipelineError("config-invalid", `${place}stages: ${misfit.problem}`);
+}
+
+/** No schema knows the schemes of destinations, so what is wrong with one gets its place here. */
+function checkDestination(
+  to: string,
+  configs: ReadonlyMap<string, unknown>,
+  { spec, locate }: Pipeline,
+): void {
+  try {
+    planTable(checkDestinationUrl(to), configs);
+  } catch (error) {
+    const index = spec.stages.findIndex((stage) => "upload" in stage);
+    if (!locate || !(error instanceof PipelineError)) throw error;
+    const place = printPlace(locate(["stages", index, "upload", "to"]));
+    throw new PipelineError(error.code, `${place}: ${error.message}`);
+  }
 }
 
 /** Resume and the manifest rest on these; a stage of one's own may stand between them, not in their place. */

@@ -103,8 +103,15 @@ describe("plan", () => {
     );
   });
 
-  it("refuses a destination that is none, and leaves one behind a reference alone", async () => {
-    await refused(stages.with(6, "  - upload: ftp://host/x"), /unknown scheme `ftp:`/);
+  it("refuses a destination that is none at its place, and leaves one behind a reference alone", async () => {
+    await refused(
+      stages.with(6, "  - upload: ftp://host/x"),
+      /^export\.yaml:10:13: the destination has the unknown scheme `ftp:`/,
+    );
+    await refused(
+      stages.with(6, "  - upload: { table: t, to: sqlite:x }"),
+      /^export\.yaml:10:29: upload: a sqlite destination writes rows; expected/,
+    );
     await planYaml(stages.with(6, '  - upload: "${env:TO}"'));
   });
 
