@@ -12,7 +12,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { PipelineError } from "../src/errors.ts";
 import { readOptions } from "./command-line.ts";
 import { createChance, mutate, seedOf } from "./fuzz/chance.ts";
-import { fuzzClasses, type FuzzClass } from "./fuzz/classes.ts";
+import { fuzzClasses } from "./fuzz/classes.ts";
+import type { FuzzClass } from "./fuzz/fuzz-class.ts";
 import { prototypesNow, tellMemory, watchForHangs } from "./fuzz/watch.ts";
 
 export interface FuzzOptions {

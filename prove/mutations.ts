@@ -13,14 +13,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { mutations } from "./mutations/list.ts";
-import type { Mutation } from "./mutations/mutation.ts";
+import type { Mutation, Planted } from "./mutations/mutation.ts";
 import { mutationsPage } from "./mutations/page.ts";
-
-export interface Result {
-  readonly mutation: Mutation;
-  /** The first test that failed; undefined for a survivor. */
-  readonly caught: string | undefined;
-}
 
 const root = join(import.meta.dirname, "..");
 /** What is said of a change that does not even run. */
@@ -59,11 +53,11 @@ const plant = (text: string, { find, replace }: Mutation): string =>
 /** Plants each bug alone and runs its tests, in copies of their own; the sources themselves are not touched. */
 export async function proveMutations(
   list: readonly Mutation[],
-  onResult: (result: Result) => void = () => {},
+  onResult: (result: Planted) => void = () => {},
   lanes = 1,
-): Promise<readonly Result[]> {
+): Promise<readonly Planted[]> {
   const folder = await mkdtemp(join(tmpdir(), "spillway-mutations-"));
-  const results: Result[] = [];
+  const results: Planted[] = [];
   const sound = new Map<string, Promise<void>>();
   const left = list.values();
   const work = async (copy: string) => {
@@ -148,7 +142,7 @@ if (import.meta.main) {
   const rot = await findRot(list);
   for (const line of rot) process.stdout.write(`${line}\n`);
   if (rot.length > 0) process.exit(1);
-  const tell = ({ mutation, caught }: Result) =>
+  const tell = ({ mutation, caught }: Planted) =>
     process.stderr.write(`${caught ? "caught" : "SURVIVED"}  ${mutation.bug}  ${caught ?? ""}\n`);
   const results = await proveMutations(list, tell, Number(values.lanes));
   const survivors = results.filter(({ caught }) => !caught || caught.includes(broken));

@@ -9,9 +9,10 @@
  */
 import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { createScanner, formsOf, type Canary, type Scanner } from "./secrets/canaries.ts";
-import { writeCases, type SecretCase } from "./secrets/cases.ts";
+import { writeCases } from "./secrets/cases.ts";
 import { leak, leakySinks } from "./secrets/leaks.ts";
 import { openScene, type Scene } from "./secrets/scene.ts";
+import type { SecretCase } from "./secrets/secret-case.ts";
 import { runCase, type Captured } from "./secrets/sinks.ts";
 import { seededRandom } from "./seeded.ts";
 

@@ -1,21 +1,12 @@
 /** Every way in for bytes from outside, by the name of its class of cases. */
-import type { Chance, Seeds } from "./chance.ts";
 import { manifests, yaml } from "./config.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 import { frames, identities, sealed } from "./pages.ts";
 import { csvFiles, jsonFiles, ndjsonFiles, restoredRecords } from "./rows.ts";
 import { bundles, tarFiles } from "./tar.ts";
 import { answersOfS3, headers } from "./stores.ts";
 import { checkpoints, runFolders, spoolFolders } from "./spool.ts";
 import { copied, framed, parsed, wire } from "./wire.ts";
-
-export interface FuzzClass {
-  readonly seeds: Seeds;
-  /** A case that is no changed seed; none where it shall be one. */
-  make?(chance: Chance): Buffer | undefined;
-  /** @throws PipelineError for bytes that are refused; anything else for what must not be */
-  run(bytes: Buffer, chance: Chance): unknown;
-  close?(): Promise<void>;
-}
 
 export const fuzzClasses: Readonly<Record<string, () => Promise<FuzzClass> | FuzzClass>> = {
   yaml,

@@ -11,7 +11,7 @@ import { PipelineError } from "../../src/errors.ts";
 import { registry } from "../../src/stages/registry.ts";
 import { manifestBytes, sampleEntries, sampleHead } from "../../test/fixtures/manifest.ts";
 import { wordsOf } from "./chance.ts";
-import type { FuzzClass } from "./classes.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 
 const root = join(import.meta.dirname, "../..");
 

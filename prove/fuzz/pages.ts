@@ -11,7 +11,7 @@ import type { FrameIdentity } from "../../src/workers/identity.ts";
 import { openPage } from "../../src/workers/open.ts";
 import { encodeZstd } from "../../src/workers/zstd.ts";
 import { type Chance, mutate, wordsOf } from "./chance.ts";
-import type { FuzzClass } from "./classes.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 
 const codecs: readonly Codec[] = ["zstd", "gzip", "none"];
 const maxBytes = 2 ** 20;

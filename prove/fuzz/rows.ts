@@ -11,7 +11,7 @@ import { readCsv } from "../../src/stages/sources/csv.ts";
 import { readJson } from "../../src/stages/sources/json.ts";
 import { readNdjson } from "../../src/stages/sources/ndjson.ts";
 import { type Chance, cut, wordsOf } from "./chance.ts";
-import type { FuzzClass } from "./classes.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 
 const maxRecord = 64 * 1024;
 

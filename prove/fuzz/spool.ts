@@ -16,7 +16,7 @@ import {
 } from "../../src/stages/pages/checkpoint.ts";
 import { recoverPages } from "../../src/stages/pages/spool-recovery.ts";
 import { type Chance, mutate, wordsOf } from "./chance.ts";
-import type { FuzzClass } from "./classes.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 
 const key = Buffer.alloc(32, 5);
 const extension = "ndjson.zst.age";

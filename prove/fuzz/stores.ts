@@ -13,7 +13,7 @@ import { s3Dialect, s3Lister } from "../../src/stages/destinations/s3-dialect.ts
 import { parseTraceparent } from "../../src/telemetry/traceparent.ts";
 import { pairsOf } from "../../src/telemetry/otel-env.ts";
 import { type Chance, wordsOf } from "./chance.ts";
-import type { FuzzClass } from "./classes.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 
 const listing = (contents: string, more: string) =>
   `<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="x"><Name>b</Name><Prefix>p/</Prefix>` +

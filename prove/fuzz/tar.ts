@@ -6,7 +6,7 @@ import { type Header, pack } from "tar-stream";
 import { entryPieces, endOfArchive, readEntry } from "../../src/stages/destinations/tar-entry.ts";
 import { readEntries } from "../../src/stages/sources/tar-archive.ts";
 import { type Chance, cut, mutate, type Seeds, wordsOf } from "./chance.ts";
-import type { FuzzClass } from "./classes.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 
 const blockBytes = 512;
 const checksumAt = 148;

@@ -13,7 +13,7 @@ import { dialectOf } from "../../src/stages/formats/csv-dialect.ts";
 import { recordLayouts } from "../../src/stages/sources/postgres-wire/record-layouts.ts";
 import type { Walker } from "../../src/stages/sources/postgres-wire/wire-query.ts";
 import { type Chance, cut, mutate, wordsOf } from "./chance.ts";
-import type { FuzzClass } from "./classes.ts";
+import type { FuzzClass } from "./fuzz-class.ts";
 import {
   greeting,
   columnsOf,

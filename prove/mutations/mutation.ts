@@ -11,3 +11,10 @@ export interface Mutation {
   /** Test files that must fail. */
   readonly caughtBy: readonly string[];
 }
+
+/** What came of one. */
+export interface Planted {
+  readonly mutation: Mutation;
+  /** The first test that failed; undefined for a survivor. */
+  readonly caught: string | undefined;
+}

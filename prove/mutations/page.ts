@@ -1,10 +1,10 @@
 /** The list as a page for readers, with what the last run of it found. */
-import type { Result } from "../mutations.ts";
 import { mutations } from "./list.ts";
+import type { Planted } from "./mutation.ts";
 
 const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 
-export function mutationsPage(results: readonly Result[]): string {
+export function mutationsPage(results: readonly Planted[]): string {
   const caughtOf = new Map(results.map(({ mutation, caught }) => [mutation, caught]));
   const caught = results.filter((result) => result.caught !== undefined).length;
   const parts = Object.entries(mutations).map(([title, list]) => {

@@ -5,21 +5,7 @@ import { failures } from "./failing-cases.ts";
 import { misplaced } from "./misplaced.ts";
 import { readings } from "./reading-cases.ts";
 import { bucket, type Scene } from "./scene.ts";
-
-export interface SecretCase {
-  readonly name: string;
-  readonly args: readonly string[];
-  readonly exit: number;
-  readonly env?: Readonly<Record<string, string>>;
-  /** Standard output is where the rows are meant to be. */
-  readonly printsRows?: true;
-  /** Sent when the spool holds a page. */
-  readonly signal?: NodeJS.Signals;
-  readonly before?: () => void;
-  readonly after?: () => void;
-  /** One of the few that stand for all where time is short. */
-  readonly isFew?: true;
-}
+import type { SecretCase } from "./secret-case.ts";
 
 /** Writes every input file; gives the commands in the order in which they are called. */
 export async function writeCases(scene: Scene): Promise<readonly SecretCase[]> {

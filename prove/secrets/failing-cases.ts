@@ -1,7 +1,7 @@
 /** Commands that fail: by the database, by modules, by logins, and by a store that repeats what it was sent. */
 import type { Call } from "../../test/servers/scripted-s3.ts";
-import type { SecretCase } from "./cases.ts";
 import type { Scene } from "./scene.ts";
+import type { SecretCase } from "./secret-case.ts";
 
 /** @param sources names of pipelines whose query fails */
 export function failures(

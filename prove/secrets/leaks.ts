@@ -1,9 +1,9 @@
 /** A pipeline that leaks on purpose, everywhere: what the search must find before its silence means anything. */
 import { join } from "node:path";
 import type { Call } from "../../test/servers/scripted-s3.ts";
-import type { SecretCase } from "./cases.ts";
 import { draftText } from "./drafts.ts";
 import { bucket, type Scene } from "./scene.ts";
+import type { SecretCase } from "./secret-case.ts";
 
 /** Where the search has to find something. */
 export const leakySinks = [

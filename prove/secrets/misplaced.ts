@@ -1,7 +1,7 @@
 /** Secrets in the places of other things: what people paste wrongly is refused, and not repeated. */
-import type { SecretCase } from "./cases.ts";
 import type { Drafting } from "./drafts.ts";
 import type { Scene } from "./scene.ts";
+import type { SecretCase } from "./secret-case.ts";
 
 export async function misplaced(
   scene: Scene,

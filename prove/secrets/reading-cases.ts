@@ -1,8 +1,8 @@
 /** Commands of the recipient, before exports that are whole, refused or damaged, and those that make keys and pipelines. */
 import { join } from "node:path";
-import type { SecretCase } from "./cases.ts";
 import { answerWith, echoFault } from "./failing-cases.ts";
 import { bucket, type Scene } from "./scene.ts";
+import type { SecretCase } from "./secret-case.ts";
 
 export function readings(scene: Scene, file: (name: string) => string): SecretCase[] {
   const out = join(scene.folder, "out", "rows");

@@ -5,8 +5,8 @@ import { lstat, readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { compareNames } from "../../src/stages/destinations/object-names.ts";
-import type { SecretCase } from "./cases.ts";
 import type { Scene } from "./scene.ts";
+import type { SecretCase } from "./secret-case.ts";
 
 /** What was captured, and where. */
 export interface Captured {
