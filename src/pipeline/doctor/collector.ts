@@ -3,7 +3,7 @@ import { doubt, good, type Finding } from "../../stages/finding.ts";
 import { exporters, telemetryEnv } from "../../telemetry/otel-env.ts";
 import { endpointOf } from "../../telemetry/otlp-endpoint.ts";
 import { createOtlpClient } from "../../telemetry/otlp-http.ts";
-import type { Examined } from "./examine.ts";
+import type { Examined } from "./examined.ts";
 
 const answerMillis = 3000;
 const nothing = Buffer.from('{"resourceSpans":[]}');

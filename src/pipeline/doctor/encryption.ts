@@ -10,7 +10,7 @@ import { identityToRecipient } from "../../workers/age.ts";
 import { sealPage, type SealTask } from "../../workers/seal.ts";
 import type { Plan } from "../plan-types.ts";
 import { findReferences } from "../references.ts";
-import type { Examined } from "./examine.ts";
+import type { Examined } from "./examined.ts";
 
 const content = Buffer.from('{"id":1}\n');
 const longestKeyFileBytes = 64 * 1024;

@@ -7,12 +7,12 @@ import { probeDestination } from "../../stages/destinations/schemes.ts";
 import { fault, good, type Finding } from "../../stages/finding.ts";
 import { destinationOptions } from "../../stages/pages/upload.ts";
 import { settlesWithin } from "../../telemetry/deadline.ts";
-import type { Pipeline } from "../define.ts";
 import { loadPipeline } from "../load.ts";
 import type { Plan } from "../plan-types.ts";
 import { planPipeline } from "../plan.ts";
 import { examineCollector } from "./collector.ts";
 import { examineEncryption } from "./encryption.ts";
+import type { Examined, ExamineOptions } from "./examined.ts";
 import { describeBudget, examineMachine } from "./machine.ts";
 import { examineSignature } from "./signature.ts";
 import { examineSource } from "./source.ts";
@@ -30,17 +30,6 @@ export type Area =
 
 export interface AreaFinding extends Finding {
   readonly area: Area;
-}
-
-export interface ExamineOptions {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly signal: AbortSignal;
-}
-
-/** What an area is looked at with. */
-export interface Examined extends ExamineOptions {
-  readonly pipeline: Pipeline;
-  readonly plan: Plan;
 }
 
 /** Longest wait for one finding; what is asked of others has shorter deadlines of its own. */

@@ -12,8 +12,9 @@ import { postgres } from "../../stages/sources/postgres.ts";
 import { sqlite, tryQuery } from "../../stages/sources/sqlite.ts";
 import { registry } from "../../stages/registry.ts";
 import { postgresCopy } from "../../stages/sources/postgres-copy.ts";
-import { probePostgres, type ProbedQuery } from "../../stages/sources/postgres-probe.ts";
-import type { Examined } from "./examine.ts";
+import { probePostgres } from "../../stages/sources/postgres-probe.ts";
+import type { ProbedQuery } from "../../stages/sources/postgres-query-probe.ts";
+import type { Examined } from "./examined.ts";
 
 export async function* examineSource({ plan, signal }: Examined): AsyncGenerator<Finding> {
   const { name, definition, config } = plan.configured[0]!;

@@ -12,7 +12,7 @@ import { realDisk } from "../../stages/world.ts";
 import { bindingOf } from "../resume.ts";
 import { fateOf, readRecord, type Fate } from "../run-folder-unfinished.ts";
 import type { Plan } from "../plan-types.ts";
-import type { Examined } from "./examine.ts";
+import type { Examined } from "./examined.ts";
 
 /** Fewer pages than this do not keep an upload going. */
 const fewestPages = 8;
