@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { PipelineError } from "../errors.ts";
 import { statOf } from "../stages/destinations/file-work.ts";
 import { hasFile, readJson, removeAll, type Place } from "./run-files.ts";
-import type { Bound, RunFolderInit } from "./run-folder.ts";
 import { runRecordSchema, type RunRecord } from "./run-record.ts";
 
 /** What belongs to one run and goes with it, besides `run.json`. */
@@ -19,20 +18,38 @@ const ofRun = [
   "SHA256SUMS",
 ];
 
+export interface Bound {
+  /** Everything another attempt must share: resolved settings, modules; may hold secrets. */
+  readonly meaning: string;
+  /** What tells the destination from every other. */
+  readonly destination: string;
+}
+
+/** Who would take up what was left unfinished. */
+export interface Attempt extends Bound {
+  /** The same as it was spelled before a path had one spelling: what lies there under it counts. */
+  readonly formerly?: Bound | undefined;
+  /** Discards an unfinished run and begins a new one. */
+  readonly restart: boolean;
+  /** The time of the schedule that is to be run for (ISO, UTC); it is run for once. */
+  readonly slot?: string | undefined;
+  readonly warn?: ((text: string) => void) | undefined;
+}
+
 /**
  * The run to go on with; undefined where a new one begins.
  * @throws PipelineError `config-changed` when it was of other stages
  */
-export async function takeUp(place: Place, init: RunFolderInit): Promise<RunRecord | undefined> {
-  const found = await readRecord(place, init.restart);
+export async function takeUp(place: Place, attempt: Attempt): Promise<RunRecord | undefined> {
+  const found = await readRecord(place, attempt.restart);
   if (!found) return undefined;
-  const fate = await fateOf(place, found, init);
+  const fate = await fateOf(place, found, attempt);
   if (fate === "begins anew") {
     await discard(place, found);
     return undefined;
   }
   if (fate === "is finished")
-    init.warn?.(
+    attempt.warn?.(
       `run ${found.runId} was complete but for its last step when the stages changed; it is finished as it was`,
     );
   return found;
@@ -42,15 +59,15 @@ export async function takeUp(place: Place, init: RunFolderInit): Promise<RunReco
 export type Fate = "goes on" | "is finished" | "begins anew";
 
 /** @throws PipelineError `config-changed` when it was of other stages */
-export async function fateOf(place: Place, found: RunRecord, init: RunFolderInit): Promise<Fate> {
+export async function fateOf(place: Place, found: RunRecord, attempt: Attempt): Promise<Fate> {
   const isWhole = await hasFile(place, "manifest.json");
-  const same = isSame(found, init);
+  const same = isSame(found, attempt);
   // What is complete but for its last step is finished, and the slot's own run comes after it.
-  const isFinished = isWhole && (init.slot !== undefined || !init.restart);
-  if (isWhole && found.version === 2 && !same && isElsewhere(found, init))
+  const isFinished = isWhole && (attempt.slot !== undefined || !attempt.restart);
+  if (isWhole && found.version === 2 && !same && isElsewhere(found, attempt))
     throw wholeElsewhere(found);
   const gotNowhere = !same && !(await hasPages(place));
-  if (!isFinished && (init.restart || gotNowhere)) return "begins anew";
+  if (!isFinished && (attempt.restart || gotNowhere)) return "begins anew";
   if (same) return "goes on";
   // Its pages and its manifest are made: no stage has a say in it any more.
   if (isWhole && found.version === 2) return "is finished";
@@ -84,15 +101,15 @@ export async function readRecord(place: Place, restart: boolean): Promise<RunRec
   }
 }
 
-const bounds = (init: RunFolderInit): readonly Bound[] =>
-  init.formerly ? [init, init.formerly] : [init];
+const bounds = (attempt: Attempt): readonly Bound[] =>
+  attempt.formerly ? [attempt, attempt.formerly] : [attempt];
 
-const isSame = (found: RunRecord, init: RunFolderInit): boolean =>
+const isSame = (found: RunRecord, attempt: Attempt): boolean =>
   found.version === 2 &&
-  bounds(init).some((bound) => found.meaning === sealMeaning(found.key, bound));
+  bounds(attempt).some((bound) => found.meaning === sealMeaning(found.key, bound));
 
-const isElsewhere = (found: RunRecord, init: RunFolderInit): boolean =>
-  bounds(init).every(({ destination }) => found.destination !== digestOf(destination));
+const isElsewhere = (found: RunRecord, attempt: Attempt): boolean =>
+  bounds(attempt).every(({ destination }) => found.destination !== digestOf(destination));
 
 /** Whether an attempt got so far that discarding it would lose something. */
 async function hasPages({ disk, path }: Place): Promise<boolean> {

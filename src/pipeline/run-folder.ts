@@ -19,7 +19,7 @@ import {
   type LastCommit,
   type RunRecord,
 } from "./run-record.ts";
-import { clear, digestOf, sealMeaning, takeUp } from "./run-folder-unfinished.ts";
+import { clear, digestOf, sealMeaning, takeUp, type Attempt } from "./run-folder-unfinished.ts";
 import { doneName, findDone } from "./slot-done.ts";
 
 export type { LastCommit, RunRecord };
@@ -44,26 +44,12 @@ export interface RunFolder {
   release(): void;
 }
 
-export interface Bound {
-  /** Everything another attempt must share: resolved settings, modules; may hold secrets. */
-  readonly meaning: string;
-  /** What tells the destination from every other. */
-  readonly destination: string;
-}
-
-export interface RunFolderInit extends Bound {
+export interface RunFolderInit extends Attempt {
   readonly dir: string;
   readonly pipeline: string;
   readonly configDigest: string;
-  /** The same as it was spelled before a path had one spelling: what lies there under it counts. */
-  readonly formerly?: Bound | undefined;
-  /** Discards an unfinished run and begins a new one. */
-  readonly restart: boolean;
   /** Whether the note that the source leaves becomes the next run's `carried`, with the commit. */
   readonly carries?: boolean | undefined;
-  /** The time of the schedule that is to be run for (ISO, UTC); it is run for once. */
-  readonly slot?: string | undefined;
-  readonly warn?: ((text: string) => void) | undefined;
   /** Disk, clock and chance; the real ones where none are given. */
   readonly world?: World;
   /** The kernel's lock, unless a proof has its own. */
