@@ -3,7 +3,7 @@
  * fields, each with its length before it; a length of -1 is NULL, a number of -1 the end of the file.
  * Source: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format).
  */
-import type { RecordEnd, RecordScanner } from "./records.ts";
+import type { RecordEnd, RecordScanner } from "./record-scanner.ts";
 
 /** Signature and flags; the length of the header's extension follows. */
 const headBytes = 15;

@@ -2,14 +2,7 @@
 import type { Layers } from "../pipeline/manifest.ts";
 import { copyDialect, type CsvDialect } from "../stages/formats/csv-dialect.ts";
 import { scanCopyBinary } from "./copy-binary.ts";
-
-/** Remembers what it has seen: made once for an export, fed every page in order. */
-export interface RecordScanner {
-  /** Calls `each` with the offset after each record, and after a CSV header, that ends in `bytes`. */
-  scan(bytes: Uint8Array, each: RecordEnd): void;
-}
-
-export type RecordEnd = (end: number, isHeader: boolean) => void;
+import type { RecordEnd, RecordScanner } from "./record-scanner.ts";
 
 /** The scanner of a format; undefined for formats whose records we cannot tell apart. */
 export function createScanner({
