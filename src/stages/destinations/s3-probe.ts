@@ -7,37 +7,20 @@
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
 import type { ProbeDestination } from "./destination.ts";
-import { failureOf, refusalOf, type Refusal } from "./http-dialect.ts";
-import type { HttpAnswer, HttpConnection, HttpRequest } from "./http-exchange.ts";
-import { isLeftover, probeName } from "./probe-name.ts";
-import { TryAgain, persist } from "./retry.ts";
-import { listingOf } from "./s3-answers.ts";
+import { failureOf, refusalOf } from "./http-dialect.ts";
+import type { HttpConnection } from "./http-exchange.ts";
+import { isLeftover } from "./probe-name.ts";
+import { TryAgain } from "./retry.ts";
+import { listingBytesAtMost, openBench, removeMade, type Bench, type Made } from "./s3-bench.ts";
 import { s3Dialect } from "./s3-dialect.ts";
 import { connect } from "./s3-request.ts";
 import { probeWrites } from "./s3-write-probe.ts";
 import { targetOf, type S3Target } from "./s3-target.ts";
-import { describeWay, probePatience } from "./store-probe.ts";
+import { describeWay } from "./store-probe.ts";
 
 const requestMillis = 5000;
-const removeMillis = 5000;
-const listingBytesAtMost = 2 ** 20;
 /** S3 refuses requests whose clock is a quarter of an hour off. */
 const skewMillis = 60_000;
-
-/** What the questions to one store share. */
-export interface Bench {
-  /** Names of this probe alone. */
-  readonly stem: string;
-  /** Sends a request; what it made is remembered. */
-  send(request: HttpRequest): Promise<HttpAnswer>;
-  /** The first names that begin with this one, or why the store does not say. */
-  list(name: string, most?: number): Promise<readonly string[] | Refusal>;
-}
-
-interface Made {
-  readonly name: string;
-  readonly versionId?: string;
-}
 
 export const probeS3: ProbeDestination = async function* (url, asked) {
   const { signal } = asked;
@@ -59,57 +42,13 @@ export const probeS3: ProbeDestination = async function* (url, asked) {
     signal.throwIfAborted();
     yield fault("store", asFailure(error));
   } finally {
-    if (connection) left = await remove(connection, made);
+    if (connection) left = await removeMade(connection, made);
     connection?.close();
   }
   if (left.length === 0) return;
   const names = left.join(", ");
   yield doubt("cleaning up", `could not delete ${names}`, "delete it by hand; no run reads it");
 };
-
-function openBench(
-  connection: HttpConnection,
-  target: S3Target,
-  probe: {
-    readonly made: Map<string, Made>;
-    readonly signal: AbortSignal;
-    readonly folder: string;
-  },
-): Bench {
-  const { made, signal, folder } = probe;
-  const send = async (request: HttpRequest) => {
-    const { name, method } = request;
-    const known = name === undefined || made.has(name);
-    // Whether it was stored is not known when the answer is lost.
-    if (method === "PUT" && name !== undefined) made.set(name, { name });
-    let attempts = 0;
-    const attempt = () => {
-      attempts += 1;
-      return connection.send(request, signal);
-    };
-    const answer = await persist(attempt, signal, probePatience);
-    const versionId = answer.header("x-amz-version-id");
-    const isRefused = answer.status >= 400 && attempts === 1;
-    if (name === undefined || method === "GET") return answer;
-    if (isRefused && !known) made.delete(name);
-    if (isRefused || versionId === undefined || versionId === "null") return answer;
-    made.delete(name);
-    made.set(`${name} ${versionId}`, { name, versionId });
-    return answer;
-  };
-  return {
-    stem: probeName(folder),
-    send,
-    async list(name, most = 2) {
-      const prefix = target.keyPrefix + name;
-      const query = { "list-type": "2", "encoding-type": "url", "max-keys": `${most}`, prefix };
-      const answer = await send({ method: "GET", query });
-      if (answer.status !== 200) return refusalOf(s3Dialect, answer);
-      const { objects } = listingOf(await answer.text(listingBytesAtMost));
-      return objects.map(({ key }) => key.slice(target.keyPrefix.length));
-    },
-  };
-}
 
 function describeCredentials({ credentials, region }: S3Target): Finding {
   const passing = credentials.sessionToken === undefined ? "" : ", of a session that will expire";
@@ -183,29 +122,7 @@ async function removeLeftovers(
   const listed = await bench.list(`${folder}/doctor-`, mostLeftovers);
   if ("status" in listed) return;
   const left = listed.filter((name) => isLeftover(name, folder));
-  await remove(connection, new Map(left.map((name) => [name, { name }])));
-}
-
-/** Deletes what was made, with time of its own: the caller may be leaving. Gives what could not be deleted. */
-async function remove(
-  connection: HttpConnection,
-  made: ReadonlyMap<string, Made>,
-): Promise<readonly string[]> {
-  const signal = AbortSignal.timeout(removeMillis);
-  const left = new Set<string>();
-  for (const { name, versionId } of made.values()) {
-    const query = versionId === undefined ? {} : { query: { versionId } };
-    const request: HttpRequest = { method: "DELETE", name, ...query };
-    const gone = await persist(() => connection.send(request, signal), signal, probePatience).then(
-      (answer) => {
-        answer.drop();
-        return answer.status < 300 || answer.status === 404;
-      },
-      () => false,
-    );
-    if (!gone) left.add(name);
-  }
-  return [...left];
+  await removeMade(connection, new Map(left.map((name) => [name, { name }])));
 }
 
 function asFailure(error: unknown): PipelineError {

@@ -5,10 +5,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
-import type { Bench } from "./s3-probe.ts";
 import { type Parcel, type Refusal, failureOf, refusalOf } from "./http-dialect.ts";
 import type { HttpAnswer, HttpRequest } from "./http-exchange.ts";
 import { parcelOf } from "./http-put.ts";
+import type { Bench } from "./s3-bench.ts";
 import { s3Dialect } from "./s3-dialect.ts";
 
 const probeBytes = 64;
