@@ -6,10 +6,15 @@
 import { Client, Connection, type ConnectionConfig } from "pg";
 import type { Socket } from "node:net";
 import { PipelineError } from "../../errors.ts";
-import type { SessionOptions } from "./postgres-session.ts";
 import { guardParser, type Listening } from "./postgres-parser.ts";
 import { createDirectSocket, type DirectSocket } from "./postgres-socket.ts";
 import { isSilentlyPlain } from "./postgres-tls.ts";
+
+export interface ClientOptions {
+  readonly url: string;
+  /** Longest wait for the connection to be usable. */
+  readonly connectMillis: number;
+}
 
 /** What `pg` has but its types leave out. */
 export interface ClientParts {
@@ -34,7 +39,7 @@ const keepAliveMillis = 10_000;
  * Makes a client that is not connected yet.
  * @throws PipelineError `config-invalid` when the URL cannot be read
  */
-export function createClient(options: SessionOptions): MadeClient {
+export function createClient(options: ClientOptions): MadeClient {
   const made = chooseClient(options);
   guardParser((made.client as unknown as ClientParts).connection);
   return made;
@@ -45,7 +50,7 @@ interface MadeClient {
   readonly direct?: DirectSocket["direct"];
 }
 
-function chooseClient({ url, connectMillis }: SessionOptions): MadeClient {
+function chooseClient({ url, connectMillis }: ClientOptions): MadeClient {
   const config = {
     connectionString: url,
     fallback_application_name: "spillway",
@@ -76,7 +81,7 @@ function chooseClient({ url, connectMillis }: SessionOptions): MadeClient {
 
 /** The password with which a URL logs in, its own or that of the environment; none where it needs none. */
 export function passwordOf(url: string): string | undefined {
-  const { password } = createClient({ url, connectMillis: 0, answerMillis: 0 }).client;
+  const { password } = createClient({ url, connectMillis: 0 }).client;
   return typeof password === "string" && password !== "" ? password : undefined;
 }
 

@@ -8,18 +8,13 @@ import { doubt, fault, good, type Finding } from "../finding.ts";
 import { staysOnThisMachine } from "../this-machine.ts";
 import { openQuery } from "./postgres.ts";
 import { type ClientParts, createClient } from "./postgres-client.ts";
-import { probeQuery } from "./postgres-query-probe.ts";
+import { probeQuery, type ProbedQuery } from "./postgres-query-probe.ts";
 import { openSession, type Session, type SessionOptions } from "./postgres-session.ts";
 
 /** Longest wait for one answer. */
 const answerMillis = 5000;
 /** The first with `pg_current_snapshot`. */
 const oldestVersion = 130_000;
-
-/** What of the source's config is looked at. */
-export type ProbedQuery = Parameters<typeof openQuery>[0] & {
-  readonly key?: readonly string[] | undefined;
-};
 
 export async function* probePostgres(
   given: ProbedQuery,

@@ -2,8 +2,7 @@
 import { PipelineError } from "../../errors.ts";
 import { formatBytes, formatDuration } from "../atoms.ts";
 import { doubt, good, type Finding } from "../finding.ts";
-import type { OpenedQuery } from "./postgres.ts";
-import type { ProbedQuery } from "./postgres-probe.ts";
+import type { OpenedQuery, openQuery } from "./postgres.ts";
 import { examineKey } from "./postgres-key.ts";
 import type { Answer, Session } from "./postgres-session.ts";
 
@@ -11,6 +10,11 @@ const planMillis = 3000;
 /** Insufficient privilege, also of a query that row-level security would change. */
 const notAllowed = "42501";
 const cancelled = "57014";
+
+/** What of the source's config is looked at. */
+export type ProbedQuery = Parameters<typeof openQuery>[0] & {
+  readonly key?: readonly string[] | undefined;
+};
 
 /** @throws PipelineError as a run would, such as for a table that may not be read */
 export async function* probeQuery(

@@ -7,15 +7,17 @@
  */
 import type { Client, Connection, Submittable } from "pg";
 import type { Socket } from "node:net";
-import { cancelBackend, type ClientParts, createClient } from "./postgres-client.ts";
+import {
+  cancelBackend,
+  type ClientOptions,
+  type ClientParts,
+  createClient,
+} from "./postgres-client.ts";
 import { explain } from "./postgres-errors.ts";
 import { type Backend, type Listening, listen } from "./postgres-silence.ts";
 import type { DirectSocket } from "./postgres-socket.ts";
 
-export interface SessionOptions {
-  readonly url: string;
-  /** Longest wait for the connection to be usable. */
-  readonly connectMillis: number;
+export interface SessionOptions extends ClientOptions {
   /** Longest silence of the server while an answer is awaited. */
   readonly answerMillis: number;
 }

@@ -10,7 +10,6 @@ import type { Client } from "pg";
 import { formatDuration } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
 import { type ClientParts, createClient } from "./postgres-client.ts";
-import type { SessionOptions } from "./postgres-session.ts";
 
 /** Silence after which the server is asked, and again after each answer. */
 const quietMillis = 1000;
@@ -26,7 +25,8 @@ export interface Backend {
 
 /** Who waits for whom. */
 export interface Peer {
-  readonly options: SessionOptions;
+  /** Where to ask, and the longest silence there may be. */
+  readonly options: { readonly url: string; readonly answerMillis: number };
   /** Unknown before the first answer. */
   readonly backend: Backend | undefined;
   fail(reason: unknown): void;
@@ -96,7 +96,7 @@ function createAsker({ options, backend }: Peer) {
     let isFirst = false;
     if (!client) {
       isFirst = true;
-      client = createClient({ ...options, connectMillis: 0 }).client;
+      client = createClient({ url: options.url, connectMillis: 0 }).client;
       client.on("error", close);
     }
     const asked = client;
