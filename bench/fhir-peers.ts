@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { FhirContender, Reading } from "./fhir.ts";
+import type { FhirContender, Reading } from "./fhir-contender.ts";
 
 const has = (program: string) => spawnSync("which", [program]).status === 0;
 

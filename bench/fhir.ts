@@ -13,23 +13,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { medianOf, printTable, type Contender } from "./contest.ts";
+import { medianOf, printTable } from "./contest.ts";
+import type { FhirContender, Reading } from "./fhir-contender.ts";
 import { peersOf } from "./fhir-peers.ts";
 import { writeJob } from "./job.ts";
 import { leanEnv, leanFlags } from "./lean.ts";
 import { measure, type Measured } from "./measure.ts";
-
-export interface FhirContender extends Contender {
-  /** How many resources the last run gave; absent where nobody looks at them. */
-  readonly given?: () => number;
-}
-
-/** How resources are read. */
-export interface Reading {
-  readonly name: string;
-  readonly mode: "search" | "bulk";
-  readonly count: number;
-}
 
 const { values } = parseArgs({
   options: {
