@@ -56,7 +56,7 @@ export class BundleReader {
   }
 
   #read(isAll: boolean): void {
-    const bytes = new Uint8Array(this.#bytes.buffer, 0, this.#held);
+    const bytes = this.#bytes.subarray(0, this.#held);
     takeMachine().memory.set(bytes, inletAt);
     let enters = false;
     for (let at = 0; (at = this.#walker.walk(bytes, at, enters)) < bytes.length;) {

@@ -105,7 +105,13 @@ export class BundleWalker {
       this.#escaped = false;
       at += 1;
     }
-    for (; at < chunk.length; at += 1) {
+    // Most strings are short; in long ones whole runs are passed at once.
+    for (let near = at + nearBytes; at < chunk.length; at += 1) {
+      if (at >= near) {
+        at += plainBytes(chunk, at);
+        near = at + nearBytes;
+        if (at === chunk.length) break;
+      }
       const byte = chunk[at];
       if (byte === backslash) at += 1;
       else if (byte === quote) {
@@ -195,6 +201,16 @@ export class BundleWalker {
 
 const entryKey = Buffer.from('"entry"');
 const resourceKey = Buffer.from('"resource"');
+
+const nearBytes = 64;
+
+/** How many bytes from `at` on are neither a quote nor a backslash. */
+function plainBytes(chunk: Uint8Array, at: number): number {
+  const end = chunk.indexOf(quote, at);
+  const rest = chunk.subarray(at, end < 0 ? chunk.length : end);
+  const escape = rest.indexOf(backslash);
+  return escape < 0 ? rest.length : escape;
+}
 
 const isSpace = (byte: number) =>
   byte === space || byte === tab || byte === lineFeed || byte === carriageReturn;

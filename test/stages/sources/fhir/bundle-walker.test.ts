@@ -77,6 +77,17 @@ describe("a Bundle that is walked", () => {
     );
   });
 
+  it("keeps long strings whole, wherever they are split", () => {
+    const plain = "x".repeat(90);
+    const resource = { a: `${plain}"${plain}\\${plain}`, b: plain, c: `${plain}\\`, d: "" };
+    const document = JSON.stringify({ entry: [{ fullUrl: `${plain}"`, resource }] });
+    for (let size = 1; size <= document.length; size += 1) {
+      const { resources, entries } = walk(document, size);
+      assert.deepEqual(resources, [JSON.stringify(resource)], `in pieces of ${size}`);
+      assert.deepEqual(entries, [JSON.stringify({ fullUrl: `${plain}"`, resource: 0 })]);
+    }
+  });
+
   it("is JSON in all its parts only when it was JSON as a whole", () => {
     const letters = fc.constantFrom(
       ...Array.from('{}[]:,"\\0123 eE.-+ntf\n\u00e9'),
