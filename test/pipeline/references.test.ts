@@ -4,11 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { parsePipeline } from "../../src/pipeline/load.ts";
-import {
-  findReferenceProblems,
-  findReferences,
-  resolveReferences,
-} from "../../src/pipeline/references.ts";
+import { findReferenceProblems, findReferences } from "../../src/pipeline/references.ts";
+import { resolveReferences } from "../../src/pipeline/resolve-references.ts";
 import { resolveSpec } from "../../src/pipeline/validate.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { testRegistry } from "./stages-for-tests.ts";
