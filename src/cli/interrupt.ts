@@ -18,8 +18,13 @@ const graceMillis = 1200;
  * Listens for SIGINT and SIGTERM.
  * @param reason what the work ends with
  * @param onFirst called at the first signal, to say that it was heard
+ * @param onSecond called right before the process ends
  */
-export function listenForInterrupt(reason: () => PipelineError, onFirst: () => void): Interrupt {
+export function listenForInterrupt(
+  reason: () => PipelineError,
+  onFirst: () => void,
+  onSecond = () => {},
+): Interrupt {
   const controller = new AbortController();
   const overdue = Promise.withResolvers<never>();
   // Most work ends in time, and then nobody waits for this.
@@ -34,6 +39,7 @@ export function listenForInterrupt(reason: () => PipelineError, onFirst: () => v
       controller.abort(reason());
       grace = setTimeout(() => overdue.reject(controller.signal.reason), graceMillis);
     } else if (now - firstAt > echoMillis) {
+      onSecond();
       endNow(130);
     }
   };

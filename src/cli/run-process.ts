@@ -1,5 +1,5 @@
 /** A run as a process: `spillway run` with a slot, its words passed on, its document read. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { RunEnded, RunningRun, StartRun } from "../pipeline/serve/runs.ts";
 
@@ -17,19 +17,30 @@ interface Document {
   readonly error?: { readonly code?: unknown; readonly remedy?: unknown };
 }
 
+export interface RunProcesses {
+  readonly start: StartRun;
+  /** Ends at once what runs; what is durable stays so. */
+  kill(): void;
+}
+
 /**
  * Starts runs with the command line this process was started with.
  * @param tell takes the lines that runs print on standard error
  */
-export const processStarter =
-  (env: NodeJS.ProcessEnv, tell: (name: string, line: string) => void): StartRun =>
-  ({ served, slot, restart }) => {
+export function runProcesses(
+  env: NodeJS.ProcessEnv,
+  tell: (name: string, line: string) => void,
+): RunProcesses {
+  const children = new Set<ChildProcess>();
+  const start: StartRun = ({ served, slot, restart }) => {
     const args = ["run", served.file, "--slot", slot.toISOString(), "--json"];
     if (restart) args.push("--restart");
     const child = spawn(process.execPath, [process.argv[1]!, ...args], {
       env,
       stdio: ["ignore", "pipe", "pipe"],
     });
+    children.add(child);
+    child.once("exit", () => children.delete(child));
     let document = "";
     child.stdout.on("data", (text: Buffer) => {
       if (document.length < mostDocumentLetters) document += text.toString();
@@ -50,8 +61,13 @@ export const processStarter =
       },
     };
   };
+  const kill = () => {
+    for (const child of children) child.kill("SIGKILL");
+  };
+  return { start, kill };
+}
 
-function stop(child: ReturnType<typeof spawn>, ended: RunningRun["ended"]): void {
+function stop(child: ChildProcess, ended: RunningRun["ended"]): void {
   child.kill("SIGTERM");
   const timer = setTimeout(() => child.kill("SIGKILL"), stopMillis);
   void ended.then(() => clearTimeout(timer));

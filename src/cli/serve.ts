@@ -2,10 +2,11 @@
 import { once } from "node:events";
 import { failureText } from "./failure.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
-import { processStarter } from "./run-process.ts";
+import { runProcesses } from "./run-process.ts";
 import { harmless, paintFor } from "./screen.ts";
 import type { Call, Verb } from "./verb.ts";
 import { listenForHealth, type Health } from "../pipeline/serve/health.ts";
+import type { StartRun } from "../pipeline/serve/runs.ts";
 import { startServer, type Server, type ServerInit } from "../pipeline/serve/server.ts";
 
 const usualAddress = "127.0.0.1:9470";
@@ -28,15 +29,18 @@ export const serve: Verb = {
   ],
   async run(call) {
     const tell = (line: string) => call.quiet || say(line);
-    const interrupt = listenForInterrupt(interrupted, () =>
-      tell("stopping; runs are stopped cleanly"),
+    const runs = runProcesses(process.env, (name, line) => tell(`${name}: ${line}`));
+    const interrupt = listenForInterrupt(
+      interrupted,
+      () => tell("stopping; runs are stopped cleanly"),
+      runs.kill,
     );
     // Runs have a deadline of their own, and are waited for.
     interrupt.overdue.catch(() => {});
     const address = call.text("listen") ?? usualAddress;
     let health: Health | undefined;
     try {
-      const server = await start(call, tell, async (status) => {
+      const server = await begin(call, tell, runs.start, async (status) => {
         health = await listenForHealth(address, status);
       });
       await serveUntil(interrupt.signal, server, health!.url, tell);
@@ -48,17 +52,18 @@ export const serve: Verb = {
   },
 };
 
-function start(
+function begin(
   call: Call,
-  tell: (line: string) => void,
+  log: (line: string) => void,
+  start: StartRun,
   listen: ServerInit["listen"],
 ): Promise<Server> {
   const starting = startServer({
     listen,
     paths: call.operands,
     env: call.env,
-    start: processStarter(process.env, (name, line) => tell(`${name}: ${line}`)),
-    log: tell,
+    start,
+    log,
     onBroken: (error) => say(failureText(error, paintFor(process.stderr), false)),
   });
   // A file may change while the first of them are read.

@@ -18,6 +18,14 @@ export default async (row) => {
 const scheduled = (name: string, cron = "0 0 * * *", more = "") =>
   `${pipelineText({ name, stages: ["./gate.mjs"] })}schedule: { cron: "${cron}"${more} }\n`;
 
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 describe("serve", function () {
   this.timeout(60_000);
   let desk: Desk;
@@ -165,6 +173,30 @@ describe("serve", function () {
     await says(second, /committed \(run/);
     assert.equal(await doneSlot("stopped"), today);
     assert.equal((await exportsOf("stopped")).length, 2);
+  });
+
+  it("ends at once at the second Ctrl-C, with a run that hears nothing", async () => {
+    const busy = `import { renameSync, writeFileSync } from "node:fs";
+export default () => {
+  writeFileSync("busy.new", String(process.pid));
+  renameSync("busy.new", "busy.pid");
+  for (;;);
+};\n`;
+    await desk.write("busy.mjs", busy);
+    const stages = pipelineText({ name: "busy", stages: ["./busy.mjs"] });
+    const file = await desk.write("busy.yaml", `${stages}schedule: { cron: "* * * * * *" }\n`);
+    const { child, ended, stderr } = await serve(file);
+    await desk.until("busy.pid");
+    const run = Number(await readFile(join(desk.folder, "busy.pid"), "utf8"));
+    child.kill("SIGINT");
+    await until(() => /stopping; runs are stopped/.test(stderr()), stderr);
+    await sleep(400); // less would be one key press
+    child.kill("SIGINT");
+    assert.equal((await ended).code, 130);
+    await until(
+      () => !isAlive(run),
+      () => `${run} lives on`,
+    );
   });
 
   it("reads its files again when asked, and keeps what it had of a broken one", async () => {
