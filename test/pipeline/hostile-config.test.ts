@@ -21,6 +21,8 @@ const bombs: readonly (readonly [what: string, text: string])[] = [
   ["a megabyte of anchors", Array.from({ length: 60_000 }, (_, i) => `k${i}: &a${i} x`).join("\n")],
   ["a megabyte of keys", Array.from({ length: 90_000 }, (_, i) => `key${i}: 1`).join("\n")],
   ["a megabyte of open mappings", "{a: ".repeat(260_000)],
+  ["values of values in brackets", `name: { ${"prototype: ".repeat(6000)} }`],
+  ["the same behind brackets that are never closed", `a: { b: c\nd: ${"e: ".repeat(6000)}`],
   ["a megabyte of comments", "# x\n".repeat(260_000)],
   [
     "merges of merges",

@@ -48,6 +48,7 @@ function scanTokens(text: string): Flaw | undefined {
   for (const source of new Lexer().lex(text)) {
     const type: string | null = isScalar ? "scalar" : CST.tokenType(source);
     isScalar = type === "scalar" && source === CST.SCALAR;
+    if (type === "flow-error-end") depth.leaveFlow();
     if (isScalar || type === "flow-error-end") continue;
     if (type === "doc-mode") {
       seen.documents += 1;
@@ -80,22 +81,36 @@ function refuse(
   return undefined;
 }
 
-/** Nesting by brackets and by indentation: a column further right than the one before opens a level. */
+const flowStarts = new Set<string | null>(["flow-seq-start", "flow-map-start"]);
+const flowEnds = new Set<string | null>(["flow-seq-end", "flow-map-end"]);
+
+/**
+ * Nesting by brackets, by values of values between them (`{ a: b: c }`), and by indentation: a column further right than
+ * the one before opens a level.
+ */
 function createDepth() {
   const columns: number[] = [];
   let flow = 0;
+  let values = 0;
   let column = 0;
   return {
+    /** The brackets that are open are given up by the parser too. */
+    leaveFlow() {
+      flow = 0;
+      values = 0;
+    },
     enter(type: string | null, source: string): string | undefined {
-      if (type === "flow-seq-start" || type === "flow-map-start") flow += 1;
-      if (type === "flow-seq-end" || type === "flow-map-end") flow = Math.max(0, flow - 1);
+      if (flowStarts.has(type)) flow += 1;
+      if (flowEnds.has(type)) flow = Math.max(0, flow - 1);
+      if (flow === 0 || type === "comma" || flowStarts.has(type)) values = 0;
+      else if (type === "map-value-ind") values += 1;
       if (flow === 0 && !silent.has(type ?? "scalar")) {
         while ((columns.at(-1) ?? -1) >= column) columns.pop();
         columns.push(column);
       }
       const lineEnd = source.lastIndexOf("\n");
       column = lineEnd < 0 ? column + source.length : source.length - lineEnd - 1;
-      return columns.length + flow > limits.depth
+      return columns.length + flow + values > limits.depth
         ? `nested more than ${limits.depth} levels deep`
         : undefined;
     },
