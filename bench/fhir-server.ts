@@ -102,4 +102,6 @@ const server = createServer((request, response) => {
     void sendAll(response, bundle(base, Number(searchParams.get("page") ?? 0), count));
   }
 });
+// Who works on one answer for long finds the connection open for the next.
+server.keepAliveTimeout = 600_000;
 server.listen(0, "127.0.0.1", () => console.log((server.address() as AddressInfo).port));

@@ -30,6 +30,7 @@ export const slots = { type: 0, id: 2, version: 4, tag: 6, resource: 8, mode: 10
 
 /** A piece of a Bundle, or one resource, at most. */
 export const inletBytes = 128 * 1024;
+const quote = 0x22;
 const slackBytes = 32;
 /** The module's own tables lie below. */
 export const keyAt = 4096;
@@ -54,9 +55,11 @@ function start(): Machine {
   const valueAt = (slot: number): unknown => {
     const [at, end] = [found[slot]!, found[slot + 1]!];
     if (at === 0) return undefined;
-    const text = memory.toString("utf8", at, end);
-    const isPlain = text.startsWith('"') && !text.includes("\\");
-    return isPlain ? text.slice(1, -1) : JSON.parse(text);
+    if (memory[at] === quote) {
+      const text = memory.toString("utf8", at + 1, end - 1);
+      if (!text.includes("\\")) return text;
+    }
+    return JSON.parse(memory.toString("utf8", at, end));
   };
   return { exports, memory, found, valueAt };
 }
