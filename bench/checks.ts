@@ -13,7 +13,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { createKey } from "../prove/keys.ts";
+import { createKey } from "../test/fixtures/keys.ts";
 import { contest, medianOf, printTable, ratioOf, type Contender, type Rounds } from "./contest.ts";
 import { bin, buildWhenChanged, ndjsonOf, writeJob } from "./job.ts";
 import type { Measured } from "./measure.ts";

@@ -14,7 +14,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { createKey } from "../prove/keys.ts";
+import { createKey } from "../test/fixtures/keys.ts";
 import { startOtlpReceiver } from "../test/servers/otlp-receiver.ts";
 import { contest } from "./contest.ts";
 import { contendersOf } from "./export-contenders.ts";

@@ -12,7 +12,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { createKey } from "../prove/keys.ts";
+import { createKey } from "../test/fixtures/keys.ts";
 import { startOtlpReceiver, type OtlpReceiver } from "../test/servers/otlp-receiver.ts";
 import { contest, medianOf, printTable, ratioOf, type Contender, type Rounds } from "./contest.ts";
 import { buildWhenChanged, ndjsonOf, writeJob } from "./job.ts";

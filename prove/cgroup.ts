@@ -20,8 +20,8 @@ import { openServer } from "../bench/server.ts";
 import { createTable, gigabyteRows } from "../bench/tables.ts";
 import type { RunSummary } from "../src/pipeline/summary.ts";
 import { formatBytes } from "../src/stages/atoms.ts";
+import { createKey } from "../test/fixtures/keys.ts";
 import { startOtlpReceiver } from "../test/servers/otlp-receiver.ts";
-import { createKey } from "./keys.ts";
 import { createMemoryCgroup, type CgroupEvents } from "./memory-cgroup.ts";
 
 const limitBytes = 128 * 2 ** 20;

@@ -15,10 +15,10 @@ import { createCipheriv, createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, open, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createKey } from "../test/fixtures/keys.ts";
 import { mountDisk } from "../test/fixtures/small-disk.ts";
 import { startScriptedS3, type ScriptedS3 } from "../test/servers/scripted-s3.ts";
 import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
-import { createKey } from "./keys.ts";
 import { seededRandom } from "./seeded.ts";
 import { openHome, type Home, type Key } from "./syscalls/home.ts";
 

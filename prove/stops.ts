@@ -11,9 +11,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
+import { createKey } from "../test/fixtures/keys.ts";
 import { readOptions, tellFailures, tellProgress } from "./command-line.ts";
 import { judge } from "./judge.ts";
-import { createKey } from "./keys.ts";
 import { createTable, tableDigest } from "./oracle.ts";
 import { seededRandom } from "./seeded.ts";
 import {

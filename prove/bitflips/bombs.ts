@@ -9,7 +9,7 @@ import { peakRssBytes } from "../../src/telemetry/peak-memory.ts";
 import { sealAge } from "../../src/workers/age.ts";
 import { encodeFrame, encodeIdentity, maxPageBytes, type Codec } from "../../src/workers/frame.ts";
 import { openPage } from "../../src/workers/open.ts";
-import { createKey } from "../keys.ts";
+import { createKey } from "../../test/fixtures/keys.ts";
 import type { Tally } from "./damage.ts";
 
 const gibibyte = 2 ** 30;

@@ -8,8 +8,8 @@ import { run } from "../../src/pipeline/run.ts";
 import { readExport, readPages } from "../../src/readback/read-export.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
+import { createKey } from "../../test/fixtures/keys.ts";
 import { countedRows, makePipeline, testEnv } from "../../test/fixtures/pipelines.ts";
-import { createKey } from "../keys.ts";
 import { damagesOf, type Sample, type Tally } from "./damage.ts";
 
 /** A sound export and a folder beside it, of the same name, in which it is damaged. */

@@ -11,8 +11,8 @@ import { openAge, sealAge } from "../../src/workers/age.ts";
 import { encodeFrame, type Codec } from "../../src/workers/frame.ts";
 import { openPage, type OpenHow } from "../../src/workers/open.ts";
 import { hash } from "node:crypto";
+import { createKey } from "../../test/fixtures/keys.ts";
 import { sampleHead } from "../../test/fixtures/manifest.ts";
-import { createKey } from "../keys.ts";
 import { damagesOf, type Sample, type Tally } from "./damage.ts";
 
 const content = Buffer.from(

@@ -11,7 +11,7 @@ import { openRunFolder, type RunFolder } from "../../src/pipeline/run-folder.ts"
 import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { openDestination } from "../../src/stages/destinations/schemes.ts";
 import { openSpool, type Spool } from "../../src/stages/pages/spool-store.ts";
-import { makeSealed, never } from "../../test/stages/pages/pages.ts";
+import { makeSealed, never } from "../../test/fixtures/pages.ts";
 import { damagesOf, sumOf, type Sample, type Tally } from "./damage.ts";
 
 const pages = 6;

@@ -14,9 +14,9 @@ import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { readExport } from "../../src/readback/read-export.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
 import { forgeManifest } from "../../test/fixtures/forge.ts";
+import { createKey } from "../../test/fixtures/keys.ts";
 import { editedManifests, spell, textOf, type Swap } from "./manifests.ts";
 import { findMissed, withDamage, type Golden } from "./exports.ts";
-import { createKey } from "../keys.ts";
 import type { Tally } from "./damage.ts";
 
 /** @param other another run of the same pipeline, signed by the same key */

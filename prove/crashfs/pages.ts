@@ -11,8 +11,8 @@ import type { StageContext } from "../../src/stages/stage.ts";
 import { openPage } from "../../src/workers/open.ts";
 import { sealPage, type SealedResult, type SealTask } from "../../src/workers/seal.ts";
 import { nextRunId } from "../../src/pipeline/run-id.ts";
+import { createKey } from "../../test/fixtures/keys.ts";
 import { pick, type Random } from "./files.ts";
-import { createKey } from "../keys.ts";
 
 /** Most bytes of records in a page: small, so that a run has several pages and few bytes. */
 export const pageBytes = 256;

@@ -8,10 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import { startPostgres } from "../../src/cli/demo-postgres.ts";
+import { createKey } from "../../test/fixtures/keys.ts";
 import { startOtlpReceiver, type OtlpReceiver } from "../../test/servers/otlp-receiver.ts";
 import { startScriptedS3, type ScriptedS3 } from "../../test/servers/scripted-s3.ts";
 import { plainCanary, textCanary, wildCanary, type Canary } from "./canaries.ts";
-import { createKey } from "../keys.ts";
 
 const wildNames = ["row", "default", "message", "detail", "hint", "thrown", "echoed"] as const;
 // prettier-ignore

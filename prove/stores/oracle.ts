@@ -20,7 +20,7 @@ import { encrypt } from "../../src/stages/pages/encrypt.ts";
 import { spool } from "../../src/stages/pages/spool.ts";
 import { upload } from "../../src/stages/pages/upload.ts";
 import { ndjson } from "../../src/stages/sources/ndjson.ts";
-import { createKey } from "../keys.ts";
+import { createKey } from "../../test/fixtures/keys.ts";
 
 export const bucket = "exports";
 const pipelineName = "stores";

@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createKey } from "../../test/fixtures/keys.ts";
 import type { ScriptedS3 } from "../../test/servers/scripted-s3.ts";
-import { createKey } from "../keys.ts";
 import { openHome, type Home, type HomeInit } from "./home.ts";
 import { faults, kills, writeFaults, writeKills, type Act } from "./orders.ts";
 

@@ -20,8 +20,8 @@ import { openDestination } from "../../src/stages/destinations/schemes.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { openSpool } from "../../src/stages/pages/spool-store.ts";
 import { realWorld, type Disk } from "../../src/stages/world.ts";
+import { makeSealed, never } from "../fixtures/pages.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
-import { makeSealed, never } from "../stages/pages/pages.ts";
 
 const { privateKey } = generateKeyPairSync("ed25519");
 const key = { privateKey, publicText: publicText(privateKey), publicPem: "", made: false };

@@ -4,9 +4,9 @@ import { many } from "stream-chain";
 import type { Row } from "../../src/stages/nouns.ts";
 import { filter } from "../../src/stages/transforms/filter.ts";
 import { select } from "../../src/stages/transforms/select.ts";
+import { createKey } from "../fixtures/keys.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 import { runSql, sharedPostgres } from "../servers/postgres.ts";
-import { createKey } from "../../prove/keys.ts";
 import { type Cut, exportCut, spoolText } from "./epochs.ts";
 
 const folder = useFolder();

@@ -11,8 +11,8 @@ import {
   toDurablePage,
   type Checkpoint,
 } from "../../../src/stages/pages/checkpoint.ts";
+import { makeSealed, spoolKey as key } from "../../fixtures/pages.ts";
 import { sourceEnd } from "../../fixtures/pipelines.ts";
-import { makeSealed, spoolKey as key } from "./pages.ts";
 
 const sealed = Buffer.from("sealed bytes of a page");
 

@@ -5,7 +5,7 @@ import { compress, compressWork } from "../../../src/stages/pages/compress.ts";
 import { decodeFrame } from "../../../src/workers/frame.ts";
 import { createPool, type Pool } from "../../../src/workers/pool.ts";
 import { checkStageContract, testContext } from "../../contract/stage-contract.ts";
-import { contentOf, leasedPages } from "./pages.ts";
+import { contentOf, leasedPages } from "../../fixtures/pages.ts";
 
 const identities = (pages: readonly Page[]) =>
   pages.map(({ page, chain, final, extension }) => ({ page, chain, final, extension }));

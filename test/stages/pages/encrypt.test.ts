@@ -7,7 +7,7 @@ import { encrypt, encryptWork } from "../../../src/stages/pages/encrypt.ts";
 import { generateAgeIdentity, identityToRecipient, openAge } from "../../../src/workers/age.ts";
 import { createPool, type Pool } from "../../../src/workers/pool.ts";
 import { checkStageContract, testContext } from "../../contract/stage-contract.ts";
-import { contentOf, leasedPages } from "./pages.ts";
+import { contentOf, leasedPages } from "../../fixtures/pages.ts";
 
 const identities = (pages: readonly Page[]) =>
   pages.map(({ page, chain, final, extension }) => ({ page, chain, final, extension }));

@@ -3,8 +3,8 @@ import { readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { DurablePage } from "../../../src/stages/nouns.ts";
 import { acksMost } from "../../../src/stages/pages/spool-acks.ts";
+import { makeSealed, never, openTestSpool } from "../../fixtures/pages.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
-import { makeSealed, never, openTestSpool } from "./pages.ts";
 
 describe("spool-acks", () => {
   const folder = useFolder();

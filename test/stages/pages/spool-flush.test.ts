@@ -5,9 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { SealedPage } from "../../../src/stages/nouns.ts";
 import { realClock, realWorld, type Clock } from "../../../src/stages/world.ts";
 import type { FlushPolicy } from "../../../src/stages/pages/spool-flush.ts";
+import { makeSealed, never, openTestSpool } from "../../fixtures/pages.ts";
 import { mountSmallDisk } from "../../fixtures/small-disk.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
-import { makeSealed, never, openTestSpool } from "./pages.ts";
 
 /** Room for ten pages with their trailers, each a little smaller than this: the ninth begins a flush. */
 const bufferBytes = 10 * 900;

@@ -3,8 +3,8 @@ import { open, readFile, type FileHandle } from "node:fs/promises";
 import { encodeLine, makeCheckpoint } from "../../../src/stages/pages/checkpoint.ts";
 import { createJournal, replayDigests } from "../../../src/stages/pages/spool-journal.ts";
 import { realDisk } from "../../../src/stages/world.ts";
+import { makeSealed, spoolKey as key } from "../../fixtures/pages.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
-import { makeSealed, spoolKey as key } from "./pages.ts";
 
 const refuse = (code: string) => () => Promise.reject(Object.assign(new Error("no"), { code }));
 

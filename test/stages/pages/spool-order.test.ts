@@ -1,9 +1,9 @@
 /** In what order a page becomes durable, is acknowledged and goes: nothing here may be exchanged. */
 import assert from "node:assert/strict";
 import { realWorld } from "../../../src/stages/world.ts";
+import { makeSealed, never, openTestSpool } from "../../fixtures/pages.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { writeDown } from "../../fixtures/written-disk.ts";
-import { makeSealed, never, openTestSpool } from "./pages.ts";
 
 describe("spool-order", () => {
   const folder = useFolder();

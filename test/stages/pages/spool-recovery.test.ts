@@ -16,8 +16,8 @@ import type { Page, SealedPage } from "../../../src/stages/nouns.ts";
 import { recoverPages } from "../../../src/stages/pages/spool-recovery.ts";
 import { realDisk, type Disk } from "../../../src/stages/world.ts";
 import { failure } from "../../fixtures/failing-files.ts";
+import { makeSealed, never, openTestSpool, spoolKey } from "../../fixtures/pages.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
-import { makeSealed, never, openTestSpool, spoolKey } from "./pages.ts";
 
 describe("spool-recovery", () => {
   const folder = useFolder();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { writeAll } from "../../../src/stages/durable-file.ts";
 import { createRoom, onDisk } from "../../../src/stages/pages/spool-room.ts";
-import { never } from "./pages.ts";
+import { never } from "../../fixtures/pages.ts";
 
 const full = () => Promise.reject(Object.assign(new Error("no space"), { code: "ENOSPC" }));
 

@@ -18,10 +18,10 @@ import { PipelineError } from "../../../src/errors.ts";
 import type { SealedPage } from "../../../src/stages/nouns.ts";
 import { toDurablePage } from "../../../src/stages/pages/checkpoint.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
+import { contentOf, makeSealed, never, openTestSpool } from "../../fixtures/pages.ts";
 import { mountSmallDisk } from "../../fixtures/small-disk.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { needTools } from "../../fixtures/stock-tools.ts";
-import { contentOf, makeSealed, never, openTestSpool } from "./pages.ts";
 
 const storeAll = async (spool: Spool, pages: readonly SealedPage[]) => {
   const durable = [];

@@ -6,8 +6,8 @@ import { spool } from "../../../src/stages/pages/spool.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
 import type { StageContext } from "../../../src/stages/stage.ts";
 import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
+import { makeSealed, never, openTestSpool, sealedPages } from "../../fixtures/pages.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
-import { makeSealed, never, openTestSpool, sealedPages } from "./pages.ts";
 
 const numbers = (pages: readonly DurablePage[]) => pages.map(({ page }) => page);
 

@@ -1,7 +1,7 @@
 /** Stores and acknowledges one page, and says so; run under a tracer of system calls. */
 import { writeSync } from "node:fs";
 import { join } from "node:path";
-import { makeSealed, never, openTestSpool } from "./pages.ts";
+import { makeSealed, never, openTestSpool } from "../../fixtures/pages.ts";
 
 const spool = await openTestSpool(join(process.argv[2]!, "spool"));
 writeSync(1, "SAYS open\n");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createUploadMemory } from "../../../src/stages/pages/upload-memory.ts";
-import { never } from "./pages.ts";
+import { never } from "../../fixtures/pages.ts";
 
 const KiB = 1024;
 

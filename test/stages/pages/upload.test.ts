@@ -8,8 +8,8 @@ import { sealedMost } from "../../../src/stages/pages/chunk.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
 import { destinationOptions, upload } from "../../../src/stages/pages/upload.ts";
 import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
+import { contentOf, makeSealed, never, openTestSpool, pageBytes } from "../../fixtures/pages.ts";
 import { stream, useFolder } from "../../fixtures/pipelines.ts";
-import { contentOf, makeSealed, never, openTestSpool, pageBytes } from "./pages.ts";
 
 type Put = Destination["put"];
 
