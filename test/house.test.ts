@@ -29,6 +29,14 @@ const mayKnow: Record<
 };
 const vocabulary = "src/errors.ts";
 
+/** What stands beside `src/`, floor by floor: nobody knows what stands above. Tests are the roof. */
+const floors: readonly RegExp[] = [
+  /^src\//,
+  /^test\/(contract|fixtures|servers)\//,
+  /^(bench|scripts|examples)\//,
+  /^prove\//,
+];
+
 /** One library, one door: the file, or where several are needed the folder, that imports it. */
 const doors: Record<string, string> = {
   "@duckdb/node-api": "src/stages/sources/duckdb-library.ts",
@@ -92,7 +100,34 @@ function importsOf({ text }: Source): Import[] {
   ];
 }
 
+/** What a file imports of ours, as paths from the root. */
+const arrowsOf = (file: Source): (Import & { readonly target: string })[] =>
+  importsOf(file)
+    .filter(({ from }) => from.startsWith("."))
+    .map((found) => ({ ...found, target: normalize(join(dirname(file.path), found.from)) }));
+
+/** Ways that lead back to where they began, a type alone being enough for a step. */
+function circlesOf(files: readonly Source[]): string[] {
+  const arrows = new Map(files.map((file) => [file.path, arrowsOf(file)]));
+  const circles: string[] = [];
+  const seen = new Set<string>();
+  const walk = (path: string, way: readonly string[]): void => {
+    const start = way.indexOf(path);
+    if (start >= 0) circles.push([...way.slice(start), path].join(" → "));
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const { target } of arrows.get(path) ?? []) walk(target, [...way, path]);
+  };
+  for (const path of arrows.keys()) walk(path, []);
+  return circles;
+}
+
 const roomOf = (path: string) => path.split("/")[1]!;
+
+const floorOf = (path: string): number => {
+  const floor = floors.findIndex((known) => known.test(path));
+  return floor < 0 ? floors.length : floor;
+};
 
 /** Nothing found; else every finding, one a line. */
 const none = (findings: readonly string[]) => assert.equal(findings.join("\n"), "");
@@ -102,7 +137,8 @@ describe("the house", () => {
   let all: Source[];
   before(async () => {
     src = await readSources("src");
-    const others = await Promise.all(["test", "scripts", "bench", "examples"].map(readSources));
+    const folders = ["test", "scripts", "bench", "prove", "examples"];
+    const others = await Promise.all(folders.map(readSources));
     all = [...src, ...others.flat()];
   });
 
@@ -114,9 +150,7 @@ describe("the house", () => {
   it("imports in one direction", () => {
     none(
       src.flatMap((file) =>
-        importsOf(file).flatMap(({ from, typeOnly }) => {
-          if (!from.startsWith(".")) return [];
-          const target = normalize(join(dirname(file.path), from));
+        arrowsOf(file).flatMap(({ target, typeOnly }) => {
           const { values, types } = mayKnow[roomOf(file.path)]!;
           const known = typeOnly ? [...values, ...types] : values;
           const fine =
@@ -127,6 +161,20 @@ describe("the house", () => {
         }),
       ),
     );
+  });
+
+  it("imports nothing from a floor above", () => {
+    none(
+      all.flatMap((file) =>
+        arrowsOf(file)
+          .filter(({ target }) => floorOf(target) > floorOf(file.path))
+          .map(({ target }) => `${file.path} knows ${target}`),
+      ),
+    );
+  });
+
+  it("imports in no circle, not even of types", () => {
+    none(circlesOf(all));
   });
 
   it("imports each library through its one door", async () => {
