@@ -1,17 +1,9 @@
 /** What a run says of itself: while it goes on, and at its end (`run --json` prints exactly this). */
 import type { QueryStats } from "../stages/queries/query-watch.ts";
+import type { StageSummary } from "../telemetry/stage-watch.ts";
 import type { Layers } from "./manifest.ts";
 
-export interface StageSummary {
-  readonly name: string;
-  readonly rows: number;
-  readonly bytes: number;
-  /** Seconds of work, of waiting for the stage before, of waiting for the stage after. */
-  readonly busySeconds: number;
-  readonly starvedSeconds: number;
-  readonly blockedSeconds: number;
-  readonly peakHeldBytes: number;
-}
+export type { StageSummary };
 
 export type RunState = "committed" | "stopped" | "failed";
 

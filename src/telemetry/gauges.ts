@@ -15,7 +15,7 @@ import type { Spool } from "../stages/pages/spool-store.ts";
 import type { CacheCounters } from "../stages/transforms/lookup-cache.ts";
 import type { Pool } from "../workers/pool.ts";
 import { attributes, metrics, serveMetrics, type MetricEntry } from "./names.ts";
-import type { StageStats } from "./stage-watch.ts";
+import type { StageSummary } from "./stage-watch.ts";
 import type { RunCounters } from "./watch.ts";
 
 /** What is watched; objects of the run itself, read at each observation. */
@@ -30,7 +30,7 @@ export interface GaugeSources {
   >;
   readonly pool: Pick<Pool, "threads" | "inFlight">;
   readonly memoryBudgetBytes: number;
-  readonly stats: () => readonly StageStats[];
+  readonly stats: () => readonly StageSummary[];
   readonly counters: () => RunCounters;
   readonly caches: readonly CacheCounters[];
 }
@@ -104,7 +104,7 @@ function observeRun(observe: Observe, run: RunCounters): void {
   observe(metrics.runSealed, run.bytesOut);
 }
 
-function observeStages(observe: Observe, stages: readonly StageStats[]): void {
+function observeStages(observe: Observe, stages: readonly StageSummary[]): void {
   for (const stage of stages) {
     const named = { [attributes.stage.name]: stage.name };
     const inState = (state: string) => ({ ...named, [attributes.state.name]: state });

@@ -5,7 +5,7 @@ import { epochMillis } from "./epoch-millis.ts";
 import { attributes, clientStages, spans } from "./names.ts";
 import { SpanKind, SpanStatusCode, trace } from "./packages.ts";
 import { createPageSpans } from "./page-spans.ts";
-import type { StageInfo, StageListener, StageStats, StageWatch } from "./stage-watch.ts";
+import type { StageInfo, StageListener, StageSummary, StageWatch } from "./stage-watch.ts";
 import { formatTraceparent, parseTraceparent } from "./traceparent.ts";
 
 export interface RunSpans extends StageListener {
@@ -81,7 +81,7 @@ function startStage(tracer: Tracer, run: Context, { name }: StageInfo): Span {
   );
 }
 
-function attributesOf(stats: StageStats): Attributes {
+function attributesOf(stats: StageSummary): Attributes {
   return {
     [attributes.stageRows.name]: stats.rows,
     [attributes.stageBytes.name]: stats.bytes,

@@ -15,13 +15,14 @@ export interface StageInfo {
   readonly gives: Kind;
 }
 
-/** What a run says of a stage; the same shape as in its summary. */
-export interface StageStats {
+/** What a run says of a stage, while it goes on and in its summary. */
+export interface StageSummary {
   readonly name: string;
   /** Rows or records given on. */
   readonly rows: number;
   /** Bytes given on. */
   readonly bytes: number;
+  /** Seconds of work, of waiting for the stage before, of waiting for the stage after. */
   readonly busySeconds: number;
   readonly starvedSeconds: number;
   readonly blockedSeconds: number;
@@ -41,7 +42,7 @@ export interface StageWatch {
   readonly clock: StageClock;
   /** Items given on. */
   readonly items: number;
-  stats(): StageStats;
+  stats(): StageSummary;
   wrap(input: AsyncIterable<unknown>, open: OpenStage): AsyncIterable<unknown>;
 }
 

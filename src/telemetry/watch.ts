@@ -12,7 +12,7 @@ import {
   type OpenStage,
   type StageInfo,
   type StageListener,
-  type StageStats,
+  type StageSummary,
   type StageWatch,
 } from "./stage-watch.ts";
 
@@ -49,7 +49,7 @@ export interface RunWatch {
   /** The lease to give to stages: waiting for page memory counts as blocked, not as work. */
   watchLease(lease: Lease): Lease;
   /** One entry a stage, in the order they were wrapped. */
-  stats(): StageStats[];
+  stats(): StageSummary[];
   counters(): RunCounters;
   /** The stage with the most seconds of work. */
   bottleneck(): string | null;
@@ -151,8 +151,11 @@ function watchLease(lease: Lease, stages: readonly StageWatch[]): Lease {
   };
 }
 
-function largest(stages: readonly StageStats[], of: (stage: StageStats) => number): string | null {
-  let best: StageStats | undefined;
+function largest(
+  stages: readonly StageSummary[],
+  of: (stage: StageSummary) => number,
+): string | null {
+  let best: StageSummary | undefined;
   for (const stage of stages) {
     if (of(stage) > 0 && (!best || of(stage) > of(best))) best = stage;
   }

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createLease } from "../../src/stages/lease.ts";
 import type { Kind } from "../../src/stages/nouns.ts";
-import type { StageSummary } from "../../src/pipeline/summary.ts";
 import { startTelemetry } from "../../src/telemetry/sdk.ts";
 import { watchRun, type RunWatch } from "../../src/telemetry/watch.ts";
 import { rowsAPage, runSynthetic, sleepMillis } from "./synthetic-run.ts";
@@ -217,7 +216,7 @@ describe("the numbers of a run", () => {
       bytesOut: 5 * 500,
       pagesUploaded: 5,
     });
-    const stats: StageSummary[] = watch.stats();
+    const stats = watch.stats();
     assert.deepEqual(
       stats.map(({ name, rows, bytes, peakHeldBytes }) => [name, rows, bytes, peakHeldBytes]),
       [
