@@ -88,12 +88,30 @@ function answerWhole(cache: LookupCache, keys: readonly Key[]): readonly Answer[
 /** What is found for so many rows at once is held beside them. */
 const foundMostBytes = 512 * 1024;
 const fewestRows = 16;
+/** The next answers may be a hundred times as wide as those before, and come all at once. */
+const mostRows = 128;
 
 /** How many rows to ask for next: as many as their answers fit, by those there were, and at most twice as many. */
 export function nextRows(rows: number, answers: readonly Answer[]): number {
   const bytes = answers.reduce((sum, row) => sum + (row ? weigh("", row) : 0), 0);
   const fitting = Math.floor((foundMostBytes * Math.max(1, answers.length)) / Math.max(1, bytes));
-  return Math.max(fewestRows, Math.min(2 * rows, fitting));
+  return Math.max(fewestRows, Math.min(2 * rows, fitting, mostRows));
+}
+
+/** Answers in parts that are held at once, in their order: a wide one may be that of many rows. */
+export function* partsOf(answers: readonly Answer[]): Generator<readonly Answer[]> {
+  let from = 0;
+  let bytes = 0;
+  for (const [at, row] of answers.entries()) {
+    const more = row ? weigh("", row) : 0;
+    if (at > from && bytes + more > foundMostBytes) {
+      yield answers.slice(from, at);
+      from = at;
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  yield from === 0 ? answers : answers.slice(from);
 }
 
 function uniqueRows(found: readonly Found[]): ReadonlyMap<string, Tuple> {

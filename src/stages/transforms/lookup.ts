@@ -8,7 +8,7 @@
  * fails          as the source `postgres`; transform-failed (a key column is missing, a name is there already, two rows of
  *                the query have one key, a row has no counterpart and `missing` is `fail`)
  *
- * A query whose rows fit `cache` is read whole, once, before the first row; of a larger one some hundred rows at a time ask
+ * A query whose rows fit `cache` is read whole, once, before the first row; of a larger one up to 128 rows at a time ask
  * for the keys that are not known yet, and what was used last is kept. Either way it is one snapshot, and the same rows come out;
  * only a key that two rows have goes unseen where nobody asks for it.
  */
@@ -16,7 +16,7 @@ import * as v from "valibot";
 import { duration, formatBytes, secret, size, text } from "../atoms.ts";
 import type { RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
-import { answer, nextRows, readWhole } from "./lookup-answers.ts";
+import { answer, nextRows, partsOf, readWhole } from "./lookup-answers.ts";
 import { LookupCache } from "./lookup-cache.ts";
 import { join, joinColumns, readKeys } from "./lookup-join.ts";
 import { openLookupTable } from "./lookup-table.ts";
@@ -97,18 +97,21 @@ export const lookup = defineStage({
         do {
           const some = table ? most : rows.length;
           const answers = await answer({ cache, table }, keys.slice(at, at + some));
-          const joined = join(shape, rows.slice(at, at + some), answers, { added, missing });
-          const isFirst = at === 0;
-          at += some;
           if (table) most = nextRows(most, answers);
-          yield {
-            shape,
-            columns,
-            rows: joined,
-            bytes: joined.length * rowBytes,
-            ...(isFirst && expects && { expects }),
-            ...(at >= rows.length && end && { end }),
-          } as RowBatch;
+          for (const found of partsOf(answers)) {
+            const part = rows.slice(at, at + found.length);
+            const joined = join(shape, part, found, { added, missing });
+            const isFirst = at === 0;
+            at += part.length;
+            yield {
+              shape,
+              columns,
+              rows: joined,
+              bytes: joined.length * rowBytes,
+              ...(isFirst && expects && { expects }),
+              ...(at === rows.length && end && { end }),
+            } as RowBatch;
+          }
         } while (at < rows.length);
       }
     } finally {
