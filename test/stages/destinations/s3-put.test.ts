@@ -1,67 +1,41 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { inspect } from "node:util";
-import { openS3 } from "../../../src/stages/destinations/s3.ts";
-import type { Destination, StoredObject } from "../../../src/stages/destinations/destination.ts";
+import type { StoredObject } from "../../../src/stages/destinations/destination.ts";
 import { expectError, objectOf, readAll } from "../../contract/destination-contract.ts";
+import { type Fault, keep } from "../../servers/scripted-s3.ts";
 import {
-  type Call,
-  type Fault,
-  type ScriptedS3,
-  keep,
-  refuse,
-  startScriptedS3,
-} from "../../servers/scripted-s3.ts";
+  answers,
+  canary,
+  closing,
+  page,
+  pageKey,
+  quick,
+  useScriptedBucket,
+} from "./scripted-bucket.ts";
 
 const never = new AbortController().signal;
-const canary = "c4n4ry-s3cr3t";
-const quick = { attempts: 5, firstMillis: 2, longestMillis: 10, totalMillis: 3000 };
-const page = objectOf("p/r/page", "the page");
-const key = "some/prefix/p/r/page";
-
-const answers = (status: number, code: string) => (call: Call) =>
-  refuse(call.response, status, code);
-
 const writeOnly: Fault = { on: "HEAD", play: answers(403, "AccessDenied") };
 
-/** Waits for work on a destination, then closes it, however the work ended. */
-async function closing<Result>(destination: Destination, work: Promise<Result>): Promise<Result> {
-  try {
-    return await work;
-  } finally {
-    await destination.close();
-  }
-}
-
 describe("s3 put", () => {
-  let store: ScriptedS3;
-  let timeoutMillis = 2000;
-
-  const open = (extra = {}) =>
-    openS3(
-      new URL("s3://bucket/some/prefix"),
-      {
-        timeoutMillis,
-        s3: { endpoint: store.endpoint, accessKeyId: "id", secretAccessKey: canary, ...extra },
-      },
-      quick,
-    );
+  const bucket = useScriptedBucket();
+  const { open } = bucket;
   /** Opens a session that has seen that the store honours conditions, so that the next put is one request. */
   const openWarm = async (...faults: Fault[]) => {
     const destination = await open();
     await destination.put(objectOf("p/r/warm", "warm"), never);
     assert.equal(destination.conditional, true);
-    store.requests.length = 0;
-    store.headers.length = 0;
-    store.faults.push(...faults);
+    bucket.store.requests.length = 0;
+    bucket.store.headers.length = 0;
+    bucket.store.faults.push(...faults);
     return destination;
   };
   /** Puts one page through the faults; it must be stored, and the session closed. */
   const putThrough = async (...faults: Fault[]) => {
     const destination = await openWarm(...faults);
     await closing(destination, destination.put(page, never));
-    assert.equal(store.objects.get(key)?.bytes.toString(), "the page");
-    return store.requests.map((request) => request.split(" ")[0]);
+    assert.equal(bucket.store.objects.get(pageKey)?.bytes.toString(), "the page");
+    return bucket.store.requests.map((request) => request.split(" ")[0]);
   };
   const fails = async (code: Parameters<typeof expectError>[0], ...faults: Fault[]) => {
     const destination = await openWarm(...faults);
@@ -69,20 +43,6 @@ describe("s3 put", () => {
     assert.ok(!inspect(error, { depth: 9 }).includes(canary), "no secret in an error");
     return error;
   };
-
-  before(async () => {
-    store = await startScriptedS3("bucket");
-  });
-  after(() => store.stop());
-  afterEach(() => {
-    store.objects.clear();
-    store.faults.length = 0;
-    store.requests.length = 0;
-    store.headers.length = 0;
-    store.conditions = "honour";
-    store.keysPerListing = 1000;
-    timeoutMillis = 2000;
-  });
 
   it("believes no 200 that speaks of an error, though its ETag is right", async () => {
     const etag = createHash("md5").update("the page").digest("hex");
@@ -102,8 +62,8 @@ describe("s3 put", () => {
     const traced: StoredObject = { ...page, traceparent };
     await destination.put(traced, never);
     await destination.close();
-    assert.deepEqual(store.requests, [`PUT ${key}`]);
-    const sent = store.headers[0] ?? {};
+    assert.deepEqual(bucket.store.requests, [`PUT ${pageKey}`]);
+    const sent = bucket.store.headers[0] ?? {};
     const digest = (name: string) => createHash(name).update(page.bytes);
     assert.equal(sent["content-length"], "8");
     assert.equal(sent["content-md5"], digest("md5").digest("base64"));
@@ -118,12 +78,12 @@ describe("s3 put", () => {
     const dropAfterStore: Fault = {
       on: "PUT",
       play: (call) => {
-        keep(store, call, call.body);
+        keep(bucket.store, call, call.body);
         call.response.destroy();
       },
     };
     assert.deepEqual(await putThrough(dropAfterStore), ["PUT", "PUT", "HEAD"]);
-    assert.equal(store.objects.size, 2);
+    assert.equal(bucket.store.objects.size, 2);
   });
 
   it("sends again what was dropped before it was stored", async () => {
@@ -143,7 +103,7 @@ describe("s3 put", () => {
     const busy: Fault = { on: "PUT", play: answers(503, "SlowDown") };
     const start = performance.now();
     const error = await fails("destination-unreachable", ...Array.from({ length: 9 }, () => busy));
-    assert.equal(store.requests.length, quick.attempts);
+    assert.equal(bucket.store.requests.length, quick.attempts);
     assert.deepEqual(error.details, { status: 503, code: "SlowDown" });
     assert.ok(performance.now() - start < 1000);
   });
@@ -151,7 +111,7 @@ describe("s3 put", () => {
   it("does not believe a 200 with an error in it", async () => {
     const okWithError: Fault = { on: "PUT", play: answers(200, "InternalError") };
     assert.deepEqual(await putThrough(okWithError), ["PUT", "HEAD", "PUT"]);
-    store.objects.clear();
+    bucket.store.objects.clear();
     const liar = () => okWithError;
     await fails("destination-failed", ...Array.from({ length: 9 }, liar));
   });
@@ -160,7 +120,7 @@ describe("s3 put", () => {
     const noTag: Fault = {
       on: "PUT",
       play: (call) => {
-        keep(store, call, call.body);
+        keep(bucket.store, call, call.body);
         call.response.end();
       },
     };
@@ -173,14 +133,14 @@ describe("s3 put", () => {
       play: (call) => {
         const bytes = Buffer.from(call.body);
         bytes[0] = (bytes[0] ?? 0) ^ 1;
-        keep(store, call, bytes);
+        keep(bucket.store, call, bytes);
         const etag = createHash("md5").update(bytes).digest("hex");
         call.response.writeHead(200, { etag: `"${etag}"` }).end();
       },
     };
     await fails("destination-failed", corrupt);
     assert.deepEqual(
-      store.requests.map((request) => request.split(" ")[0]),
+      bucket.store.requests.map((request) => request.split(" ")[0]),
       ["PUT", "HEAD", "GET"],
     );
   });
@@ -189,7 +149,7 @@ describe("s3 put", () => {
     const wrongTag: Fault = {
       on: "PUT",
       play: (call) => {
-        keep(store, call, call.body);
+        keep(bucket.store, call, call.body);
         call.response.writeHead(200, { etag: `"${"0".repeat(32)}"` }).end();
       },
     };
@@ -200,14 +160,14 @@ describe("s3 put", () => {
     const encrypted = (repeated: object): Fault => ({
       on: "PUT",
       play: (call) => {
-        keep(store, call, call.body);
+        keep(bucket.store, call, call.body);
         const headers = { etag: `"${"0".repeat(32)}"`, "x-amz-server-side-encryption": "aws:kms" };
         call.response.writeHead(200, { ...headers, ...repeated }).end();
       },
     });
     const checksum = Buffer.from(page.sha256).toString("base64");
     assert.deepEqual(await putThrough(encrypted({ "x-amz-checksum-sha256": checksum })), ["PUT"]);
-    store.objects.clear();
+    bucket.store.objects.clear();
     assert.deepEqual(await putThrough(encrypted({})), ["PUT", "HEAD"]);
   });
 
@@ -215,7 +175,7 @@ describe("s3 put", () => {
     const other: Fault = {
       on: "PUT",
       play: (call) => {
-        keep(store, call, call.body);
+        keep(bucket.store, call, call.body);
         const etag = `"${createHash("md5").update(call.body).digest("hex")}"`;
         call.response.writeHead(200, { etag, "x-amz-checksum-sha256": "AAAA" }).end();
       },
@@ -225,7 +185,7 @@ describe("s3 put", () => {
 
   it("believes no digest beside an object whose ETag proves nothing: it reads the bytes", async () => {
     const claims = { "x-amz-meta-sha256": Buffer.from(page.sha256).toString("hex") };
-    store.objects.set(key, { bytes: Buffer.from("THE PAGE"), meta: claims });
+    bucket.store.objects.set(pageKey, { bytes: Buffer.from("THE PAGE"), meta: claims });
     const ownTag: Fault = {
       on: "HEAD",
       play: ({ response }) =>
@@ -235,14 +195,14 @@ describe("s3 put", () => {
   });
 
   it("looks at what its own question about conditions left behind", async () => {
-    store.conditions = "ignore";
+    bucket.store.conditions = "ignore";
     const destination = await open();
-    store.faults.push(
+    bucket.store.faults.push(
       { on: "PUT", play: (call) => call.serve() },
       {
         on: "PUT",
         play: (call) => {
-          keep(store, call, call.body.subarray(0, 3));
+          keep(bucket.store, call, call.body.subarray(0, 3));
           const etag = createHash("md5").update(call.body.subarray(0, 3)).digest("hex");
           call.response.writeHead(200, { etag: `"${etag}"` }).end();
         },
@@ -254,24 +214,24 @@ describe("s3 put", () => {
 
   it("needs no right to read where the store guards names itself", async () => {
     const destination = await open();
-    store.faults.push(writeOnly);
+    bucket.store.faults.push(writeOnly);
     await destination.put(page, never);
     assert.equal(destination.conditional, true);
-    store.faults.push(writeOnly);
+    bucket.store.faults.push(writeOnly);
     await expectError("destination-refused", destination.put(page, never));
     await destination.close();
-    store.conditions = "ignore";
+    bucket.store.conditions = "ignore";
     const unguarded = await open();
-    store.faults.push(writeOnly, writeOnly);
+    bucket.store.faults.push(writeOnly, writeOnly);
     await unguarded.put(objectOf("p/r/other", "x"), never);
     await expectError("destination-refused", unguarded.put(page, never));
     await unguarded.close();
   });
 
   it("compares the bytes of a taken name that carries no digest", async () => {
-    store.objects.set(key, { bytes: Buffer.from("the page"), meta: {} });
+    bucket.store.objects.set(pageKey, { bytes: Buffer.from("the page"), meta: {} });
     assert.deepEqual(await putThrough(), ["PUT", "HEAD", "GET"]);
-    store.objects.set(key, { bytes: Buffer.from("THE PAGE"), meta: {} });
+    bucket.store.objects.set(pageKey, { bytes: Buffer.from("THE PAGE"), meta: {} });
     await fails("foreign-object");
   });
 
@@ -285,12 +245,14 @@ describe("s3 put", () => {
       const redirect: Fault = {
         on: "PUT",
         play: ({ response }) => {
-          response.writeHead(status, { location: `${store.endpoint}/bucket/elsewhere` }).end();
+          response
+            .writeHead(status, { location: `${bucket.store.endpoint}/bucket/elsewhere` })
+            .end();
         },
       };
       await fails("destination-refused", redirect);
-      assert.deepEqual(store.requests, [`PUT ${key}`]);
-      store.objects.clear();
+      assert.deepEqual(bucket.store.requests, [`PUT ${pageKey}`]);
+      bucket.store.objects.clear();
     }
   });
 
@@ -304,8 +266,8 @@ describe("s3 put", () => {
       const error = await fails("destination-refused", { on: "PUT", play: answers(status, code) });
       assert.match(error.message, new RegExp(`${status} ${code}`));
       assert.equal(error.retriable, false);
-      assert.equal(store.requests.length, 1);
-      store.objects.clear();
+      assert.equal(bucket.store.requests.length, 1);
+      bucket.store.objects.clear();
     }
   });
 
@@ -340,7 +302,7 @@ describe("s3 put", () => {
         response.write("<Error>");
       },
     };
-    timeoutMillis = 100;
+    bucket.timeoutMillis = 100;
     const start = performance.now();
     assert.deepEqual(await putThrough(silent, halfway), ["PUT", "PUT", "PUT"]);
     assert.ok(performance.now() - start < 1000);

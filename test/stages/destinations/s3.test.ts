@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import { openS3 } from "../../../src/stages/destinations/s3.ts";
-import type { Destination } from "../../../src/stages/destinations/destination.ts";
 import {
   destinationContract,
   expectError,
@@ -10,77 +9,40 @@ import {
   objectOf,
   readAll,
 } from "../../contract/destination-contract.ts";
+import { type Fault, startScriptedS3 } from "../../servers/scripted-s3.ts";
 import {
-  type Call,
-  type Fault,
-  type ScriptedS3,
-  refuse,
-  startScriptedS3,
-} from "../../servers/scripted-s3.ts";
+  answers,
+  canary,
+  closing,
+  page,
+  pageKey,
+  quick,
+  useScriptedBucket,
+} from "./scripted-bucket.ts";
 
 const never = new AbortController().signal;
-const canary = "c4n4ry-s3cr3t";
-const quick = { attempts: 5, firstMillis: 2, longestMillis: 10, totalMillis: 3000 };
-const page = objectOf("p/r/page", "the page");
-const key = "some/prefix/p/r/page";
-
-const answers = (status: number, code: string) => (call: Call) =>
-  refuse(call.response, status, code);
-
-/** Waits for work on a destination, then closes it, however the work ended. */
-async function closing<Result>(destination: Destination, work: Promise<Result>): Promise<Result> {
-  try {
-    return await work;
-  } finally {
-    await destination.close();
-  }
-}
 
 const listing = (content: string) => `<ListBucketResult>${content}</ListBucketResult>`;
 const entry = (name: string) => `<Contents><Key>${name}</Key><Size>1</Size></Contents>`;
 
 describe("destination s3", () => {
-  let store: ScriptedS3;
-  let timeoutMillis = 2000;
-
-  const open = (extra = {}) =>
-    openS3(
-      new URL("s3://bucket/some/prefix"),
-      {
-        timeoutMillis,
-        s3: { endpoint: store.endpoint, accessKeyId: "id", secretAccessKey: canary, ...extra },
-      },
-      quick,
-    );
+  const bucket = useScriptedBucket();
+  const { open } = bucket;
 
   /** Lists from a store that answers with this XML. */
   const listed = async (xml: string) => {
     const destination = await open();
-    store.faults.push({ on: "GET", play: ({ response }) => void response.end(xml) });
+    bucket.store.faults.push({ on: "GET", play: ({ response }) => void response.end(xml) });
     return closing(destination, listAll(destination));
   };
   const config = (s3: object, url = "s3://bucket/some/prefix") =>
-    openS3(new URL(url), { timeoutMillis, s3 }, quick);
-
-  before(async () => {
-    store = await startScriptedS3("bucket");
-  });
-  after(() => store.stop());
-  afterEach(() => {
-    store.objects.clear();
-    store.faults.length = 0;
-    store.requests.length = 0;
-    store.headers.length = 0;
-    store.conditions = "honour";
-    store.keysPerListing = 1000;
-    timeoutMillis = 2000;
-  });
+    openS3(new URL(url), { timeoutMillis: bucket.timeoutMillis, s3 }, quick);
 
   describe("against a healthy store", () =>
-    destinationContract(open, async () => store.objects.clear()));
+    destinationContract(open, async () => bucket.store.objects.clear()));
 
   describe("against a store that ignores conditions", () => {
-    beforeEach(() => void (store.conditions = "ignore"));
+    beforeEach(() => void (bucket.store.conditions = "ignore"));
 
     it("never overwrites: it asks first", async () => {
       const destination = await open();
@@ -89,18 +51,23 @@ describe("destination s3", () => {
       await destination.put(page, never);
       await expectError("foreign-object", destination.put(objectOf(page.name, "other"), never));
       await destination.close();
-      assert.equal(store.objects.get(key)?.bytes.toString(), "the page");
+      assert.equal(bucket.store.objects.get(pageKey)?.bytes.toString(), "the page");
     });
   });
 
   describe("against a store that refuses conditions", () => {
-    beforeEach(() => void (store.conditions = "refuse"));
+    beforeEach(() => void (bucket.store.conditions = "refuse"));
 
     it("never overwrites: it asks first, and puts without them", async () => {
       const destination = await open();
       await destination.put(page, never);
       assert.equal(destination.conditional, false);
-      assert.deepEqual(store.requests, [`HEAD ${key}`, `PUT ${key}`, `HEAD ${key}`, `PUT ${key}`]);
+      assert.deepEqual(bucket.store.requests, [
+        `HEAD ${pageKey}`,
+        `PUT ${pageKey}`,
+        `HEAD ${pageKey}`,
+        `PUT ${pageKey}`,
+      ]);
       await expectError("foreign-object", destination.put(objectOf(page.name, "other"), never));
       await destination.close();
     });
@@ -110,7 +77,7 @@ describe("destination s3", () => {
       const names = Array.from({ length: 16 }, (_, index) => `p/r/${index}`);
       await Promise.all(names.map((name) => destination.put(objectOf(name, name), never)));
       await destination.close();
-      assert.equal(store.objects.size, names.length);
+      assert.equal(bucket.store.objects.size, names.length);
     });
   });
 
@@ -118,8 +85,8 @@ describe("destination s3", () => {
     const bytes = randomBytes(300_000);
     const broken = async (play: Fault["play"]) => {
       const destination = await open();
-      store.objects.set(key, { bytes, meta: {} });
-      store.faults.push({ on: "GET", play });
+      bucket.store.objects.set(pageKey, { bytes, meta: {} });
+      bucket.store.faults.push({ on: "GET", play });
       const reading = readAll(destination, page.name);
       return expectError("destination-failed", closing(destination, reading));
     };
@@ -139,7 +106,7 @@ describe("destination s3", () => {
     });
 
     it("notices a body that stops coming", async () => {
-      timeoutMillis = 100;
+      bucket.timeoutMillis = 100;
       await broken(({ response }) => {
         response.writeHead(200, { "content-length": bytes.length });
         response.write(bytes.subarray(0, 100_000));
@@ -147,9 +114,9 @@ describe("destination s3", () => {
     });
 
     it("leaves a slow reader its time", async () => {
-      timeoutMillis = 100;
+      bucket.timeoutMillis = 100;
       const destination = await open();
-      store.objects.set(key, { bytes: randomBytes(3_000_000), meta: {} });
+      bucket.store.objects.set(pageKey, { bytes: randomBytes(3_000_000), meta: {} });
       let read = 0;
       for await (const piece of destination.get(page.name, never)) {
         if (read === 0) await new Promise((resolve) => setTimeout(resolve, 250));
@@ -161,8 +128,8 @@ describe("destination s3", () => {
 
     it("asks again when the store was only busy", async () => {
       const destination = await open();
-      store.objects.set(key, { bytes, meta: {} });
-      store.faults.push({ on: "GET", play: answers(503, "SlowDown") });
+      bucket.store.objects.set(pageKey, { bytes, meta: {} });
+      bucket.store.faults.push({ on: "GET", play: answers(503, "SlowDown") });
       assert.ok((await readAll(destination, page.name)).equals(bytes));
       await destination.close();
     });
@@ -171,8 +138,8 @@ describe("destination s3", () => {
       const destination = await openS3(
         new URL("s3://elsewhere"),
         {
-          timeoutMillis,
-          s3: { endpoint: store.endpoint, accessKeyId: "id", secretAccessKey: canary },
+          timeoutMillis: bucket.timeoutMillis,
+          s3: { endpoint: bucket.store.endpoint, accessKeyId: "id", secretAccessKey: canary },
         },
         quick,
       );
@@ -183,19 +150,19 @@ describe("destination s3", () => {
 
   describe("listing", () => {
     it("goes through all pages", async () => {
-      store.keysPerListing = 3;
+      bucket.store.keysPerListing = 3;
       const destination = await open();
       const names = Array.from({ length: 10 }, (_, index) => `p/r/${index}&<+ x`);
       for (const name of names) {
-        store.objects.set(`some/prefix/${name}`, { bytes: Buffer.from("x"), meta: {} });
+        bucket.store.objects.set(`some/prefix/${name}`, { bytes: Buffer.from("x"), meta: {} });
       }
-      store.objects.set("some/prefixed/not-ours", { bytes: Buffer.from("x"), meta: {} });
-      store.objects.set("some/prefix/p/r/folder/", { bytes: Buffer.alloc(0), meta: {} });
+      bucket.store.objects.set("some/prefixed/not-ours", { bytes: Buffer.from("x"), meta: {} });
+      bucket.store.objects.set("some/prefix/p/r/folder/", { bytes: Buffer.alloc(0), meta: {} });
       assert.deepEqual(
         (await listAll(destination, "p/r")).map(({ name }) => name),
         names,
       );
-      assert.equal(store.requests.length, 4);
+      assert.equal(bucket.store.requests.length, 4);
       await destination.close();
     });
 
@@ -215,11 +182,11 @@ describe("destination s3", () => {
           on: "GET",
           play: ({ response }) => void response.end(listing(content + more)),
         };
-        store.faults.push(...Array.from({ length: 300 }, () => round));
+        bucket.store.faults.push(...Array.from({ length: 300 }, () => round));
         const destination = await open();
         await expectError("destination-failed", listAll(destination));
         await destination.close();
-        store.faults.length = 0;
+        bucket.store.faults.length = 0;
       }
     });
   });
@@ -253,7 +220,7 @@ describe("destination s3", () => {
     });
 
     it("shows no secret in its URL", async () => {
-      const destination = await config({ ...keys, endpoint: store.endpoint });
+      const destination = await config({ ...keys, endpoint: bucket.store.endpoint });
       assert.equal(destination.url, "s3://bucket/some/prefix");
       assert.ok(!inspect(destination, { depth: 9 }).includes(canary));
     });
@@ -268,7 +235,7 @@ describe("destination s3", () => {
     });
 
     it("does not go on without trusted TLS", async () => {
-      const endpoint = store.endpoint.replace("http:", "https:");
+      const endpoint = bucket.store.endpoint.replace("http:", "https:");
       const destination = await config({ ...keys, endpoint });
       await expectError("destination-refused", destination.put(page, never));
     });
