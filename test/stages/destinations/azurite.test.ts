@@ -5,64 +5,43 @@ import { connect } from "../../../src/stages/destinations/azblob-request.ts";
 import { targetOf } from "../../../src/stages/destinations/azblob-target.ts";
 import { openAzblob } from "../../../src/stages/destinations/azblob.ts";
 import type { AzblobOptions } from "../../../src/stages/destinations/destination.ts";
-import type { HttpConnection } from "../../../src/stages/destinations/http-exchange.ts";
-import {
-  destinationContract,
-  expectError,
-  objectOf,
-  readAll,
-} from "../../contract/destination-contract.ts";
-import { checkLiveStore } from "../../contract/live-store.ts";
+import { expectError, objectOf, readAll } from "../../contract/destination-contract.ts";
+import { checkLiveStore, useLiveServer } from "../../contract/live-store.ts";
 import { type Azurite, azuriteInstalled, startAzurite } from "../../servers/azurite.ts";
 
 const never = new AbortController().signal;
 const timeoutMillis = 10_000;
 const quick = { attempts: 2, firstMillis: 1, longestMillis: 1, totalMillis: 1000 };
 
+const loginOf = ({ endpoint, accountKey }: Azurite): AzblobOptions => ({ endpoint, accountKey });
+
 describe("destination azblob against Azurite", () => {
-  let azurite: Azurite | undefined;
-  let azblob: AzblobOptions;
-  let direct: HttpConnection;
-  let round = 0;
-
-  const urlOf = (container: string) =>
-    new URL(`azblob://${azurite!.account}/${container}/round ${round}/+ü&`);
-  const open = (options: AzblobOptions = azblob, container = "exports") =>
-    openAzblob(urlOf(container), { timeoutMillis, azblob: options }, quick);
-
-  before(async function () {
-    if (!azuriteInstalled()) {
-      console.log("      Azurite is not installed (azurite-blob): not tested here");
-      this.skip();
-    }
-    this.timeout(30_000);
-    azurite = await startAzurite();
-    const { endpoint, accountKey, account } = azurite;
-    azblob = { endpoint, accountKey };
-    direct = connect(targetOf(new URL(`azblob://${account}/exports`), azblob, {}), timeoutMillis);
-    const query = { restype: "container" };
-    const headers = { "content-length": "0" };
-    const made = await direct.send({ method: "PUT", query, headers }, never);
-    assert.equal(made.status, 201);
+  const live = useLiveServer({
+    name: "Azurite (azurite-blob)",
+    isInstalled: azuriteInstalled,
+    start: startAzurite,
+    connect(azurite) {
+      const url = new URL(`azblob://${azurite.account}/exports`);
+      return connect(targetOf(url, loginOf(azurite), {}), timeoutMillis);
+    },
+    makeQuery: { restype: "container" },
   });
-  after(async () => {
-    direct?.close();
-    await azurite?.stop();
-  });
+  const open = (azblob: AzblobOptions = loginOf(live.server), container = "exports") => {
+    const url = new URL(`azblob://${live.server.account}/${container}/${live.folder}`);
+    return openAzblob(url, { timeoutMillis, azblob }, quick);
+  };
 
-  destinationContract(open, async () => void (round += 1));
   checkLiveStore({
+    live,
     open,
-    openNowhere: () => open(azblob, "nobody"),
-    direct: () => direct,
-    keyOf: (name) => `round ${round}/+ü&/${name}`,
+    openNowhere: () => open(loginOf(live.server), "nobody"),
     metaPrefix: "x-ms-meta-",
     damaged: { headers: { "x-ms-blob-type": "BlockBlob" }, says: /MD5/i },
   });
 
   it("signs so that a wrong key does not pass", async () => {
     const accountKey = randomBytes(64).toString("base64");
-    const destination = await open({ ...azblob, accountKey });
+    const destination = await open({ ...loginOf(live.server), accountKey });
     const put = destination.put(objectOf("p/r/page", "x"), never);
     const error = await expectError("destination-refused", put);
     assert.equal(error.details.code, "AuthorizationFailure");
@@ -71,14 +50,14 @@ describe("destination azblob against Azurite", () => {
   });
 
   it("takes a shared access signature in place of the account's key", async () => {
-    const sas = signatureFor(azurite!, "rcwl");
-    const destination = await open({ endpoint: azurite!.endpoint, sas });
+    const { endpoint } = live.server;
+    const destination = await open({ endpoint, sas: signatureFor(live.server, "rcwl") });
     await destination.put(objectOf("p/r/page", "by signature"), never);
     await destination.put(objectOf("p/r/page", "by signature"), never);
     await expectError("foreign-object", destination.put(objectOf("p/r/page", "other"), never));
     assert.equal(String(await readAll(destination, "p/r/page")), "by signature");
     await destination.close();
-    const reader = await open({ endpoint: azurite!.endpoint, sas: signatureFor(azurite!, "r") });
+    const reader = await open({ endpoint, sas: signatureFor(live.server, "r") });
     await expectError("destination-refused", reader.put(objectOf("p/r/new", "x"), never));
     await reader.close();
   });

@@ -2,55 +2,38 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import type { S3Options } from "../../../src/stages/destinations/destination.ts";
-import type { HttpConnection } from "../../../src/stages/destinations/http-exchange.ts";
 import { connect } from "../../../src/stages/destinations/s3-request.ts";
 import { targetOf } from "../../../src/stages/destinations/s3-target.ts";
 import { openS3 } from "../../../src/stages/destinations/s3.ts";
-import {
-  destinationContract,
-  expectError,
-  objectOf,
-  readAll,
-} from "../../contract/destination-contract.ts";
-import { checkLiveStore } from "../../contract/live-store.ts";
+import { expectError, objectOf, readAll } from "../../contract/destination-contract.ts";
+import { checkLiveStore, useLiveServer } from "../../contract/live-store.ts";
 import { type Rgw, rgwInstalled, startRgw } from "../../servers/rgw.ts";
 
 const never = new AbortController().signal;
 const timeoutMillis = 10_000;
 
+const loginOf = ({ endpoint, accessKeyId, secretAccessKey }: Rgw): S3Options => ({
+  endpoint,
+  accessKeyId,
+  secretAccessKey,
+});
+
 describe("destination s3 against Ceph RGW", () => {
-  let rgw: Rgw | undefined;
-  let s3: S3Options;
-  let direct: HttpConnection;
-  let round = 0;
-
-  const open = (options: S3Options = s3, bucket = "exports") =>
-    openS3(new URL(`s3://${bucket}/round ${round}/+ü&`), { timeoutMillis, s3: options });
-
-  before(async function () {
-    if (!rgwInstalled()) {
-      console.log("      Ceph RGW is not installed (radosgw, ceph-mon, ceph-osd): not tested here");
-      this.skip();
-    }
-    this.timeout(60_000);
-    rgw = await startRgw();
-    const { endpoint, accessKeyId, secretAccessKey } = rgw;
-    s3 = { endpoint, accessKeyId, secretAccessKey };
-    direct = connect(targetOf(new URL("s3://exports"), s3, {}), timeoutMillis);
-    const made = await direct.send({ method: "PUT", headers: { "content-length": "0" } }, never);
-    assert.equal(made.status, 200);
+  const live = useLiveServer({
+    name: "Ceph RGW (radosgw, ceph-mon, ceph-osd)",
+    isInstalled: rgwInstalled,
+    start: startRgw,
+    connect: (rgw) => connect(targetOf(new URL("s3://exports"), loginOf(rgw), {}), timeoutMillis),
   });
-  after(async () => {
-    direct?.close();
-    await rgw?.stop();
-  });
+  const open = (more: S3Options = {}, bucket = "exports") => {
+    const s3 = { ...loginOf(live.server), ...more };
+    return openS3(new URL(`s3://${bucket}/${live.folder}`), { timeoutMillis, s3 });
+  };
 
-  destinationContract(open, async () => void (round += 1));
   checkLiveStore({
+    live,
     open,
-    openNowhere: () => open(s3, "no-such-bucket"),
-    direct: () => direct,
-    keyOf: (name) => `round ${round}/+ü&/${name}`,
+    openNowhere: () => open({}, "no-such-bucket"),
     metaPrefix: "x-amz-meta-",
     damaged: { headers: { "x-amz-content-sha256": "UNSIGNED-PAYLOAD" }, says: /BadDigest/ },
   });
@@ -67,7 +50,7 @@ describe("destination s3 against Ceph RGW", () => {
   it("signs so that a wrong secret or key id does not pass", async () => {
     const secretAccessKey = randomBytes(20).toString("hex");
     for (const wrong of [{ secretAccessKey }, { accessKeyId: "NOBODY" }]) {
-      const destination = await open({ ...s3, ...wrong });
+      const destination = await open(wrong);
       const error = await expectError(
         "destination-refused",
         destination.put(objectOf("p/r/page", "x"), never),
@@ -82,7 +65,7 @@ describe("destination s3 against Ceph RGW", () => {
     const object = { ...objectOf("p/r/damaged", "x"), sha256: randomBytes(32) };
     const destination = await openS3(
       new URL("s3://exports/damaged"),
-      { timeoutMillis, s3 },
+      { timeoutMillis, s3: loginOf(live.server) },
       { attempts: 2, firstMillis: 1, longestMillis: 1, totalMillis: 1000 },
     );
     await expectError("destination-failed", destination.put(object, never));
