@@ -15,7 +15,7 @@ import {
 } from "./postgres-client.ts";
 import { explain } from "./postgres-errors.ts";
 import { type Backend, type Listening, listen } from "./postgres-silence.ts";
-import type { DirectSocket } from "./postgres-socket.ts";
+import { directReads, type DirectSocket } from "./postgres-socket.ts";
 
 export interface SessionOptions extends ClientOptions {
   /** Longest silence of the server while an answer is awaited. */
@@ -35,7 +35,7 @@ export interface Answer {
 
 export interface StartedQuery {
   readonly socket: Socket;
-  /** Absent with TLS, whose plain bytes come in buffers of their own. */
+  /** Absent where Node has no such reads for TLS. */
   readonly direct?: DirectSocket["direct"];
   settle(): void;
 }
@@ -71,7 +71,9 @@ export const rawTexts = { getTypeParser: () => (text: string) => text };
  */
 export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<Session> {
   signal.throwIfAborted();
-  const { client, direct } = createClient(options);
+  const made = createClient(options);
+  const { client } = made;
+  let { direct } = made;
   const parts = client as unknown as ClientParts;
   const life = new AbortController();
   const work = { open: 0, gone: false, closing: undefined as Promise<void> | undefined };
@@ -119,7 +121,9 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
       work.open += 1;
       client.query(query);
       const settle = () => (work.open -= 1);
-      return { socket: parts.connection.stream, ...(direct && { direct }), settle };
+      const socket = parts.connection.stream;
+      direct ??= directReads(socket);
+      return { socket, ...(direct && { direct }), settle };
     },
   };
   return session;

@@ -12,6 +12,7 @@ import { countOf } from "../postgres-cursor.ts";
 import { explain } from "../postgres-errors.ts";
 import type { Session, StartedQuery } from "../postgres-session.ts";
 import type { Listening } from "../postgres-silence.ts";
+import type { DirectReader } from "../postgres-socket.ts";
 import { bindMessage } from "./messages.ts";
 
 interface Query {
@@ -55,6 +56,7 @@ export class WireQuery<Walks extends Walker> {
   readonly #session: Session;
   readonly #socket: Socket;
   readonly #direct: StartedQuery["direct"];
+  readonly #isTls: boolean;
   readonly #settle: () => void;
   /** How `pg` reads the socket when it is not ours. */
   readonly #parse: Listener;
@@ -83,11 +85,12 @@ export class WireQuery<Walks extends Walker> {
     this.#session = session;
     this.#socket = socket;
     this.#direct = direct;
+    this.#isTls = "encrypted" in socket;
     this.#settle = settle;
     this.#parse = parse;
     session.life.addEventListener("abort", this.#onFail, { once: true });
     socket.off("data", parse);
-    if (direct) direct({ inlet: this.walker.inlet, onRead: this.#onRead });
+    if (direct) direct(this.#asReader());
     else socket.on("data", this.#onRead);
     socket.pause();
   }
@@ -119,16 +122,27 @@ export class WireQuery<Walks extends Walker> {
     return this.#unread.length === 0 && this.#inletBytes === 0 && this.walker.isEmpty;
   }
 
+  /** Reads of TLS go on for a while after a pause; what they bring must not fall upon what is yet to be walked. */
+  #asReader(): DirectReader {
+    const inlet = () => (this.#isDry ? this.walker.inlet : undefined);
+    return {
+      get inlet() {
+        return inlet();
+      },
+      onRead: this.#onRead,
+    };
+  }
+
   readonly #onRead = (bytes: Buffer): void => {
     const isInInlet = bytes.buffer === this.walker.inlet.buffer;
     if (isInInlet) this.#inletBytes = bytes.length;
     // What lies elsewhere is used after the call that brought it.
-    else this.#unread.push(this.#direct ? Buffer.from(bytes) : bytes);
+    else this.#unread.push(this.#direct ? copyOf(bytes) : bytes);
     // The output is only written to while somebody waits for it.
     if (!this.#waiting) return void this.#socket.pause();
     this.#listening?.heard();
     this.#tryWalk();
-    if (!this.#waiting || !isInInlet) return;
+    if (!this.#waiting || !isInInlet || this.#isTls) return;
     if (bytes.length < fullRead * this.walker.inlet.length) this.#rest();
   };
 
@@ -188,6 +202,13 @@ export class WireQuery<Walks extends Walker> {
     this.#waiting?.resolve(more);
     this.#waiting = undefined;
   }
+}
+
+/** In memory of its own, which can be freed. */
+function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
 
 /** What `pg` calls while the query runs. */
