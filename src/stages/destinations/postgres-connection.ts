@@ -89,20 +89,20 @@ const codesHere = {
   "source-bad-data": "destination-refused",
 } as const;
 
+/** Invalid authorization, invalid database name. */
+const ofLogin = /^(?:28|3D)/;
+
 /** What a session says of a source, said of a destination; what may pass is tried again. */
 function asDestination(error: unknown): unknown {
   if (!(error instanceof PipelineError)) return error;
   const code = codesHere[error.code as keyof typeof codesHere];
   if (code === undefined) return error;
   const { details } = error;
-  const why = details["sqlstate"] ? ` (SQLSTATE ${details["sqlstate"]})` : "";
-  const failure =
-    code === "destination-refused" && why
-      ? new PipelineError(
-          code,
-          `the server refused the rows of a page${why}; expected records that fit the table, and rights to write it`,
-          { details },
-        )
-      : new PipelineError(code, error.message, { details });
+  const { sqlstate } = details;
+  const isOfRows = code === "destination-refused" && sqlstate && !ofLogin.test(String(sqlstate));
+  const message = isOfRows
+    ? `the server refused the rows of a page (SQLSTATE ${sqlstate}); expected records that fit the table, and rights to write it`
+    : error.message.replaceAll("`url`", "`to`");
+  const failure = new PipelineError(code, message, { details });
   return code === "destination-refused" ? failure : new TryAgain(failure);
 }

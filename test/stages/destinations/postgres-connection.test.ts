@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { openDestination } from "../../../src/stages/destinations/schemes.ts";
-import { listAll, objectOf } from "../../contract/destination-contract.ts";
+import { expectError, listAll, objectOf } from "../../contract/destination-contract.ts";
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
 
 const never = new AbortController().signal;
@@ -27,6 +27,24 @@ describe("a connection of the destination postgres", () => {
     await destination.close();
     await ended;
     mute.close();
+  });
+
+  it("tells a login that is refused from rows that are", async () => {
+    const { url } = await sharedPostgres();
+    const put = async (to: string, table: string) => {
+      const destination = await open(to, table);
+      await expectError(
+        "destination-refused",
+        destination.put(objectOf("p/r/00000000.ndjson", '{"no":1}\n'), never),
+      ).then(({ message }) => messages.push(message));
+      await destination.close();
+    };
+    const messages: string[] = [];
+    await put(url.replace(/\/[^/]*$/, "/nosuch"), "t");
+    await put(url.replace("postgres@", "nobody@"), "t");
+    const login = /refused the login \(SQLSTATE (?:3D|28)000.*expected `to` to name an existing/;
+    for (const message of messages) assert.match(message, login);
+    assert.equal(messages.length, 2);
   });
 
   it("has one piece of work at a time, and lists more names than it looks up at once", async () => {
