@@ -10,7 +10,8 @@ const args = process.argv.slice(2);
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 
 // An export keeps to its budget: a young generation of 1 MiB, one malloc arena, and no compiler but for WebAssembly are
-// 35 MB less at the peak; a collector within reach needs no context made to get at it. Where JavaScript works on rows, the command calls one of the compilers back.
+// 35 MB less at the peak; for a collector within reach, no context is made to get at it. Where JavaScript works on rows,
+// the command calls one of the compilers back.
 const isExport = args.find((arg) => !arg.startsWith("-")) === "run";
 const leanFlags = isExport
   ? [
