@@ -40,6 +40,9 @@ const spacesSlot: i32 = 48;
 const metaSlot: i32 = 64;
 const searchSlot: i32 = 72;
 const noSlot: i32 = -1;
+/** The last values of six slots: how long, and their bytes. */
+const lasts = memory.data(384);
+const lastBytes: usize = 60;
 
 const resourceName = memory.data<u8>([0x72, 0x65, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65]);
 const searchName = memory.data<u8>([0x73, 0x65, 0x61, 0x72, 0x63, 0x68]);
@@ -75,8 +78,25 @@ export function readEntry(at: usize, end: usize): usize {
   begin();
   enter(noSlot);
   at = readObject(at + 1, end, 0);
-  if (isUnusual) return 1;
-  return at != 0 && load<u32>(found + resourceSlot) == 0 ? 1 : at;
+  return isUnusual ? 1 : at;
+}
+
+/**
+ * Whether the value of a slot is written as it was when this was asked last: most resources that come together have one
+ * type, one version and one mode, and what was made of them can be used again.
+ */
+export function isSame(slot: i32): bool {
+  const at = <usize>load<u32>(found + slot);
+  const bytes = <usize>load<u32>(found + slot, 4) - at;
+  const last = lasts + 8 * slot;
+  if (bytes > lastBytes) {
+    store<u32>(last, 0);
+    return false;
+  }
+  if (load<u32>(last) == <u32>bytes && memory.compare(last + 4, at, bytes) == 0) return true;
+  store<u32>(last, <u32>bytes);
+  memory.copy(last + 4, at, bytes);
+  return false;
 }
 
 function begin(): void {

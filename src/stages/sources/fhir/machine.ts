@@ -12,6 +12,8 @@ interface MachineExports {
   readonly found: { readonly value: number };
   readResource(at: number, end: number): 0 | 1 | 2;
   readEntry(at: number, end: number): number;
+  /** @param slot in bytes */
+  isSame(slot: number): 0 | 1;
   compact(at: number, end: number, to: number): number;
   digest(at: number, end: number, key: number, to: number): void;
 }
@@ -52,14 +54,19 @@ function start(): Machine {
   const memory = Buffer.from(buffer);
   const found = new Uint32Array(buffer, exports.found.value, 13);
   randomFillSync(memory, keyAt, 16);
-  const valueAt = (slot: number): unknown => {
-    const [at, end] = [found[slot]!, found[slot + 1]!];
-    if (at === 0) return undefined;
+  const decode = (at: number, end: number): unknown => {
     if (memory[at] === quote) {
       const text = memory.toString("utf8", at + 1, end - 1);
       if (!text.includes("\\")) return text;
     }
     return JSON.parse(memory.toString("utf8", at, end));
+  };
+  const lasts: unknown[] = Array.from({ length: slots.spaces });
+  const valueAt = (slot: number): unknown => {
+    const [at, end] = [found[slot]!, found[slot + 1]!];
+    if (at === 0) return undefined;
+    if (exports.isSame(4 * slot) === 0) lasts[slot] = decode(at, end);
+    return lasts[slot];
   };
   return { exports, memory, found, valueAt };
 }

@@ -105,6 +105,18 @@ describe("what is read of a resource", () => {
     agrees("");
   });
 
+  it("is that of each resource, however much it is like the one before", () => {
+    const versions = ["1", "1", "2", "v".repeat(58), "v".repeat(58), `${"v".repeat(57)}w`];
+    versions.push("v".repeat(59), "v".repeat(59), "w".repeat(59), "w".repeat(70), "w", "1");
+    const tags = ["null", '"1"', "[1]", '[{"code":"SUBSETTED"}]', '[{"code":"SUBSETTEE"}]'];
+    for (const [at, version] of versions.entries())
+      for (const tag of tags)
+        for (const type of ["Patient", "Patieny", "1"])
+          agrees(
+            `{"resourceType":"${type}","id":"${at % 3}","meta":{"versionId":"${version}","tag":${tag}}}`,
+          );
+  });
+
   it("is the same of large and of deep ones", () => {
     agrees(`{"resourceType":"A","text":"${"x".repeat(300_000)}","id":"1"}`);
     agrees(`{"resourceType":"A","text":"${"x".repeat(300_000)}","id":1 2}`);
