@@ -1,4 +1,4 @@
-/** Whether a destination that takes rows can read what the pipeline makes for it. */
+/** Whether a destination that takes rows can read what the pipeline makes for it, and what it does with that. */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError } from "../errors.ts";
@@ -19,6 +19,16 @@ export function planTable(url: URL, configs: ReadonlyMap<string, unknown>): void
     );
   }
   if (url.protocol === "sqlite:") refuseOwnSource(url, configs);
+}
+
+/** What becomes of pages where they are rows. */
+export function explainTable({ table, key = [] }: UploadConfig): string[] {
+  if (table === undefined) return [];
+  const fate =
+    key.length > 0
+      ? `rows with the same ${key.join(", ")} are replaced`
+      : "rows are appended to those there are";
+  return [`each page becomes rows of ${table}, in one transaction; ${fate}`];
 }
 
 /** The snapshot of the rows would keep their writing from being committed, until one of both gives up. */

@@ -18,7 +18,7 @@ import { fuseStages } from "./fuse.ts";
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import { refuseLiteralSecrets } from "./literal-secrets.ts";
 import { planLayers } from "./plan-layers.ts";
-import { planTable } from "./plan-table.ts";
+import { explainTable, planTable } from "./plan-table.ts";
 import type { ConfiguredStage, LedgerLine, Plan } from "./plan-types.ts";
 import { printPlace, type Locate } from "./problems.ts";
 import { pushDown, type Pushdown } from "./pushdown.ts";
@@ -86,7 +86,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
       })),
       pushed,
       ledger: ledger.lines,
-      notes: await tell(pushdown, notes, valid.schedule, { to: upload.to, locate }),
+      notes: await tell(pushdown, notes, valid.schedule, { upload, locate }),
       configDigest: digestStages(pipeline.spec),
     },
     stages: physical,
@@ -109,7 +109,7 @@ async function tell(
   { stages, notes }: Pick<Pushdown, "stages" | "notes">,
   fused: readonly string[],
   schedule: Plan["schedule"],
-  { to, locate }: { readonly to: string; readonly locate: Locate | undefined },
+  { upload, locate }: { readonly upload: UploadConfig; readonly locate: Locate | undefined },
 ): Promise<readonly string[]> {
   return [
     ...notes,
@@ -118,7 +118,8 @@ async function tell(
     planResume(stages),
     ...planWatermark(stages),
     ...explainLookups(stages),
-    ...(await planSchedule(schedule, to, locate)),
+    ...explainTable(upload),
+    ...(await planSchedule(schedule, upload.to, locate)),
   ];
 }
 

@@ -75,7 +75,7 @@ const refusedWatermark = (why: string): PipelineError =>
 export function planResume(stages: readonly ConfiguredStage[]): string {
   const source = stages[0]!;
   if (!resumesByKey(source))
-    return `an interrupted run reads ${source.name} again from the start, and what is durable must come again${whyNotByKey(source)}`;
+    return `an interrupted run reads ${source.name} again from the start, and what is durable must come again${howByKey(stages)}`;
   const { key, url } = source.config as PostgresConfig;
   if (!key) throw impossible("needs `key`, the columns by which rows are told apart");
   if (measureReference(url) === "none" && passwordOf(url) === undefined)
@@ -86,7 +86,7 @@ export function planResume(stages: readonly ConfiguredStage[]): string {
     1,
     stages.findIndex(({ definition }) => definition.takes === "records"),
   );
-  if (stages.some(({ definition, config }) => definition === serialize && isParquet(config)))
+  if (stages.some(isParquet))
     throw impossible("cannot add to a Parquet file, whose end names all that is in it");
   const own = rowStages.find(
     ({ definition }) => definition.gives === "rows" && !isRowStage(definition),
@@ -98,12 +98,16 @@ export function planResume(stages: readonly ConfiguredStage[]): string {
   );
 }
 
-const isParquet = (config: unknown): boolean =>
-  (config as { format?: unknown }).format === "parquet";
+const isParquet = ({ definition, config }: ConfiguredStage): boolean =>
+  definition === serialize && (config as { format?: unknown }).format === "parquet";
 
-function whyNotByKey({ definition, config }: ConfiguredStage): string {
-  if (definition !== postgres) return "";
-  return (config as PostgresConfig).key
+/** Nothing where it could not be by key either. */
+function howByKey(stages: readonly ConfiguredStage[]): string {
+  const { definition, config } = stages[0]!;
+  if (definition !== postgres || stages.some(isParquet)) return "";
+  const { key, watermark } = config as PostgresConfig;
+  if (watermark) return "";
+  return key
     ? "; with `resume: epochs` it would go on behind the last durable `key` instead, in a new snapshot"
     : "; with a `key` and `resume: epochs` it would go on behind the last durable row instead, in a new snapshot";
 }

@@ -209,6 +209,18 @@ describe("plan", () => {
     assert.doesNotMatch(await notesFor("postgres://localhost/terms"), /a join/);
   });
 
+  it("says what becomes of rows in a table, also behind a reference", async () => {
+    const notesFor = async (upload: string) => {
+      const all = stages.with(3, "  - compress: none").with(6, `  - upload: ${upload}`);
+      return (await planYaml(all)).report.notes.join("\n");
+    };
+    const keyed = await notesFor('{ to: "${env:TO}", table: a.b, key: [x, y] }');
+    assert.match(keyed, /each page becomes rows of a\.b, .*; rows with the same x, y are replaced/);
+    const appended = await notesFor("{ to: sqlite:x.db, table: t }");
+    assert.match(appended, /each page becomes rows of t, .*; rows are appended/);
+    assert.doesNotMatch(await notesFor("./out"), /becomes rows/);
+  });
+
   it("says of rows that they become records as they are only where the format lets them", async () => {
     const first = "  - postgres: { url: postgres://localhost/clinic, query: select 1 }";
     const notesFor = async (format: string) => {

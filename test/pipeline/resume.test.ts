@@ -41,6 +41,15 @@ describe("the plan's word on resume", () => {
     assert.match(await noteOn(csv({ path: "rows.csv" })), /reads csv again .* must come again$/);
   });
 
+  it("proposes no key where there could be none", async () => {
+    const watermark = { column: "changed_at", tiebreak: "id" };
+    for (const note of [
+      await noteOn(given({ url, query, watermark })),
+      await noteOn(given({ url, query, key: ["id"] }), [], "parquet"),
+    ])
+      assert.match(note, /reads postgres again .* must come again$/);
+  });
+
   it("is by key where that is wanted, with what it costs", async () => {
     const note = await noteOn(given(byKey));
     assert.match(
