@@ -10,7 +10,6 @@ import { join } from "node:path";
 import { run } from "../../src/pipeline/run.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
-import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import type { FrameIdentity } from "../../src/workers/identity.ts";
 import { forgeManifest, type Forgery } from "../fixtures/forge.ts";
 import {
@@ -18,6 +17,7 @@ import {
   vectorPassphrase,
   vectorRows,
 } from "../fixtures/format-vectors.ts";
+import { createKey } from "../fixtures/keys.ts";
 import {
   makeExport,
   ndjsonPages,
@@ -57,8 +57,7 @@ describe("the second reader", () => {
   let keys: string;
   before(async function () {
     needTools(this, "python3", "age", "zstd", "openssl");
-    identity = await generateAgeIdentity();
-    recipient = await identityToRecipient(identity);
+    ({ identity, recipient } = await createKey());
     keys = join(scratch.path, "key.txt");
     await writeFile(keys, `${identity}\n`);
   });

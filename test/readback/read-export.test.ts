@@ -6,7 +6,7 @@ import { parseCsvRecord, parseJsonRecord } from "../../src/readback/parse-record
 import { readExport, readPages } from "../../src/readback/read-export.ts";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import type { Row } from "../../src/stages/nouns.ts";
-import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
+import { createKey } from "../fixtures/keys.ts";
 import { makeExport, ndjsonPages, type PlainPage } from "../fixtures/make-export.ts";
 
 const failsWith = (code: ErrorCode) => (error: unknown) =>
@@ -21,10 +21,9 @@ async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 describe("read back", () => {
   let root: string;
   let identity: string;
-  let to: string[];
+  let recipient: string;
   before(async () => {
-    identity = await generateAgeIdentity();
-    to = [await identityToRecipient(identity)];
+    ({ identity, recipient } = await createKey());
   });
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), "spillway-read-"));
@@ -32,12 +31,14 @@ describe("read back", () => {
   afterEach(() => rm(root, { recursive: true }));
 
   const rowsOf = async (extension: string, pages: readonly PlainPage[]) => {
-    const made = await makeExport(root, pages, { extension, encrypt: { to } });
+    const made = await makeExport(root, pages, { extension, encrypt: { to: [recipient] } });
     return all(readExport(made.folder, { identity }));
   };
 
   it("gives every row once, in order", async () => {
-    const { folder } = await makeExport(root, ndjsonPages(1000, 33), { encrypt: { to } });
+    const { folder } = await makeExport(root, ndjsonPages(1000, 33), {
+      encrypt: { to: [recipient] },
+    });
     const rows = await all(readExport(folder, { identity }));
     assert.deepEqual(
       rows.map((row) => row["id"]),
@@ -121,7 +122,7 @@ describe("read back", () => {
   });
 
   it("gives pages with their identity and entry, and lets go when left early", async () => {
-    const made = await makeExport(root, ndjsonPages(30, 10), { encrypt: { to } });
+    const made = await makeExport(root, ndjsonPages(30, 10), { encrypt: { to: [recipient] } });
     for await (const { entry, identity: page, content } of readPages(root, {
       identity,
       signer: made.signer,
@@ -134,7 +135,9 @@ describe("read back", () => {
   });
 
   it("gives the sound pages before a damaged one and then fails", async () => {
-    const { folder, names } = await makeExport(root, ndjsonPages(30, 10), { encrypt: { to } });
+    const { folder, names } = await makeExport(root, ndjsonPages(30, 10), {
+      encrypt: { to: [recipient] },
+    });
     const path = join(folder, names[2]!);
     const bytes = await readFile(path);
     bytes[bytes.length - 1]! ^= 1;
@@ -148,8 +151,8 @@ describe("read back", () => {
   });
 
   it("fails before the first row when the run is incomplete, foreign, locked or not there", async () => {
-    const made = await makeExport(root, ndjsonPages(3, 1), { encrypt: { to } });
-    const stranger = await generateAgeIdentity();
+    const made = await makeExport(root, ndjsonPages(3, 1), { encrypt: { to: [recipient] } });
+    const { identity: stranger } = await createKey();
     const other = await makeExport(root, [], { pipeline: "other", unfinished: true });
     const attempts: [AsyncIterable<Row>, ErrorCode][] = [
       [readExport(made.folder, { identity: stranger }), "key-wrong"],

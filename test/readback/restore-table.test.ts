@@ -6,8 +6,8 @@ import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { run } from "../../src/pipeline/run.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { duckdb } from "../../src/stages/sources/duckdb.ts";
-import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
 import { openDesk } from "../cli/spawn-cli.ts";
+import { createKey } from "../fixtures/keys.ts";
 import {
   makeExport,
   ndjsonPages,
@@ -24,11 +24,10 @@ describe("restore to a table", () => {
   const folder = useFolder();
   let url: string;
   let identity: string;
-  let recipients: string[];
+  let recipient: string;
   before(async () => {
     ({ url } = await sharedPostgres());
-    identity = await generateAgeIdentity();
-    recipients = [await identityToRecipient(identity)];
+    ({ identity, recipient } = await createKey());
   });
   beforeEach(() =>
     runSql(
@@ -41,7 +40,7 @@ describe("restore to a table", () => {
   after(() => runSql(url, "drop schema if exists restored_test cascade"));
 
   const make = (pages: readonly PlainPage[] = ndjsonPages(300, 100), options: MakeOptions = {}) =>
-    makeExport(folder.next(), pages, { encrypt: { to: recipients }, ...options });
+    makeExport(folder.next(), pages, { encrypt: { to: [recipient] }, ...options });
   const table = () => ({ url, table: "restored_test.people", key: ["id"] });
   const counts = () =>
     runSql(url, "select count(*), min(id), max(id), max(name) from restored_test.people");

@@ -6,7 +6,7 @@ import { Writable } from "node:stream";
 import { listExports } from "../../src/readback/list-exports.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
-import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
+import { createKey } from "../fixtures/keys.ts";
 import { makeExport, ndjsonPages } from "../fixtures/make-export.ts";
 
 const failsWith = (code: ErrorCode) => (error: unknown) =>
@@ -45,10 +45,9 @@ describe("restore", () => {
   let root: string;
   let target: string;
   let identity: string;
-  let to: string[];
+  let recipient: string;
   before(async () => {
-    identity = await generateAgeIdentity();
-    to = [await identityToRecipient(identity)];
+    ({ identity, recipient } = await createKey());
   });
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), "spillway-restore-"));
@@ -57,7 +56,10 @@ describe("restore", () => {
   afterEach(() => rm(root, { recursive: true }));
 
   const make = (options = {}) =>
-    makeExport(join(root, "out"), ndjsonPages(300, 100), { encrypt: { to }, ...options });
+    makeExport(join(root, "out"), ndjsonPages(300, 100), {
+      encrypt: { to: [recipient] },
+      ...options,
+    });
 
   it("writes one file that only the user can read, byte for byte", async () => {
     const { folder, signer } = await make();
@@ -115,7 +117,7 @@ describe("restore", () => {
   it("leaves nothing behind when a page is damaged, missing or locked", async () => {
     const { folder, names } = await make();
     const attempt = (who: string) => restoreExport(folder, { to: target, identity: who });
-    await assert.rejects(attempt(await generateAgeIdentity()), failsWith("key-wrong"));
+    await assert.rejects(attempt((await createKey()).identity), failsWith("key-wrong"));
     const last = join(folder, names[2]!);
     const bytes = await readFile(last);
     bytes[5]! ^= 1;

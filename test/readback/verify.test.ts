@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { verifyExport, type VerifyLevel, type VerifyReport } from "../../src/readback/verify.ts";
-import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.ts";
+import { createKey } from "../fixtures/keys.ts";
 import {
   makeExport,
   ndjsonPages,
@@ -25,18 +25,17 @@ const told = (report: VerifyReport) =>
 describe("verify", () => {
   let root: string;
   let identity: string;
-  let to: string[];
+  let recipient: string;
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), "spillway-verify-"));
   });
   afterEach(() => rm(root, { recursive: true }));
   before(async () => {
-    identity = await generateAgeIdentity();
-    to = [await identityToRecipient(identity)];
+    ({ identity, recipient } = await createKey());
   });
 
   const make = (options: MakeOptions = {}, pages = ndjsonPages(30, 10)) =>
-    makeExport(root, pages, { encrypt: { to }, ...options });
+    makeExport(root, pages, { encrypt: { to: [recipient] }, ...options });
   const verify = (folder: string, level: VerifyLevel = "full", signer?: string) =>
     verifyExport(folder, { level, identity, ...(signer !== undefined && { signer }) });
 
@@ -146,7 +145,7 @@ describe("verify", () => {
 
   it("says key-wrong for another key, and asks for one where none is given: neither is damage", async () => {
     const made = await make();
-    const stranger = await generateAgeIdentity();
+    const { identity: stranger } = await createKey();
     const attempt = verifyExport(made.folder, { level: "full", identity: stranger });
     await assert.rejects(attempt, failsWith("key-wrong"));
     await assert.rejects(verifyExport(made.folder, { level: "full" }), failsWith("input-missing"));
