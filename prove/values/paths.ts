@@ -1,5 +1,5 @@
 /** Every way a query's rows become bytes, as a run goes it; and the server's own words for the same rows. */
-import { Client, type Submittable } from "pg";
+import { Client } from "pg";
 import * as v from "valibot";
 import { PipelineError } from "../../src/errors.ts";
 import { fuseStages } from "../../src/pipeline/fuse.ts";
@@ -12,6 +12,7 @@ import type { AnyStage } from "../../src/stages/stage.ts";
 import { map } from "../../src/stages/transforms/map.ts";
 import { select } from "../../src/stages/transforms/select.ts";
 import { testContext } from "../../test/contract/stage-contract.ts";
+import { readCopy } from "../../test/fixtures/copy.ts";
 
 export type Format = "ndjson" | "json" | "csv";
 export type CopyFormat = "csv" | "text" | "binary";
@@ -116,25 +117,12 @@ export const serverSays = {
     withClient(url, async (client) => {
       for (const setting of printing) await client.query(setting);
       const options = format === "csv" ? "format csv, header" : `format ${format}`;
-      return readCopy(client, `copy (${query}\n) to stdout (${options})`);
+      const sql = `copy (${query}\n) to stdout (${options})`;
+      return readCopy(sql, (statement) => client.query(statement));
     }).catch(refusedByServer),
 };
 
 function refusedByServer(error: unknown): undefined {
   if (/^[0-9A-Z]{5}$/.test(String((error as { code?: unknown }).code))) return undefined;
   throw error;
-}
-
-async function readCopy(client: Client, sql: string): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  client.query({
-    submit: (connection: { query(sql: string): void }) => connection.query(sql),
-    handleCopyData: ({ chunk }: { chunk: Buffer }) => parts.push(Buffer.from(chunk)),
-    handleCommandComplete() {},
-    handleError: reject,
-    handleReadyForQuery: resolve,
-  } as unknown as Submittable);
-  await promise;
-  return Buffer.concat(parts);
 }

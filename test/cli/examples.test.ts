@@ -6,8 +6,8 @@ import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { loadPipeline } from "../../src/pipeline/load.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
+import { copyIn } from "../fixtures/copy.ts";
 import { runSql, sharedPostgres } from "../servers/postgres.ts";
-import { copyIn } from "../stages/sources/postgres-copy/copy-files.ts";
 import { cliPath, openDesk, rowsText, type Desk } from "./spawn-cli.ts";
 
 const examples = new URL("../../examples/", import.meta.url);
@@ -170,7 +170,7 @@ describe("examples", () => {
     const restore = ["restore", "exports/observations-copy", "--to", "restored", "-i", "key.txt"];
     assert.equal((await desk.cli(restore)).code, 0);
     const file = await readFile(join(desk.folder, "restored/observations-copy.pgbinary"));
-    await copyIn(url, "examples_copy.back", "binary", file);
+    await copyIn(url, "examples_copy.back", "format binary", file);
     const same = "select count(*) from examples_copy.back natural join examples_copy.observation";
     assert.deepEqual(await runSql(url, same), [["3000"]]);
   });

@@ -7,10 +7,17 @@ import { parsePipeline } from "../../../src/pipeline/load.ts";
 import { planPipeline } from "../../../src/pipeline/plan.ts";
 import { postgresCopy } from "../../../src/stages/sources/postgres-copy.ts";
 import { checkStageContract } from "../../contract/stage-contract.ts";
+import { copyOut } from "../../fixtures/copy.ts";
 import { usualDialects } from "../../fixtures/csv-dialects.ts";
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
 import { writeRecords } from "./postgres-wire/wire-records.ts";
-import { copyOut, formats, openCopy, writeCopy, type Config } from "./postgres-copy/copy-files.ts";
+import {
+  copyOptions,
+  formats,
+  openCopy,
+  writeCopy,
+  type Config,
+} from "./postgres-copy/copy-files.ts";
 
 let url = "";
 before(async () => {
@@ -81,7 +88,7 @@ describe("postgres-copy", () => {
       assert.equal(last.end.queryDigest, createHash("sha256").update(query).digest("hex"));
       assert.equal(last.end.consistency.class, "snapshot");
       assert.match(String(last.end.consistency.proof["snapshot"]), /^\d+:\d+:/);
-      assert.ok(file.equals(await copyOut(url, thousand, format)));
+      assert.ok(file.equals(await copyOut(url, thousand, copyOptions[format])));
     }
   });
 
@@ -158,7 +165,7 @@ describe("postgres-copy", () => {
         }
       }
       assert.ok(unfinished >= 6);
-      assert.ok(Buffer.concat(parts).equals(await copyOut(url, query, format)));
+      assert.ok(Buffer.concat(parts).equals(await copyOut(url, query, copyOptions[format])));
     }
   });
 

@@ -12,10 +12,11 @@ import { encrypt } from "../../../../src/stages/pages/encrypt.ts";
 import { spool } from "../../../../src/stages/pages/spool.ts";
 import { upload } from "../../../../src/stages/pages/upload.ts";
 import { postgresCopy } from "../../../../src/stages/sources/postgres-copy.ts";
+import { copyIn, copyOut } from "../../../fixtures/copy.ts";
 import { testEnv, useFolder } from "../../../fixtures/pipelines.ts";
 import { corpusPostgres, typeQueries } from "../../../servers/postgres-corpus.ts";
 import { runSql } from "../../../servers/postgres.ts";
-import { copyIn, copyOut, formats, writeCopy } from "./copy-files.ts";
+import { copyOptions, formats, writeCopy } from "./copy-files.ts";
 
 /** Values that a format could stumble over, beside every type of the corpus. */
 const nasty = `
@@ -47,7 +48,9 @@ describe("postgres-copy", () => {
       const queries = { ...typeQueries, nasty: "select * from copy_nasty;", none: "select" };
       let refused = 0;
       for (const [name, query] of Object.entries(queries)) {
-        const copied = await copyOut(url, query.replace(/;$/, ""), format).catch(() => undefined);
+        const copied = await copyOut(url, query.replace(/;$/, ""), copyOptions[format]).catch(
+          () => undefined,
+        );
         const written = writeCopy({ url, query, format });
         if (copied) {
           const { file, records, last } = await written;
@@ -90,7 +93,7 @@ describe("postgres-copy", () => {
         "drop table if exists copy_back",
         "create table copy_back (like copy_nasty)",
       );
-      await copyIn(url, "copy_back", format, await readFile(file!));
+      await copyIn(url, "copy_back", copyOptions[format], await readFile(file!));
       const differing = await runSql(
         url,
         "select count(*) from (select to_jsonb(x)::text from copy_nasty x except all select to_jsonb(y)::text from copy_back y) d",

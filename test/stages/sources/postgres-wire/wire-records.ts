@@ -1,14 +1,13 @@
 /** Records of a query: as the plan makes them, as it makes them with every stage apart, and as COPY prints them. */
-import type { Submittable } from "pg";
 import * as v from "valibot";
 import { fuseStages } from "../../../../src/pipeline/fuse.ts";
 import type { CsvOptions } from "../../../../src/stages/formats/csv-dialect.ts";
 import { createLease } from "../../../../src/stages/lease.ts";
 import { serialize } from "../../../../src/stages/formats/serialize.ts";
 import type { RecordBatch } from "../../../../src/stages/nouns.ts";
-import { openSession } from "../../../../src/stages/sources/postgres-session.ts";
 import { postgres } from "../../../../src/stages/sources/postgres.ts";
 import type { StageContext } from "../../../../src/stages/stage.ts";
+import { copyOut } from "../../../fixtures/copy.ts";
 
 export type Config = v.InferInput<typeof postgres.config>;
 export type Format = "ndjson" | "json" | "csv";
@@ -65,27 +64,5 @@ export async function writeRecords(
 }
 
 /** What `COPY (query) TO STDOUT (FORMAT csv, …)` prints in the session settings of an export. */
-export async function copyCsv(url: string, query: string, options = "header"): Promise<string> {
-  const session = await openSession(
-    { url, connectMillis: 10_000, answerMillis: 60_000 },
-    new AbortController().signal,
-  );
-  const parts: Buffer[] = [];
-  try {
-    await session.ask("set timezone = 'UTC'");
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const { settle } = session.start({
-      submit: (connection: { query(sql: string): void }) =>
-        connection.query(`copy (${query}\n) to stdout (format csv, ${options})`),
-      handleCopyData: ({ chunk }: { chunk: Buffer }) => parts.push(Buffer.from(chunk)),
-      handleCommandComplete() {},
-      handleError: reject,
-      handleReadyForQuery: resolve,
-    } as unknown as Submittable);
-    await promise;
-    settle();
-    return Buffer.concat(parts).toString("utf8");
-  } finally {
-    await session.close();
-  }
-}
+export const copyCsv = async (url: string, query: string, options = "header"): Promise<string> =>
+  (await copyOut(url, query, `format csv, ${options}`)).toString("utf8");
