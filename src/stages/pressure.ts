@@ -15,8 +15,8 @@ const MiB = 1024 * 1024;
 const measuredEveryBytes = MiB / 2;
 /** The share at the last step. Smaller batches save nothing more: the rest of the memory does not come from them. */
 const leastShare = 1 / 4;
-/** Growth of the heap that is left to V8 where there is no pressure; never less than the heap itself, so that collecting pays. */
-const easyGrowthBytes = 12 * MiB;
+/** Growth of the heap that is left to V8 where there is no pressure; never less than half the heap, so that collecting pays. */
+const easyGrowthBytes = 6 * MiB;
 
 export interface PressureSettings {
   readonly budgetBytes: number;
@@ -99,7 +99,7 @@ export function createPressure(
     const now = memory.heapBytes();
     // V8 has collected by itself meanwhile.
     if (now < heapBytes) heapBytes = now;
-    if (now - heapBytes < Math.max(easyGrowthBytes, heapBytes) * share) return;
+    if (now - heapBytes < Math.max(easyGrowthBytes, heapBytes / 2) * share) return;
     memory.collect();
     collections += 1;
     heapBytes = memory.heapBytes();
