@@ -16,6 +16,16 @@ export function objectOf(name: string, content: string | Uint8Array): StoredObje
   return { name, bytes, sha256: createHash("sha256").update(bytes).digest() };
 }
 
+/** A page as it lies uncompressed and unencrypted, a record a line. */
+export const pageOfLines = (number: number, ...lines: readonly string[]): StoredObject =>
+  objectOf(
+    `p/r/${String(number).padStart(8, "0")}.ndjson`,
+    lines.map((line) => `${line}\n`).join(""),
+  );
+
+export const pageOfRows = (number: number, ...rows: readonly object[]): StoredObject =>
+  pageOfLines(number, ...rows.map((row) => JSON.stringify(row)));
+
 export async function readAll(
   destination: Destination,
   name: string,

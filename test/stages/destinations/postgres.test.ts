@@ -15,6 +15,7 @@ import {
   expectError,
   listAll,
   objectOf,
+  pageOfRows as page,
   readAll,
   withoutPages,
 } from "../../contract/destination-contract.ts";
@@ -22,11 +23,6 @@ import { countedRows, defineUnchecked, testEnv, useFolder } from "../../fixtures
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
 
 const never = new AbortController().signal;
-const page = (number: number, ...rows: readonly object[]) =>
-  objectOf(
-    `p/r/${String(number).padStart(8, "0")}.ndjson`,
-    rows.map((row) => `${JSON.stringify(row)}\n`).join(""),
-  );
 
 describe("destination postgres", () => {
   let url: string;

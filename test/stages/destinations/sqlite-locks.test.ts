@@ -3,18 +3,16 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Destination } from "../../../src/stages/destinations/destination.ts";
 import { openDestination, probeDestination } from "../../../src/stages/destinations/schemes.ts";
-import { expectError, objectOf } from "../../contract/destination-contract.ts";
+import { expectError, pageOfRows as page } from "../../contract/destination-contract.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { mountDisk, skipUnmounted } from "../../fixtures/small-disk.ts";
+import { askFile, changeFile } from "../../fixtures/sqlite-file.ts";
 
 const never = new AbortController().signal;
-const page = (number: number, ...rows: readonly object[]) =>
-  objectOf(`p/r/0000000${number}.ndjson`, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
 
 describe("destination sqlite, in a file that is held", () => {
   const folder = useFolder();
@@ -22,17 +20,8 @@ describe("destination sqlite, in a file that is held", () => {
   let path: string;
   let opened: Destination[] = [];
 
-  const change = (...statements: readonly string[]) => {
-    const database = new DatabaseSync(path);
-    for (const statement of statements) database.exec(statement);
-    database.close();
-  };
-  const ask = (query: string): unknown[] => {
-    const database = new DatabaseSync(path);
-    const found = database.prepare(query).all();
-    database.close();
-    return found.map((row) => ({ ...row }));
-  };
+  const change = (...statements: readonly string[]) => changeFile(path, ...statements);
+  const ask = (query: string) => askFile(path, query);
   const open = async () => {
     const destination = await openDestination(`sqlite:${path}`, options);
     opened.push(destination);

@@ -4,7 +4,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { planPipeline } from "../../../src/pipeline/plan.ts";
 import { run } from "../../../src/pipeline/run.ts";
 import { restoreExport } from "../../../src/readback/restore.ts";
@@ -23,6 +22,7 @@ import {
   testEnv,
   useFolder,
 } from "../../fixtures/pipelines.ts";
+import { askFile, changeFile } from "../../fixtures/sqlite-file.ts";
 
 const program = join(import.meta.dirname, "../../fixtures/write-rows.ts");
 
@@ -30,18 +30,6 @@ describe("a run into a table of SQLite", () => {
   const folder = useFolder();
   let home: string;
   const file = (name: string) => join(home, name);
-  const ask = (path: string, ...statements: readonly string[]): unknown[] => {
-    const database = new DatabaseSync(path);
-    try {
-      for (const statement of statements.slice(0, -1)) database.exec(statement);
-      return database
-        .prepare(statements.at(-1)!)
-        .all()
-        .map((row) => ({ ...row }));
-    } finally {
-      database.close();
-    }
-  };
 
   beforeEach(async () => {
     home = folder.next();
@@ -66,13 +54,12 @@ describe("a run into a table of SQLite", () => {
 
   it("has rows, manifest and all, and the same rows again", async () => {
     const create = "create table obs (id integer primary key, value real, raw blob, note text)";
-    ask(
+    changeFile(
       file("from.db"),
       create,
       "insert into obs select n, n / 7.0, randomblob(n % 20), 'x' || n from (with recursive g(n) as (select 9007199254740993 union all select n + 1 from g limit 2000) select n from g)",
-      "select 1",
     );
-    ask(file("to.db"), create, "select 1");
+    changeFile(file("to.db"), create);
     const read = () => sqlite({ path: file("from.db"), query: "select * from obs order by id" });
     const more = { table: "obs", key: ["id"] };
     const summary = await run(pipeline(read(), more), { env: testEnv });
@@ -80,17 +67,17 @@ describe("a run into a table of SQLite", () => {
     assert(summary.pages > 5);
     assert.equal(summary.destination, `sqlite://${file("to.db")}/obs/back/${summary.runId}`);
     const same = () =>
-      ask(
+      askFile(
         file("to.db"),
-        `attach '${file("from.db")}' as source`,
         "select (select count(*) from obs) as n, (select count(*) from (select * from source.obs except select * from obs)) as lost",
+        { first: `attach '${file("from.db")}' as source` },
       );
     assert.deepEqual(same(), [{ n: 2000, lost: 0 }]);
-    ask(file("from.db"), "update obs set value = 0 where id % 2 = 0", "select 1");
+    changeFile(file("from.db"), "update obs set value = 0 where id % 2 = 0");
     await run(pipeline(read(), more), { env: testEnv });
     assert.deepEqual(same(), [{ n: 2000, lost: 0 }]);
     assert.deepEqual(
-      ask(
+      askFile(
         file("to.db"),
         "select count(*) as n from spillway_objects where name like '%/manifest.json'",
       ),
@@ -132,11 +119,10 @@ describe("a run into a table of SQLite", () => {
   ] as const) {
     it(`that is killed right before and after commits has each row once (${journal})`, async function () {
       this.timeout(60_000);
-      ask(
+      changeFile(
         file("rows.db"),
         `pragma journal_mode = ${journal}`,
         "create table rows (id int, text text)",
-        "select 1",
       );
       const attempt = async (...moment: readonly string[]) => {
         const child = spawn(process.execPath, [program, home, ...moment], {
@@ -150,20 +136,21 @@ describe("a run into a table of SQLite", () => {
         assert.equal(await attempt(...moment), "SIGKILL", moment.join(" "));
       assert.equal(await attempt(), 0);
       const expected = Array.from({ length: 400 }, (_, id) => numbered(id));
-      assert.deepEqual(ask(file("rows.db"), "select * from rows order by rowid"), expected);
+      assert.deepEqual(askFile(file("rows.db"), "select * from rows order by rowid"), expected);
       const runs = "select count(*) as n from spillway_objects where name like '%/manifest.json'";
-      assert.deepEqual(ask(file("rows.db"), runs), [{ n: 1 }]);
+      assert.deepEqual(askFile(file("rows.db"), runs), [{ n: 1 }]);
     });
   }
 
   it("is what an export can be restored to, once, however often it is asked for", async () => {
-    ask(file("to.db"), "create table people (id integer primary key, name text)", "select 1");
+    changeFile(file("to.db"), "create table people (id integer primary key, name text)");
     const { folder: from } = await makeExport(file("export"), ndjsonPages(300, 100), {});
     const to = { url: `sqlite:${file("to.db")}`, table: "people" };
     await restoreExport(from, { to });
     await restoreExport(from, { to });
-    assert.deepEqual(ask(file("to.db"), "select count(*) as n, max(name) as last from people"), [
-      { n: 300, last: "Zoë 99" },
-    ]);
+    assert.deepEqual(
+      askFile(file("to.db"), "select count(*) as n, max(name) as last from people"),
+      [{ n: 300, last: "Zoë 99" }],
+    );
   });
 });

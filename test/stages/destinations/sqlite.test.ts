@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import type { Destination } from "../../../src/stages/destinations/destination.ts";
 import { openDestination, probeDestination } from "../../../src/stages/destinations/schemes.ts";
 import { openSqlite } from "../../../src/stages/destinations/sqlite.ts";
@@ -10,40 +9,23 @@ import {
   expectError,
   listAll,
   objectOf,
+  pageOfLines,
+  pageOfRows as page,
   readAll,
   withoutPages,
 } from "../../contract/destination-contract.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
+import { askFile, changeFile } from "../../fixtures/sqlite-file.ts";
 
 const never = new AbortController().signal;
-const pageOf = (number: number, ...lines: readonly string[]) =>
-  objectOf(
-    `p/r/${String(number).padStart(8, "0")}.ndjson`,
-    lines.map((line) => `${line}\n`).join(""),
-  );
-const page = (number: number, ...rows: readonly object[]) =>
-  pageOf(number, ...rows.map((row) => JSON.stringify(row)));
 
 describe("destination sqlite", () => {
   const folder = useFolder();
   let path: string;
   let opened: Destination[] = [];
 
-  const change = (...statements: readonly string[]) => {
-    const database = new DatabaseSync(path);
-    for (const statement of statements) database.exec(statement);
-    database.close();
-  };
-  const ask = (query: string): unknown[] => {
-    const database = new DatabaseSync(path);
-    try {
-      const statement = database.prepare(query);
-      statement.setReadBigInts(true);
-      return statement.all().map((row) => ({ ...row }));
-    } finally {
-      database.close();
-    }
-  };
+  const change = (...statements: readonly string[]) => changeFile(path, ...statements);
+  const ask = (query: string) => askFile(path, query, { bigints: true });
   const open = async (table = "plain", key: readonly string[] = [], timeoutMillis = 5000) => {
     const options = { timeoutMillis, rows: { table, key } };
     const destination = await openDestination(`sqlite:${path}`, options);
@@ -126,7 +108,7 @@ describe("destination sqlite", () => {
     const row = { id: 1, part: "a", value: 1, doc: null };
     await destination.put(page(0, row, { ...row, value: 2.5 }, { ...row, part: "b" }), never);
     await destination.put(
-      pageOf(
+      pageOfLines(
         1,
         '{"part":"a","id":1,"doc":{"x":[1.50,{}]},"value":3}',
         '{ "value" : 4 ,"d\\u006fc":"\\ud800","id":9,"part":"c" }\r',
@@ -188,7 +170,7 @@ describe("destination sqlite", () => {
     ];
     const destination = await open("keyed", ["id", "part"]);
     for (const [lines, message] of refusals) {
-      assert.match(await refuses(destination, pageOf(0, ...lines)), message);
+      assert.match(await refuses(destination, pageOfLines(0, ...lines)), message);
       assert.deepEqual(ask("select * from keyed"), []);
       assert.deepEqual(await listAll(destination), []);
     }
