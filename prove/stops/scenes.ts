@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
+import { stageModule } from "../../test/fixtures/stage-module.ts";
 import { startScriptedS3, type Call, type ScriptedS3 } from "../../test/servers/scripted-s3.ts";
 import { startTcpProxy, type TcpProxy } from "../../test/servers/tcp-proxy.ts";
 
@@ -160,22 +161,13 @@ async function startSilentServer(): Promise<{ url: string; close(): Promise<void
 /** The same rows with and without `STUCK`, which makes the modules of the scenes hang. */
 const modules: Readonly<Record<string, string>> = {
   "stuck.mjs": `export default (row) => (process.env.STUCK && row.id > 5000 ? new Promise(() => {}) : row);\n`,
-  "deaf.mjs": `import { defineStage } from ${JSON.stringify(import.meta.resolve("../../src/stages/stage.ts"))};
-import * as v from ${JSON.stringify(import.meta.resolve("valibot"))};
-export default defineStage({
-  name: "deaf",
-  summary: "Hears nothing.",
-  config: v.strictObject({}),
-  takes: "rows",
-  gives: "rows",
-  holds: () => 0,
-  async *open(_config, _ctx, input) {
-    for await (const batch of input) {
+  "deaf.mjs": stageModule(
+    "deaf",
+    `for await (const batch of input) {
       yield batch;
       if (process.env.STUCK) await new Promise(() => {});
-    }
-  },
-});\n`,
+    }`,
+  ),
 };
 
 /** Writes a scene's pipeline into a folder of its own; gives the YAML's path. */

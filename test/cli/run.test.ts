@@ -3,6 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { takeLock } from "../../src/stages/pages/spool-lock.ts";
+import { stageModule } from "../fixtures/stage-module.ts";
 import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
 const summaryKeys = (
@@ -26,22 +27,12 @@ setInterval(() => {}, 1000);
 await new Promise(() => {});
 `;
 /** A stage that hears no signal and never ends. */
-const deafModule = `import { writeFileSync } from "node:fs";
-import { defineStage } from ${JSON.stringify(import.meta.resolve("../../src/stages/stage.ts"))};
-import * as v from ${JSON.stringify(import.meta.resolve("valibot"))};
-export default defineStage({
-  name: "deaf",
-  summary: "Hears nothing.",
-  config: v.strictObject({}),
-  takes: "rows",
-  gives: "rows",
-  holds: () => 0,
-  async *open() {
+const deafModule = stageModule(
+  "deaf",
+  `const { writeFileSync } = await import("node:fs");
     writeFileSync(new URL("deaf-now", import.meta.url), "");
-    await new Promise(() => {});
-  },
-});
-`;
+    await new Promise(() => {});`,
+);
 
 describe("run", () => {
   let desk: Desk;
