@@ -2,21 +2,12 @@ import assert from "node:assert/strict";
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openRunFolder, type RunFolderInit } from "../../src/pipeline/run-folder.ts";
-import { lastCommit } from "../fixtures/last-commit.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
+import { folderInit, lastCommit } from "../fixtures/run-folder.ts";
 
 describe("what a run's folder carries on", () => {
   const scratch = useFolder();
-  const open = (dir: string, more: Partial<RunFolderInit>) =>
-    openRunFolder({
-      dir,
-      pipeline: "observations",
-      configDigest: "digest",
-      meaning: "meaning",
-      destination: "file:///out",
-      restart: false,
-      ...more,
-    });
+  const open = (dir: string, more: Partial<RunFolderInit>) => openRunFolder(folderInit(dir, more));
   const visit = async (dir: string) => {
     const opened = await open(dir, { carries: true });
     opened.release();

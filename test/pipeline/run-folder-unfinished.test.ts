@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openRunFolder, type RunFolderInit } from "../../src/pipeline/run-folder.ts";
-import { lastCommit } from "../fixtures/last-commit.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
+import { folderInit, lastCommit } from "../fixtures/run-folder.ts";
 
 describe("a run under a destination's former spelling", () => {
   const folder = useFolder();
@@ -11,7 +11,7 @@ describe("a run under a destination's former spelling", () => {
   const before = { meaning: "as written", destination: "file:///out/", carries: true };
   const now = { ...after, formerly: before };
   const open = (dir: string, more: Pick<RunFolderInit, "meaning" | "destination" | "formerly">) =>
-    openRunFolder({ dir, pipeline: "observations", configDigest: "c", restart: false, ...more });
+    openRunFolder(folderInit(dir, more));
   const visit = async (...of: Parameters<typeof open>) => {
     const opened = await open(...of);
     opened.release();

@@ -3,24 +3,14 @@ import { chmod, mkdir, readFile, readdir, stat, symlink, writeFile } from "node:
 import { join } from "node:path";
 import { openRunFolder, type RunFolderInit } from "../../src/pipeline/run-folder.ts";
 import { realWorld, type Disk } from "../../src/stages/world.ts";
-import { lastCommit } from "../fixtures/last-commit.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
+import { folderInit, lastCommit } from "../fixtures/run-folder.ts";
 
 describe("run-folder", () => {
   const folder = useFolder();
-  const initOf = (dir: string, more: Partial<RunFolderInit> = {}): RunFolderInit => ({
-    dir,
-    pipeline: "observations",
-    configDigest: "digest",
-    meaning: "meaning",
-    destination: "file:///out",
-    restart: false,
-    ...more,
-  });
-
   /** Opens and gives the lock back at once, as a process that ends does. */
   async function visit(dir: string, more: Partial<RunFolderInit> = {}) {
-    const opened = await openRunFolder(initOf(dir, more));
+    const opened = await openRunFolder(folderInit(dir, more));
     opened.release();
     return opened;
   }
@@ -44,7 +34,7 @@ describe("run-folder", () => {
       [second.resumed, second.record.runId, second.record.key, second.record.attempts],
       [true, first.record.runId, first.record.key, 2],
     );
-    const third = await openRunFolder(initOf(dir));
+    const third = await openRunFolder(folderInit(dir));
     await third.commit(lastCommit(third.record.runId));
     third.release();
     const fresh = await visit(dir);
@@ -55,7 +45,7 @@ describe("run-folder", () => {
 
   it("removes what the run left, and what it knows of no run it keeps", async () => {
     const dir = folder.next();
-    const opened = await openRunFolder(initOf(dir));
+    const opened = await openRunFolder(folderInit(dir));
     await mkdir(join(opened.path, "pages"));
     await writeFile(join(opened.path, "pages", "x"), "");
     await writeFile(join(opened.path, "acks.ndjson"), "");
@@ -89,7 +79,7 @@ describe("run-folder", () => {
     await mkdir(join(path, "pages"), { recursive: true });
     await writeFile(join(path, "pages", "00000000.ndjson"), "");
     const refused = (more: Partial<RunFolderInit>, message: RegExp) =>
-      assert.rejects(openRunFolder(initOf(dir, more)), {
+      assert.rejects(openRunFolder(folderInit(dir, more)), {
         code: "config-changed",
         exitCode: 2,
         message,
@@ -105,7 +95,7 @@ describe("run-folder", () => {
 
   it("counts and remembers each destination apart", async () => {
     const dir = folder.next();
-    const opened = await openRunFolder(initOf(dir));
+    const opened = await openRunFolder(folderInit(dir));
     await opened.commit(lastCommit(opened.record.runId));
     opened.release();
     assert.equal((await visit(dir, { destination: "file:///elsewhere" })).last, undefined);
@@ -114,7 +104,7 @@ describe("run-folder", () => {
 
   it("names runs so that a later one sorts later, even when the clock goes back", async () => {
     const dir = folder.next();
-    const opened = await openRunFolder(initOf(dir));
+    const opened = await openRunFolder(folderInit(dir));
     const future = "29991231T235959999Z-ffffffff";
     await opened.commit(lastCommit(future));
     opened.release();
@@ -143,7 +133,7 @@ describe("run-folder", () => {
     const dir = folder.next();
     const { path, record } = await visit(dir);
     await writeFile(join(path, "manifest.json"), "{}");
-    await assert.rejects(openRunFolder(initOf(dir, { restart: true })), {
+    await assert.rejects(openRunFolder(folderInit(dir, { restart: true })), {
       code: "config-invalid",
       message: /without --restart/,
     });
@@ -184,8 +174,8 @@ describe("run-folder", () => {
 
   it("is opened by one at a time", async () => {
     const dir = folder.next();
-    const opened = await openRunFolder(initOf(dir));
-    await assert.rejects(openRunFolder(initOf(dir)), { code: "already-running", exitCode: 7 });
+    const opened = await openRunFolder(folderInit(dir));
+    await assert.rejects(openRunFolder(folderInit(dir)), { code: "already-running", exitCode: 7 });
     await visit(dir, { pipeline: "another" });
     opened.release();
     await visit(dir);
@@ -196,7 +186,7 @@ describe("run-folder", () => {
 
     it("is done once its run is committed, and so are those before it", async () => {
       const dir = folder.next();
-      const opened = await openRunFolder(initOf(dir, { slot: late }));
+      const opened = await openRunFolder(folderInit(dir, { slot: late }));
       await opened.commit(lastCommit(opened.record.runId));
       opened.release();
       for (const slot of [early, late]) {
@@ -212,12 +202,12 @@ describe("run-folder", () => {
     it("is run for where a clock that was wrong once left a slot that has not come", async () => {
       const dir = folder.next();
       const ahead = new Date(Date.now() + 9 * 86_400_000).toISOString();
-      const opened = await openRunFolder(initOf(dir, { slot: ahead }));
+      const opened = await openRunFolder(folderInit(dir, { slot: ahead }));
       await opened.commit(lastCommit(opened.record.runId));
       opened.release();
       const warnings: string[] = [];
       const warn = (text: string) => void warnings.push(text);
-      const again = await openRunFolder(initOf(dir, { slot: late, warn }));
+      const again = await openRunFolder(folderInit(dir, { slot: late, warn }));
       assert.deepEqual([again.done, again.committed], [undefined, false]);
       assert.match(warnings.join(), /has not come yet: a clock was wrong/);
       await again.commit(lastCommit(again.record.runId));
@@ -257,7 +247,9 @@ describe("run-folder", () => {
           rename: (from, to) => (fails(), realWorld.disk.rename(from, to)),
           rm: (path, options) => (fails(), realWorld.disk.rm(path, options)),
         };
-        const cutOff = await openRunFolder(initOf(dir, { ...init, world: { ...realWorld, disk } }))
+        const cutOff = await openRunFolder(
+          folderInit(dir, { ...init, world: { ...realWorld, disk } }),
+        )
           .then(async (run) => {
             try {
               await run.commit(lastCommit(run.record.runId));
@@ -269,7 +261,7 @@ describe("run-folder", () => {
             () => false,
             () => true,
           );
-        const again = await openRunFolder(initOf(dir, init));
+        const again = await openRunFolder(folderInit(dir, init));
         if (!again.done) await again.commit(lastCommit(again.record.runId));
         again.release();
         assert.ok(cutOff || cut >= 8, `${cut}`);
@@ -287,7 +279,7 @@ describe("run-folder", () => {
       throw Object.assign(new Error("refused"), { code: "EIO" });
     };
     const world = { ...realWorld, disk: { ...realWorld.disk, readFile } };
-    await assert.rejects(openRunFolder(initOf(dir, { world })), { code: "spool-failed" });
+    await assert.rejects(openRunFolder(folderInit(dir, { world })), { code: "spool-failed" });
     assert.ok((await visit(dir)).resumed);
   });
 
@@ -295,7 +287,7 @@ describe("run-folder", () => {
     const dir = folder.next();
     const { path } = await visit(dir);
     await writeFile(join(path, "run.json"), "{ half");
-    await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+    await assert.rejects(openRunFolder(folderInit(dir)), { code: "integrity-failed" });
   });
 
   it("tells a record or a last commit that is JSON and not ours, and keeps the pages", async () => {
@@ -307,16 +299,16 @@ describe("run-folder", () => {
     const damaged = [null, [], 7, {}, { version: 2 }, { ...record, key: 7 }, { version: 3 }];
     for (const found of [...damaged, { ...record, runId: "../up" }]) {
       await writeFile(join(path, "run.json"), JSON.stringify(found));
-      await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+      await assert.rejects(openRunFolder(folderInit(dir)), { code: "integrity-failed" });
     }
     await writeFile(join(path, "run.json"), JSON.stringify(record));
-    const opened = await openRunFolder(initOf(dir));
+    const opened = await openRunFolder(folderInit(dir));
     await opened.commit(lastCommit(record.runId));
     opened.release();
     const name = (await readdir(path)).find((one) => one.startsWith("last-"))!;
     for (const found of [null, {}, { ...lastCommit(record.runId), generation: "1" }]) {
       await writeFile(join(path, name), JSON.stringify(found));
-      await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+      await assert.rejects(openRunFolder(folderInit(dir)), { code: "integrity-failed" });
     }
   });
 
@@ -326,7 +318,7 @@ describe("run-folder", () => {
     const text = await readFile(join(path, "run.json"), "utf8");
     const another = record.runId.replace(/^2/, "3");
     await writeFile(join(path, "run.json"), text.replace(record.runId, another));
-    await assert.rejects(openRunFolder(initOf(dir)), { code: "integrity-failed" });
+    await assert.rejects(openRunFolder(folderInit(dir)), { code: "integrity-failed" });
     await writeFile(join(path, "run.json"), text);
     assert.equal((await visit(dir)).record.runId, record.runId);
   });
@@ -348,17 +340,17 @@ describe("run-folder", () => {
     const open = folder.next();
     const { path } = await visit(open);
     await chmod(path, 0o750);
-    await assert.rejects(openRunFolder(initOf(open)), {
+    await assert.rejects(openRunFolder(folderInit(open)), {
       code: "config-invalid",
       message: /chmod 700/,
     });
     const linked = folder.next();
     await mkdir(linked);
     await symlink(path, join(linked, "observations"));
-    await assert.rejects(openRunFolder(initOf(linked)), { code: "config-invalid" });
+    await assert.rejects(openRunFolder(folderInit(linked)), { code: "config-invalid" });
     const taken = folder.next();
     await mkdir(taken);
     await writeFile(join(taken, "observations"), "");
-    await assert.rejects(openRunFolder(initOf(taken)));
+    await assert.rejects(openRunFolder(folderInit(taken)));
   });
 });

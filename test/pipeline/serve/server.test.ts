@@ -6,8 +6,8 @@ import { PipelineError } from "../../../src/errors.ts";
 import { startServer, type ServerInit } from "../../../src/pipeline/serve/server.ts";
 import { writeJson } from "../../../src/pipeline/run-files.ts";
 import { realDisk } from "../../../src/stages/world.ts";
-import { lastCommit } from "../../fixtures/last-commit.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
+import { lastCommit } from "../../fixtures/run-folder.ts";
 
 const day = 86_400_000;
 
