@@ -27,6 +27,8 @@ export interface ResolveOptions {
   /** Where relative `${file:…}` paths start. */
   readonly baseDir: string;
   readonly field?: (path: Path) => FieldFacts;
+  /** What else is wrong with the value: told together with what is missing. */
+  readonly others?: () => readonly Problem[];
   readonly locate?: Locate;
 }
 
@@ -40,7 +42,9 @@ const maxFileBytes = 2 ** 20;
 export async function resolveReferences<T>(value: T, options: ResolveOptions): Promise<T> {
   const problems: Problem[] = findReferenceProblems(value);
   const resolved = await resolveValue(value, [], options, problems);
-  if (problems.length > 0) throw problemsError(problems, options.locate);
+  if (problems.length > 0) {
+    throw problemsError([...problems, ...(options.others?.() ?? [])], options.locate);
+  }
   return resolved as T;
 }
 

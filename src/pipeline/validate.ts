@@ -63,14 +63,7 @@ export function validateSpec(
   registry: Registry,
   { resolve, locate }: ValidateOptions,
 ): ValidSpec {
-  // Looks at every text first: refuses what is nested without end, before anything else follows it.
-  const wrong = findReferenceProblems(spec);
-  const top = checkConfig(specSchema, spec, [], resolve);
-  const stages = listStages(spec).map((entry, index) =>
-    checkStage(entry, index, registry, resolve),
-  );
-  const others = [top, ...stages].flatMap((checked) => checked.problems);
-  const problems = resolve === "full" ? others : [...wrong, ...withoutPlaces(others, wrong)];
+  const { top, stages, problems } = checkSpec(spec, registry, resolve);
   if (problems.length > 0) throw problemsError(problems, locate);
   const { name, memory, sign, telemetry, schedule } = top.output as {
     name: string;
@@ -90,6 +83,18 @@ export function validateSpec(
   };
 }
 
+function checkSpec(spec: PipelineSpec, registry: Registry, resolve: Resolved) {
+  // Looks at every text first: refuses what is nested without end, before anything else follows it.
+  const wrong = findReferenceProblems(spec);
+  const top = checkConfig(specSchema, spec, [], resolve);
+  const stages = listStages(spec).map((entry, index) =>
+    checkStage(entry, index, registry, resolve),
+  );
+  const others = [top, ...stages].flatMap((checked) => checked.problems);
+  const problems = resolve === "full" ? others : [...wrong, ...withoutPlaces(others, wrong)];
+  return { top, stages, problems };
+}
+
 /** The short form or the long one; each number may still be the text of a reference. */
 type WrittenMemory = number | string | Readonly<Partial<Record<keyof MemoryConfig, unknown>>>;
 
@@ -104,14 +109,18 @@ function fillMemory(written: WrittenMemory): MemoryConfig {
 /**
  * A copy of the spec with its references resolved, each as its field wants it: secrets only from files of their
  * owner alone, numbers as numbers.
- * @throws PipelineError `config-invalid` naming each variable or file that is missing; never a value.
+ * @throws PipelineError `config-invalid` naming each variable or file that is missing, and what else is wrong; never a value.
  */
 export function resolveSpec(
   spec: PipelineSpec,
   registry: Registry,
-  options: Omit<ResolveOptions, "field">,
+  options: Omit<ResolveOptions, "field" | "others">,
 ): Promise<PipelineSpec> {
-  return resolveReferences(spec, { ...options, field: (path) => describeField(registry, path) });
+  return resolveReferences(spec, {
+    ...options,
+    field: (path) => describeField(registry, path),
+    others: () => checkSpec(spec, registry, "none").problems,
+  });
 }
 
 /** What looks like a reference and is none is said once, not again as a text that does not fit its field. */

@@ -107,6 +107,18 @@ describe("references", () => {
     );
   });
 
+  it("are told with all else that is wrong, each once and in the order of the file", async () => {
+    const text =
+      "name: x\nstages:\n  - source:\n      url: ${env:ONE}\n      query: ${foo}\n  - nothing\n";
+    const { spec, locate, baseDir } = parsePipeline(text, "x.yaml");
+    const refusal = await resolveSpec(spec, testRegistry, { env, baseDir, locate }).then(
+      () => assert.fail("it is refused"),
+      ({ message }: Error) => message.split("\n"),
+    );
+    const places = refusal.map((line) => line.replace(/^x\.yaml:(\d+:\d+).*$/, "$1"));
+    assert.deepEqual(places, ["4:12", "5:14", "6:5"]);
+  });
+
   it("of an unknown kind are refused with the kinds there are", async () => {
     for (const text of [
       "${foo}",
