@@ -37,8 +37,9 @@ interface EntryStream extends Bytes {
  * @throws PipelineError `source-bad-data`: no tar archive, damaged, cut off, or of a kind that cannot be read whole.
  */
 export async function* readEntries(bytes: Bytes, where: string): AsyncGenerator<Entry> {
-  const { extract } = await import("tar-stream");
-  const archive = extract();
+  // Bundled, it has its names in `default` alone.
+  const { default: tar } = await import("tar-stream");
+  const archive = tar.extract();
   const tail = { bytes: 0, zeros: 0 };
   const fed = pump(watchTail(unzip(bytes, where), tail), archive as unknown as Writable);
   let count = 0;
@@ -75,9 +76,11 @@ function describe(stream: EntryStream, where: string): Entry {
     throw badData(where, "a sparse file or of an unknown type; expected plain files");
   }
   // tar-stream would wait for the end of such an entry for ever.
-  if (!Number.isSafeInteger(header.size) || (header.type === "directory" && header.size !== 0)) {
-    throw badData(where, "a size that is no number, or that of a folder; the archive is damaged");
+  if (!Number.isSafeInteger(header.size)) {
+    throw badData(where, "a size that is no number; the archive is damaged");
   }
+  // What a folder states is room it asks for; nothing follows it (POSIX, `pax`, ustar interchange format).
+  if (header.type === "directory") header.size = 0;
   return { where, header, bytes: readContent(stream, where) };
 }
 
