@@ -43,7 +43,9 @@ export function createCsvToNdjson(
 function printCell(cell: string | null, json: RegExp | undefined): string {
   if (cell === null) return "null";
   if (!json?.test(cell) || !isValid(cell)) return JSON.stringify(cell);
-  // Raw line breaks stand only between its tokens.
+  // Who nests values prints none: it is a text that looks like one.
+  if (json !== anyJson && /[\r\n]/.test(cell)) return JSON.stringify(cell);
+  // Raw line breaks stand only between the tokens of JSON.
   return cell.replaceAll(/[\r\n]/g, " ");
 }
 

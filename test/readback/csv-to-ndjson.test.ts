@@ -42,6 +42,14 @@ describe("CSV on its way into a table", () => {
     assert.equal(convert('{\r\n"a":\n1}', ["json"]), '{"json":{  "a": 1}}\n');
   });
 
+  it("leaves a text as it is that looks like JSON and breaks its lines, where nobody calls it JSON", () => {
+    for (const [text, type] of [
+      ['{\n"a":1}', "any"],
+      ["[1,\r\n 2]", "integer[]"],
+    ] as const)
+      assert.deepEqual(JSON.parse(convert(text, [type])), { [type]: text });
+  });
+
   it("refuses records with more or fewer fields than columns", () => {
     const columns = ["a", "b"].map((name) => ({ name, type: "text" }));
     for (const header of [true, false])
