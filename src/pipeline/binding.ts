@@ -131,5 +131,8 @@ async function digestFile(path: string, stage: string): Promise<string> {
 }
 
 function withoutPassword(url: string): string {
-  return URL.canParse(url) ? Object.assign(new URL(url), { password: "" }).href : url;
+  if (!URL.canParse(url)) return url;
+  const bare = Object.assign(new URL(url), { password: "" });
+  if (bare.searchParams.has("password")) bare.searchParams.delete("password");
+  return bare.href;
 }

@@ -147,6 +147,11 @@ stages:
     });
     const one = await into(place("guess-1", "t"));
     assert.deepEqual(await into(place("guess-2", "t")), one);
+    const spelled = (password: string) => ({
+      to: `postgres://me@db/x?sslmode=require&password=${password}`,
+      table: "t",
+    });
+    assert.deepEqual(await into(spelled("guess-1")), await into(spelled("guess-2")));
     assert.notEqual((await into(place("guess-1", "u"))).digest, one.digest);
   });
 
