@@ -74,6 +74,10 @@ export class CopyWalker {
     return this.#at === this.#end;
   }
 
+  get begun(): Buffer | undefined {
+    return this.#expected === "message" ? this.#held.subarray(0, this.#heldBytes) : undefined;
+  }
+
   /**
    * Says that `bytes` bytes of the inlet were read, and walks them.
    * @throws PipelineError `source-failed` when they are no PostgreSQL messages, or no COPY of this format

@@ -70,6 +70,14 @@ export class RowWalker {
     return this.#at === this.#end;
   }
 
+  get begun(): Buffer | undefined {
+    if (this.#expected !== "message") return undefined;
+    const { heldAt, inletAt } = this.#machine;
+    return this.#heldBytes > 0
+      ? this.#bytes.subarray(heldAt, heldAt + this.#heldBytes)
+      : this.#bytes.subarray(inletAt - this.#carriedBytes, inletAt);
+  }
+
   /**
    * Says that `bytes` bytes of the inlet were read, and walks them.
    * @throws PipelineError `source-failed` when they are no PostgreSQL messages or rows of other columns

@@ -45,6 +45,8 @@ export interface Walker {
   /** Where a read of the socket goes, all of it, whenever everything read before has been walked. */
   readonly inlet: Buffer;
   readonly isEmpty: boolean;
+  /** What came of a message that is not whole yet, for whoever reads on; undefined when some of it was used already. */
+  readonly begun: Buffer | undefined;
   /** Says that `bytes` bytes of the inlet were read, and walks them. */
   read(bytes: number): void;
   /** Walks on, until everything is walked or the output is full and must be taken first. */
@@ -112,9 +114,12 @@ export class WireQuery<Walks extends Walker> {
     this.#session.life.removeEventListener("abort", this.#onFail);
     this.#direct?.(undefined);
     this.#socket.off("data", this.#onRead);
-    if (!this.#end || !this.#isDry || this.#session.life.aborted) return;
+    const { begun } = this.walker;
+    if (!this.#end || !this.#isDry || !begun || this.#session.life.aborted) return;
     this.#socket.on("data", this.#parse);
     this.#settle();
+    // A notice may follow an answer at any time, and be cut by the read that ended it.
+    if (begun.length > 0) this.#parse(Buffer.from(begun));
     this.#socket.resume();
   }
 
@@ -205,11 +210,7 @@ export class WireQuery<Walks extends Walker> {
 }
 
 /** In memory of its own, which can be freed. */
-function copyOf(bytes: Buffer): Buffer {
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  bytes.copy(copy);
-  return copy;
-}
+const copyOf = (bytes: Buffer): Buffer => Buffer.from(new Uint8Array(bytes).buffer);
 
 /** What `pg` calls while the query runs. */
 function createAnswer(

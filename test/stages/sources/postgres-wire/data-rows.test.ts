@@ -293,4 +293,21 @@ describe("data rows", () => {
       assert.deepEqual(last, ready);
     }
   });
+
+  it("leave the beginning of what follows them to who reads on, unless some of it was used", () => {
+    const layout = recordLayouts["ndjson"]!([textColumn("a")]);
+    const begunAfter = (chunks: readonly Buffer[]) => {
+      const walker = new RowWalker(layout, 1000, () => {});
+      for (const chunk of chunks) walker.read(chunk.copy(walker.inlet));
+      return walker.begun && Buffer.from(walker.begun);
+    };
+    const answer = Buffer.concat([dataRow(textRow(["1"])), complete, ready]);
+    for (let cut = 0; cut < notice.length; cut += 1) {
+      const begun = notice.subarray(0, cut);
+      assert.deepEqual(begunAfter([Buffer.concat([answer, begun])]), begun);
+      assert.deepEqual(begunAfter([answer, begun]), begun);
+    }
+    const long = message("N", Buffer.alloc(100_000, "x"));
+    assert.equal(begunAfter([answer, long.subarray(0, 60_000)]), undefined);
+  });
 });
