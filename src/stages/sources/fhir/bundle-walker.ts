@@ -1,9 +1,9 @@
 /**
  * From the bytes of one Bundle to its resources, as the server wrote them but for white space between tokens. Held are
- * the resource under way and the text around resources, in which a 0 stands for each entry, and for its resource.
+ * the resource under way and the text around resources, in which an empty string stands for each entry, and for its resource.
  *
- * Nothing unseen gets through: resource, entry and envelope are each parsed as JSON by who takes them, and as a 0 only
- * ever takes the place of one whole value, all of them are JSON exactly when the document was.
+ * Nothing unseen gets through: resource, entry and envelope are each parsed as JSON by who takes them, and as a string takes
+ * the place of one whole value, and goes on in nothing that may follow, all of them are JSON exactly when the document was.
  */
 import { PipelineError } from "../../../errors.ts";
 import { createEnvelope, type Envelope } from "./envelope.ts";
@@ -19,7 +19,7 @@ export interface BundleEvents {
 /** Depths: 1 in the Bundle, 2 in its entries, 3 in an entry, 4 and more in its resource. */
 const [inBundle, inEntries, inEntry] = [1, 2, 3];
 
-const [quote, backslash, colon, comma, zero] = [0x22, 0x5c, 0x3a, 0x2c, 0x30];
+const [quote, backslash, colon, comma] = [0x22, 0x5c, 0x3a, 0x2c];
 const [openObject, closeObject, openArray, closeArray] = [0x7b, 0x7d, 0x5b, 0x5d];
 const [space, tab, lineFeed, carriageReturn] = [0x20, 0x09, 0x0a, 0x0d];
 
@@ -85,7 +85,7 @@ export class BundleWalker {
   /** The entry at which it stands was taken whole by somebody else. */
   passEntry(): void {
     this.#gap = false;
-    this.#top.put(zero);
+    this.#top.putStandIn();
   }
 
   get #isAtEntry(): boolean {
@@ -174,14 +174,14 @@ export class BundleWalker {
       this.#move(chunk, from, at + 1);
       this.#events.onResource();
       this.#into = this.#entry;
-      this.#entry.put(zero);
+      this.#entry.putStandIn();
       return at + 1;
     }
     if (this.#into === this.#entry && this.#depth === inEntries) {
       this.#move(chunk, from, at + 1);
       this.#events.onEntry(this.#entry.take());
       this.#into = this.#top;
-      this.#top.put(zero);
+      this.#top.putStandIn();
       return at + 1;
     }
     if (this.#depth === inBundle) this.#inEntryArray = false;

@@ -4,11 +4,15 @@ import { PipelineError } from "../../../errors.ts";
 /** An entry without its resource is some hundred bytes, a Bundle without its entries two for each of them. */
 export const mostEnvelopeBytes = 4 * 1024 * 1024;
 const initialBytes = 4096;
-const [openObject, comma] = [0x7b, 0x2c];
+const [openObject, comma, quote] = [0x7b, 0x2c, 0x22];
+
+/** What stands for an entry in its list, and for its resource: what follows can make no other value of a string. */
+export const standIn = "";
 
 export interface Envelope {
   append(chunk: Uint8Array, start: number, end: number): void;
-  put(byte: number): void;
+  /** Puts what stands for a value that is told apart. */
+  putStandIn(): void;
   /** Whether a member's name ends here that is written as `key`, its quotes included. */
   endsWithKey(key: Buffer): boolean;
   /** The text so far; afterwards it is empty. */
@@ -37,9 +41,10 @@ export function createEnvelope(): Envelope {
       bytes.set(new Uint8Array(chunk.buffer, chunk.byteOffset + start, end - start), length);
       length += end - start;
     },
-    put(byte) {
-      makeRoom(1);
-      bytes[length++] = byte;
+    putStandIn() {
+      makeRoom(2);
+      bytes[length++] = quote;
+      bytes[length++] = quote;
     },
     endsWithKey(key) {
       const start = length - key.length;

@@ -7,6 +7,7 @@ import { createCircleWatch } from "../../circle-watch.ts";
 import { TryAgain } from "../../destinations/retry.ts";
 import type { Log } from "../../stage.ts";
 import { BundleReader } from "./bundle-reader.ts";
+import { standIn } from "./envelope.ts";
 import { Harvest, type Resources, type Verdict } from "./harvest.ts";
 import { readOutcome } from "./outcome.ts";
 import { parseJson } from "./parse-json.ts";
@@ -124,8 +125,7 @@ export function createEvents(harvest: Harvest, where: string, log: Log) {
     onEntry(text: string) {
       const entry = parseJson(text) as
         { resource?: unknown; search?: { mode?: unknown } } | undefined;
-      // The walker leaves a 0 where it took a resource away.
-      if (!hasResource || entry?.resource !== 0)
+      if (!hasResource || entry?.resource !== standIn)
         throw harvest.broken("an entry that holds no resource; expected one in each");
       hasResource = false;
       harvest.accept((resource) => judge(resource, entry.search?.mode, where, log));
@@ -159,7 +159,7 @@ function nextLink(text: string, where: string): string | undefined {
   const outcome = readOutcome(bundle);
   if (outcome) throw failed(where, outcome.told);
   const { resourceType, entry = [], link = [] } = bundle ?? {};
-  const isWhole = Array.isArray(entry) && entry.every((one) => one === 0);
+  const isWhole = Array.isArray(entry) && entry.every((one) => one === standIn);
   if (resourceType !== "Bundle" || !isWhole || !Array.isArray(link)) {
     const told = bundle === undefined ? "broken JSON" : "not a Bundle of entries";
     throw new PipelineError("source-bad-data", `${where}: ${told}; expected a searchset Bundle`);
