@@ -35,10 +35,10 @@ export const quote = (name: string): string =>
 /** A path for a message, whole and with its control characters escaped. */
 export const printFile = (path: string): string => escaped(path).slice(1, -1);
 
-/** As JSON writes it, and what JSON leaves as it is although a terminal obeys it. */
+/** As JSON writes it, with what JSON leaves as it is although a terminal obeys it or nobody sees it. */
 const escaped = (text: string): string =>
   JSON.stringify(text).replace(
-    /[\u007f-\u009f]/g,
+    /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
     (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 

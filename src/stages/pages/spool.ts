@@ -23,7 +23,7 @@ export const spool = defineStage({
     dir: v.pipe(
       v.optional(text, "./spool"),
       v.description(
-        "folder of the spool, relative to where spillway is started; made with mode 0700",
+        "folder of the spool, relative to the pipeline's file (in code, to where it runs); made with mode 0700",
       ),
     ),
     maxBytes: v.pipe(
