@@ -96,10 +96,21 @@ async function checkOwnManifest(
   const [bytes, signature] = await Promise.all(
     [name, signatureName].map((name) => readOwn(place, name)),
   );
-  verifyManifestSignature(bytes!, signature!);
-  const { head } = readManifest(bytes!);
+  const head = readSigned(bytes!, signature!);
+  if (!head) throw spoolDamaged("the manifest is not as it was signed");
   if (head.run !== runId) throw spoolDamaged("the manifest is another run's");
   return head;
+}
+
+/** Undefined for one that was changed: it may state another format or signer by then. */
+function readSigned(bytes: Uint8Array, signature: Uint8Array): ManifestHead | undefined {
+  try {
+    verifyManifestSignature(bytes, signature);
+    return readManifest(bytes).head;
+  } catch (error) {
+    if (error instanceof PipelineError) return undefined;
+    throw error;
+  }
 }
 
 const write = ({ disk, path }: Place, name: string, parts: Parts): Promise<void> =>

@@ -277,6 +277,23 @@ describe("commit", () => {
     }
   });
 
+  it("refuses a manifest of the spool whose format or signer is no longer what was signed", async () => {
+    for (const stated of ["spillway/1", '"signer":"ed25519:']) {
+      const { init, close } = await ready();
+      const cut = { ...init.destination, put: () => Promise.reject(new Error("cut off")) };
+      await assert.rejects(commitRun({ ...init, destination: cut }), /cut off/);
+      const path = join(init.folder.path, "manifest.json");
+      const bytes = await readFile(path);
+      bytes[bytes.indexOf(stated) + stated.length - 1]! ^= 8;
+      await writeFile(path, bytes);
+      await assert.rejects(commitRun(init), {
+        code: "integrity-failed",
+        message: /not as it was signed; .*--restart/,
+      });
+      await close();
+    }
+  });
+
   it("makes no other draft where the disk refuses to read the one there is", async () => {
     const { init, at, close } = await ready();
     const cut = { ...init.destination, put: () => Promise.reject(new Error("cut off")) };
