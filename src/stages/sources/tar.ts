@@ -13,7 +13,15 @@ import { copyDialect } from "../formats/csv-dialect.ts";
 import type { Column, Row, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { readCsv } from "./csv.ts";
-import { badData, batchBytes, digestQuery, readBytes, readInput, rowBytes } from "./input-file.ts";
+import {
+  badData,
+  batchBytes,
+  digestQuery,
+  parserBytes,
+  readBytes,
+  readInput,
+  rowBytes,
+} from "./input-file.ts";
 import { readJson } from "./json.ts";
 import { inputPath, maxRecord, readNdjson } from "./ndjson.ts";
 import { type Entry, readEntries } from "./tar-archive.ts";
@@ -43,7 +51,11 @@ export const tar = defineStage({
   config,
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => 50 * readBytes + batchBytes + 5 * maxRecord,
+  holds: ({ format, maxRecord }) =>
+    (format === "csv" || format === "json" ? parserBytes : 0) +
+    50 * readBytes +
+    batchBytes +
+    5 * maxRecord,
   open: (config, ctx) => {
     const { path, format, match } = config;
     const digest = digestQuery("tar", path, format, match ?? null);
