@@ -170,7 +170,15 @@ describe("tar", () => {
   });
 
   it("passes by the size that old archives state for a folder, behind which nothing lies", async () => {
-    const archive = execFileSync("tar", ["-cf", "-", "-C", file("in"), "--no-recursion", "data", "one.csv"]);
+    const archive = execFileSync("tar", [
+      "-cf",
+      "-",
+      "-C",
+      file("in"),
+      "--no-recursion",
+      "data",
+      "one.csv",
+    ]);
     await writeFile(file("sized.tar"), withSize(archive, Buffer.from("00000020000 ")));
     await writeFile(file("plain.tar"), archive);
     const rows = async (name: string) => rowsOf(await read(file(name), "content"));
