@@ -12,6 +12,7 @@ import {
   notNoted,
   notesName,
   requireNotes,
+  type ListedPart,
 } from "./table-notes.ts";
 
 /** Pages are noted for their table; what is no page is noted for none. */
@@ -112,7 +113,7 @@ export async function listNoted(
   session: Session,
   notes: string,
   table: Table,
-  { prefix, after }: { readonly prefix: string; readonly after: string },
+  { prefix, after }: ListedPart,
 ): Promise<readonly ListedObject[]> {
   const { rows } = await session.ask(
     `select name, bytes from ${notes} where starts_with(name, $1) and name > $3 and target in ($2, ${noTable}) order by name limit ${mostListed}`,

@@ -13,12 +13,12 @@
 import { PipelineError } from "../../errors.ts";
 import type { Session } from "../sources/postgres-session.ts";
 import type { Destination, OpenDestination, StoredObject } from "./destination.ts";
-import { folderSegmentsOf, segmentsOf } from "./object-names.ts";
+import { segmentsOf } from "./object-names.ts";
 import { createConnection, type Target } from "./postgres-connection.ts";
 import { findUnfinished, listNoted, noteObject, readNoted } from "./postgres-notes.ts";
 import { writeRows } from "./postgres-rows.ts";
 import type { Table } from "./postgres-table.ts";
-import { emptiedTable, unfinishedRun } from "./table-notes.ts";
+import { emptiedTable, listInParts, unfinishedRun } from "./table-notes.ts";
 import { recordsOf, tableOf } from "./table.ts";
 
 export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }) => {
@@ -37,18 +37,13 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }
       yield await connection.use(read, signal);
       signal.throwIfAborted();
     },
-    async *list(folder, signal) {
-      const segments = folderSegmentsOf(folder);
-      const prefix = segments.map((segment) => `${segment}/`).join("");
-      for (let after = ""; ;) {
-        const look = ({ session, notes, table }: Target) =>
-          listNoted(session, notes, table, { prefix, after });
-        const found = await connection.use(look, signal);
-        if (found.length === 0) return;
-        yield* found;
-        after = found.at(-1)!.name;
-      }
-    },
+    list: (folder, signal) =>
+      listInParts(folder, (part) =>
+        connection.use(
+          ({ session, notes, table }) => listNoted(session, notes, table, part),
+          signal,
+        ),
+      ),
     finish: async () => {},
     close: () => connection.close(),
   } satisfies Destination;

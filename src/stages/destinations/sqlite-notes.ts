@@ -13,6 +13,7 @@ import {
   notNoted,
   notesName,
   requireNotes,
+  type ListedPart,
 } from "./table-notes.ts";
 
 /** Pages are noted for their table; what is no page is noted for none. */
@@ -102,14 +103,13 @@ export function readNoted(database: DatabaseSync, name: string): Uint8Array {
 export function listNoted(
   database: DatabaseSync,
   table: string,
-  folder: string,
-  after: string,
+  { prefix, after }: ListedPart,
 ): readonly ListedObject[] {
   if (!hasNotes(database)) return [];
   return prepare(
     database,
     `select name, bytes from main.${notesName} where name > ? and name < ? and (target = ? collate nocase or target = '${noTable}') order by name limit ${namesAtOnce}`,
   )
-    .all(after === "" ? folder : after, folder + lastSign, table)
+    .all(after === "" ? prefix : after, prefix + lastSign, table)
     .map(({ name, bytes }) => ({ name: String(name), bytes: Number(bytes) }));
 }

@@ -14,14 +14,14 @@
 import type { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import type { Destination, OpenDestination, StoredObject, TableOptions } from "./destination.ts";
-import { folderSegmentsOf, segmentsOf } from "./object-names.ts";
+import { segmentsOf } from "./object-names.ts";
 import { pathIdentity } from "./path-identity.ts";
 import { createConnection } from "./sqlite-connection.ts";
 import { findUnfinished, listNoted, noteObject, openNotes, readNoted } from "./sqlite-notes.ts";
 import { writeRows } from "./sqlite-rows.ts";
 import { prepare } from "./sqlite-statements.ts";
 import { describeTable, type SqliteTable } from "./sqlite-table.ts";
-import { emptiedTable, foldersOf, unfinishedRun } from "./table-notes.ts";
+import { emptiedTable, foldersOf, listInParts, unfinishedRun } from "./table-notes.ts";
 import { quoteName, recordsOf, tableOf } from "./table.ts";
 
 /** The file that a URL of this scheme names. */
@@ -52,17 +52,11 @@ export const openSqlite: OpenDestination = async (url, { timeoutMillis, rows }) 
       yield await connection.use((file) => file.read(read, signal), signal);
       signal.throwIfAborted();
     },
-    async *list(folder, signal) {
-      const segments = folderSegmentsOf(folder);
-      const prefix = segments.map((segment) => `${segment}/`).join("");
-      for (let after = ""; ;) {
-        const look = (database: DatabaseSync) => listNoted(database, wanted.table, prefix, after);
-        const found = await connection.use((file) => file.read(look, signal), signal);
-        if (found.length === 0) return;
-        yield* found;
-        after = found.at(-1)!.name;
-      }
-    },
+    list: (folder, signal) =>
+      listInParts(folder, (part) => {
+        const look = (database: DatabaseSync) => listNoted(database, wanted.table, part);
+        return connection.use((file) => file.read(look, signal), signal);
+      }),
     finish: async () => {},
     close: () => connection.close(),
   } satisfies Destination;

@@ -3,6 +3,8 @@
  * by their digests, since they became rows of that table, and everything else with its bytes.
  */
 import { PipelineError } from "../../errors.ts";
+import type { ListedObject } from "./destination.ts";
+import { folderSegmentsOf } from "./object-names.ts";
 
 export const notesName = "spillway_objects";
 
@@ -25,6 +27,27 @@ export const foreignObject = (name: string): PipelineError =>
     `${name} was written from other bytes at the destination; nothing was overwritten`,
     { details: { name } },
   );
+
+/** What of the notes is looked up next: names that begin with `prefix`, behind `after`. */
+export interface ListedPart {
+  readonly prefix: string;
+  readonly after: string;
+}
+
+/** Objects of a folder in the order of their names, some at a time: a long list is never held whole. */
+export async function* listInParts(
+  folder: string,
+  look: (part: ListedPart) => Promise<readonly ListedObject[]>,
+): AsyncGenerator<ListedObject> {
+  const segments = folderSegmentsOf(folder);
+  const prefix = segments.map((segment) => `${segment}/`).join("");
+  for (let after = ""; ;) {
+    const found = await look({ prefix, after });
+    if (found.length === 0) return;
+    yield* found;
+    after = found.at(-1)!.name;
+  }
+}
 
 /** Notes of rows that somebody has taken away would make every later attempt a success that writes nothing. */
 export const emptiedTable = (page: string, table: string): PipelineError =>
