@@ -39,8 +39,12 @@ export const printFile = (path: string): string => escaped(path).slice(1, -1);
 const escaped = (text: string): string =>
   JSON.stringify(text).replace(
     /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    escapeUnit,
   );
+
+/** One UTF-16 unit as JSON and YAML escape it. */
+export const escapeUnit = (unit: string): string =>
+  `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 /** `stages[2].chunk.size`; keys that are no plain words stand in brackets. */
 export function printPath(path: Path): string {

@@ -4,6 +4,7 @@
  * where its values may be nested, objects and lists are.
  */
 import type { ManifestHead } from "../pipeline/manifest.ts";
+import { isJson } from "../stages/formats/json-text.ts";
 import { createCsvReader } from "./csv-reader.ts";
 
 const anyJson = /^/;
@@ -42,19 +43,10 @@ export function createCsvToNdjson(
 
 function printCell(cell: string | null, json: RegExp | undefined): string {
   if (cell === null) return "null";
-  if (!json?.test(cell) || !isValid(cell)) return JSON.stringify(cell);
+  // A row function may have made a plain text of it.
+  if (!json?.test(cell) || !isJson(cell)) return JSON.stringify(cell);
   // Who nests values prints none: it is a text that looks like one.
   if (json !== anyJson && /[\r\n]/.test(cell)) return JSON.stringify(cell);
   // Raw line breaks stand only between the tokens of JSON.
   return cell.replaceAll(/[\r\n]/g, " ");
-}
-
-/** A row function may have made a plain text of it. */
-function isValid(json: string): boolean {
-  try {
-    JSON.parse(json);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -5,6 +5,7 @@
  * and more tokens, nesting or aliases than the limits below. What is left parses in well under a second.
  */
 import { CST, Lexer } from "yaml";
+import { escapeUnit } from "../problems.ts";
 
 export interface Flaw {
   /** UTF-16 units from the start of the text. */
@@ -26,10 +27,7 @@ export const hasControls = (text: string): boolean => control.test(text);
 
 /** Control characters as double quotes want them, in a text that has them nowhere else. */
 export const escapeControls = (text: string): string =>
-  text.replace(
-    new RegExp(control, "g"),
-    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  text.replace(new RegExp(control, "g"), escapeUnit);
 
 /** The first flaw of the text, if it has one. Reads no further than the limits. */
 export function findFlaw(text: string): Flaw | undefined {
