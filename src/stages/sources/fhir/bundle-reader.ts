@@ -49,7 +49,7 @@ export class BundleReader {
     this.#read(true);
   }
 
-  /** The Bundle after its last byte; a 0 stands for each entry. @throws PipelineError `source-bad-data` */
+  /** The Bundle after its last byte; an empty string stands for each entry. @throws PipelineError `source-bad-data` */
   finish(): string {
     this.flush();
     return this.#walker.finish();

@@ -12,7 +12,7 @@ import type { ResourceBuffer } from "./resource-buffer.ts";
 export interface BundleEvents {
   /** A whole resource lies in the buffer; the entry around it may still say what it is. */
   onResource(): void;
-  /** @param text the entry; a 0 stands for its resource */
+  /** @param text the entry; an empty string stands for its resource */
   onEntry(text: string): void;
 }
 
@@ -92,7 +92,7 @@ export class BundleWalker {
     return this.#inEntryArray && this.#depth === inEntries && !this.#inWord;
   }
 
-  /** The Bundle after its last byte; a 0 stands for each entry. @throws PipelineError `source-bad-data` */
+  /** The Bundle after its last byte; an empty string stands for each entry. @throws PipelineError `source-bad-data` */
   finish(): string {
     if (!this.#ended) throw malformed("cut off");
     return this.#top.take();
