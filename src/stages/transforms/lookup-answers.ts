@@ -91,9 +91,12 @@ const fewestRows = 16;
 /** The next answers may be a hundred times as wide as those before, and come all at once. */
 const mostRows = 128;
 
+/** Of what is held beside rows; where nothing was found, nothing. */
+const weightOf = (row: Answer): number => (row ? weigh("", row) : 0);
+
 /** How many rows to ask for next: as many as their answers fit, by those there were, and at most twice as many. */
 export function nextRows(rows: number, answers: readonly Answer[]): number {
-  const bytes = answers.reduce((sum, row) => sum + (row ? weigh("", row) : 0), 0);
+  const bytes = answers.reduce((sum, row) => sum + weightOf(row), 0);
   const fitting = Math.floor((foundMostBytes * Math.max(1, answers.length)) / Math.max(1, bytes));
   return Math.max(fewestRows, Math.min(2 * rows, fitting, mostRows));
 }
@@ -103,7 +106,7 @@ export function* partsOf(answers: readonly Answer[]): Generator<readonly Answer[
   let from = 0;
   let bytes = 0;
   for (const [at, row] of answers.entries()) {
-    const more = row ? weigh("", row) : 0;
+    const more = weightOf(row);
     if (at > from && bytes + more > foundMostBytes) {
       yield answers.slice(from, at);
       from = at;
