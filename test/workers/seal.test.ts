@@ -165,4 +165,20 @@ describe("seal", () => {
       assert.equal(runTool(restore[0], [restore[1]], frame).toString(), text);
     }
   });
+
+  it("has a worker's garbage collected every 128 pages where the collector is exposed", async () => {
+    const { seal } = await import("../../src/workers/seal-worker.ts");
+    const task = { ...pageOf("a\n"), compress: { codec: "none", level: 0 } } as SealTask;
+    const exposed = globalThis as { gc?: () => void };
+    const { gc } = exposed;
+    let collections = 0;
+    exposed.gc = () => void (collections += 1);
+    try {
+      for (let pages = 0; pages < 384; pages += 1) await seal(task);
+    } finally {
+      if (gc) exposed.gc = gc;
+      else delete exposed.gc;
+    }
+    assert.equal(collections, 3);
+  });
 });
