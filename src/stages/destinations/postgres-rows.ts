@@ -4,6 +4,7 @@
  */
 import type { Session } from "../sources/postgres-session.ts";
 import type { Table, TableColumn } from "./postgres-table.ts";
+import { namesAlike } from "./record-layout.ts";
 import { differentColumns, fitColumns, quoteName, refusedPage } from "./table.ts";
 
 /** As bytes: a text would be held twice on its way. */
@@ -16,7 +17,8 @@ const lines =
  */
 export async function writeRows(session: Session, table: Table, records: Uint8Array) {
   if (records.length === 0) return;
-  const columns = await readColumns(session, table, records);
+  const named = namesAlike(records, table.key) ?? (await askNames(session, table, records));
+  const columns = fitColumns(named, table);
   const { rows } = await session.ask(writeStatement(table, columns), [records]);
   const [kept, given] = rows[0] ?? [];
   if (kept === given) return;
@@ -26,15 +28,14 @@ export async function writeRows(session: Session, table: Table, records: Uint8Ar
 }
 
 /**
- * The columns to write. All records must name the same, each once and all of them the table's, and have their key: what a
- * record leaves out would be NULL or a default by what else lies on its page.
+ * What the records name, asked of the server, for which it reads them twice: all must name the same, each once, and have
+ * their key. What a record leaves out would be NULL or a default by what else lies on its page.
  */
-async function readColumns(
+async function askNames(
   session: Session,
-  table: Table,
+  { key }: Table,
   records: Uint8Array,
-): Promise<readonly TableColumn[]> {
-  const { key } = table;
+): Promise<readonly string[]> {
   const lacksKey = key
     .map((_, at) => `line::json ->> ($2::text[])[${at + 1}] is null`)
     .join(" or ");
@@ -45,10 +46,9 @@ async function readColumns(
   );
   const named = JSON.parse(rows[0]?.[0] ?? "[]") as string[];
   if (rows.length > 1 || named.length === 0) throw differentColumns();
-  const columns = fitColumns(named, table);
   if (rows[0]?.[1] !== "0")
     throw refusedPage(`${rows[0]?.[1]} records have no value for their key (${key.join(", ")})`);
-  return columns;
+  return named;
 }
 
 const quoteElement = (text: string): string => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
