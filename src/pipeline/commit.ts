@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { PipelineError, assert } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { syncFolder, writeDurably, type Parts } from "../stages/durable-file.ts";
+import { freeBuffer } from "../stages/free-buffer.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
 import { spoolDamaged, type Checkpoint } from "../stages/pages/checkpoint.ts";
 import { assertComplete } from "../stages/pages/page-states.ts";
@@ -60,12 +61,12 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const { signer, layers } = await checkOwnManifest(place, folder.record.runId);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
   await provePagesStored(init, place, prefix);
-  const put = async (name: string) => {
-    const bytes = await readOwn(place, name);
-    const sha256 = hash("sha256", bytes, "buffer");
-    await destination.put({ name: prefix + name, bytes, sha256 }, signal);
-    return sha256;
-  };
+  const put = (name: string) =>
+    withOwn(place, name, async (bytes) => {
+      const sha256 = hash("sha256", bytes, "buffer");
+      await destination.put({ name: prefix + name, bytes, sha256 }, signal);
+      return sha256;
+    });
   await put(sumsName);
   await put(signatureName);
   const sha256 = await put(manifestName);
@@ -84,8 +85,19 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   return last;
 }
 
-const readOwn = ({ disk, path }: Place, name: string): Promise<Buffer> =>
-  onDisk(() => disk.readFile(join(path, name)));
+/** Reads a file of the run, for as long as `use` takes: with many pages it is large, and there is room for one of them. */
+async function withOwn<Result>(
+  { disk, path }: Place,
+  name: string,
+  use: (bytes: Buffer) => Result | Promise<Result>,
+): Promise<Result> {
+  const bytes = await onDisk(() => disk.readFile(join(path, name)));
+  try {
+    return await use(bytes);
+  } finally {
+    freeBuffer(bytes);
+  }
+}
 
 /** The manifest may be of an earlier attempt, under an earlier key: its own signature says whose it is, and that it is whole. */
 async function checkOwnManifest(
@@ -93,10 +105,9 @@ async function checkOwnManifest(
   runId: string,
   name = manifestName,
 ): Promise<Pick<ManifestHead, "signer" | "layers">> {
-  const [bytes, signature] = await Promise.all(
-    [name, signatureName].map((name) => readOwn(place, name)),
+  const head = await withOwn(place, signatureName, (signature) =>
+    withOwn(place, name, (bytes) => readSigned(bytes, signature)),
   );
-  const head = readSigned(bytes!, signature!);
   if (!head) throw spoolDamaged("the manifest is not as it was signed");
   if (head.run !== runId) throw spoolDamaged("the manifest is another run's");
   return head;
@@ -177,8 +188,10 @@ async function writeDraft(init: CommitInit, place: Place, totals: Totals): Promi
   });
   const pages = entries(spool.checkpoints());
   await write(place, draftName, writeManifest(headOf(init, totals.extension), pages, tail));
-  const manifest = await readOwn(place, draftName);
-  await write(place, signatureName, [signManifest(manifest, key.privateKey)]);
+  const signature = await withOwn(place, draftName, (manifest) =>
+    signManifest(manifest, key.privateKey),
+  );
+  await write(place, signatureName, [signature]);
 }
 
 function headOf({ plan, folder, spool, key, world }: CommitInit, extension: string): ManifestHead {
