@@ -8,7 +8,7 @@
  */
 import { createHash, hash } from "node:crypto";
 import * as v from "valibot";
-import { size } from "../atoms.ts";
+import { count, size } from "../atoms.ts";
 import { PipelineError, assert } from "../../errors.ts";
 import type { FinalFacts, Mark, Page, RecordBatch, ResumePoint, Span } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
@@ -39,6 +39,10 @@ export const chunk = defineStage({
       v.description("most bytes of records in a page, before compression"),
       v.metadata({ unit: "bytes" }),
     ),
+    records: v.pipe(
+      v.optional(count(1)),
+      v.description("most records in a page; as many as fit when absent"),
+    ),
   }),
   shorthand: "size",
   takes: "records",
@@ -50,7 +54,7 @@ export const chunk = defineStage({
       let last: RecordBatch | undefined;
       for await (const batch of input) {
         last = batch;
-        pages ??= createFiller(config.size, ctx, batch.from);
+        pages ??= createFiller(config, ctx, batch.from);
         yield* pages.fill(batch);
       }
       assert(pages && last?.end, "records end with the source's proof");
@@ -61,6 +65,8 @@ export const chunk = defineStage({
   },
 });
 
+type Limits = v.InferOutput<typeof chunk.config>;
+
 interface Filler {
   fill(batch: RecordBatch): AsyncGenerator<Page>;
   finish(facts: FinalFacts, extension: string): Promise<Page>;
@@ -68,7 +74,8 @@ interface Filler {
   drop(): void;
 }
 
-function createFiller(pageBytes: number, ctx: StageContext, from?: ResumePoint): Filler {
+function createFiller(limits: Limits, ctx: StageContext, from?: ResumePoint): Filler {
+  const { size: pageBytes, records: mostRecords = Infinity } = limits;
   const page = createOpenPage(pageBytes, ctx, from);
   /** Pages already closed of the record that is larger than a page, while it lasts. */
   let fragments: number | undefined;
@@ -105,10 +112,12 @@ function createFiller(pageBytes: number, ctx: StageContext, from?: ResumePoint):
           continue;
         }
         // A page that holds a part of a record holds nothing else.
-        if (page.filled > 0 && (page.span !== "whole" || page.filled + end - start > pageBytes)) {
+        const isTaken = page.span !== "whole" || (!framing && page.records === mostRecords);
+        if (page.filled > 0 && (isTaken || page.filled + end - start > pageBytes)) {
           yield page.close(extension, marks?.[next]);
         }
-        const after = lastThatFits(ends, next, start + pageBytes - page.filled);
+        const fits = lastThatFits(ends, next, start + pageBytes - page.filled);
+        const after = framing ? fits : Math.min(fits, next + mostRecords - page.records);
         const stop = ends[after - 1]!;
         await page.put(bytes.subarray(start, stop));
         if (!framing) page.count(after - next, marks?.[after - 1]);
@@ -130,11 +139,11 @@ function createFiller(pageBytes: number, ctx: StageContext, from?: ResumePoint):
 function createOpenPage(pageBytes: number, ctx: StageContext, from?: ResumePoint) {
   const identify = createIdentities(from);
   let open: Leased | undefined;
-  let records = 0;
   /** Of the last whole record, where the source marks its rows. */
   let mark = from?.mark;
   return {
     filled: 0,
+    records: 0,
     span: "whole" as Span,
     async put(piece: Uint8Array): Promise<void> {
       open ??= await ctx.lease.take(pageBytes, pageWeight(pageBytes), ctx.signal);
@@ -143,17 +152,17 @@ function createOpenPage(pageBytes: number, ctx: StageContext, from?: ResumePoint
     },
     /** Says that so many records have come to their end. */
     count(ended: number, last: Mark | undefined): void {
-      records += ended;
+      this.records += ended;
       mark = last;
     },
     /** @param next mark of the record behind the page: one row of the source may have become several */
     close(extension: string, next?: Mark, facts?: FinalFacts): Page {
       assert(open, "a page is open when it is closed");
-      const { filled, span } = this;
+      const { filled, records, span } = this;
       const isBetween = mark !== next && (span === "whole" || span === "last");
       const at = isBetween && mark && { mark };
       const page = identify(open, { filled, records, span, extension, ...at }, facts);
-      [open, records, this.filled, this.span] = [undefined, 0, 0, "whole"];
+      [open, this.records, this.filled, this.span] = [undefined, 0, 0, "whole"];
       return page;
     },
     drop(): void {
@@ -230,7 +239,7 @@ export function refuseBeyondFormat(page: number): void {
   if (page < maxPages) return;
   throw new PipelineError(
     "config-invalid",
-    `chunk: the export needs more than the ${maxPages} pages that its format has numbers for; raise \`chunk.size\` and begin again with \`spillway run --restart\``,
+    `chunk: the export needs more than the ${maxPages} pages that its format has numbers for; raise \`chunk.size\` (or \`chunk.records\`) and begin again with \`spillway run --restart\``,
   );
 }
 

@@ -23,10 +23,11 @@ interface Seen extends Omit<Page, "release" | "content"> {
 }
 
 /** Pages as they were, each released at once. */
-async function pagesOf(batches: Iterable<RecordBatch>, size = pageBytes): Promise<Seen[]> {
-  const context = testContext({ lease: createLease(2 * pageWeight(size)) });
+async function pagesOf(batches: Iterable<RecordBatch>, records?: number): Promise<Seen[]> {
+  const context = testContext({ lease: createLease(2 * pageWeight(pageBytes)) });
   const pages: Seen[] = [];
-  for await (const page of chunk.open({ size }, context, stream(batches))) {
+  const limits = { size: pageBytes, records };
+  for await (const page of chunk.open(limits, context, stream(batches))) {
     const { release: _release, content, ...rest } = page;
     pages.push({ ...rest, content: Buffer.from(content) });
     page.release();
@@ -47,7 +48,7 @@ describe("chunk", () => {
   checkStageContract({
     stage: chunk,
     config: () => ({ size: pageBytes }),
-    wrong: { size: "1KiB" },
+    wrong: { size: "1KiB", records: 0 },
     makeInput: (pieces) => recordBatches(small, pieces),
     contentOf: (pages) => pages.map(({ page, chain, records }) => ({ page, chain, records })),
     empty: {
@@ -76,6 +77,7 @@ describe("chunk", () => {
     const sizeOf = (input: unknown) => chunk.config["~run"]({ value: input }, {}).value;
     assert.deepEqual(sizeOf({}), { size: 2 ** 20 });
     for (const size of ["4095B", "257MiB"]) assert.notDeepEqual(sizeOf({ size }), { size });
+    assert.deepEqual(sizeOf({ records: 1 }), { size: 2 ** 20, records: 1 });
   });
 
   it("fills pages with whole records and counts them", async () => {
@@ -97,6 +99,29 @@ describe("chunk", () => {
         [4096, 4],
       ]);
     }
+  });
+
+  it("fills a page with so many records at most, however they come", async () => {
+    const records = recordsOf([10, 10, 10, 4090, 10, 10_000, 10, 10, 10]);
+    for (const pieces of [1, 2, 3, 9]) {
+      const pages = await pagesOf(recordBatches(records, pieces, "]"), 2);
+      assert.deepEqual(pick(pages, "bytes", "records", "total", "span"), [
+        [20, 2, 2, "whole"],
+        [10, 1, 3, "whole"],
+        [4090, 1, 4, "whole"],
+        [10, 1, 5, "whole"],
+        [4096, 0, 5, "first"],
+        [4096, 0, 5, "middle"],
+        [1808, 1, 6, "last"],
+        [20, 2, 8, "whole"],
+        [11, 1, 9, "whole"],
+      ]);
+    }
+    const exact = await pagesOf(recordBatches(recordsOf([9, 9, 9, 9]), 1, "]"), 2);
+    assert.deepEqual(pick(exact, "bytes", "records", "final"), [
+      [18, 2, false],
+      [19, 2, true],
+    ]);
   });
 
   it("spreads a record larger than a page over pages that hold nothing else, and marks them", async () => {
@@ -217,10 +242,12 @@ describe("chunk", () => {
         lengths,
         fc.integer({ min: 1, max: 60 }),
         fc.string(),
-        async (all, pieces, footer) => {
+        fc.option(fc.integer({ min: 1, max: 9 }), { nil: undefined }),
+        async (all, pieces, footer, most) => {
           const records = recordsOf(all);
-          const pages = await pagesOf(recordBatches(records, pieces, footer));
-          const whole = await pagesOf(recordBatches(records, 1, footer));
+          const pages = await pagesOf(recordBatches(records, pieces, footer), most);
+          const whole = await pagesOf(recordBatches(records, 1, footer), most);
+          assert(pages.every((page) => page.records <= (most ?? page.records)));
           assert.deepEqual(pages, whole, "another batching makes the same pages");
           const bytes = Buffer.concat([...records, Buffer.from(footer)]);
           assert.ok(Buffer.concat(pages.map(({ content }) => content)).equals(bytes));
