@@ -52,7 +52,7 @@ export const sealingMutations: readonly Mutation[] = [
     file: "src/stages/pages/chunk.ts",
     find: "      if (start < bytes.length) yield* spread(bytes.subarray(start), extension);",
     replace:
-      "      if (start < bytes.length) yield* spread(bytes.subarray(start), extension);\n      if (filled > 0) yield close(extension);",
+      "      if (start < bytes.length) yield* spread(bytes.subarray(start), extension);\n      if (page.filled > 0) yield page.close(extension);",
     why: "boundaries follow the weather of the network, so a resumed run finds other pages",
     caughtBy: chunkTests,
   },
