@@ -51,8 +51,10 @@ export { readPages, type ReadPage } from "./readback/read-pages.ts";
 export type { ReadOptions } from "./readback/find-run.ts";
 export { verifyExport, type VerifyOptions, type VerifyReport } from "./readback/verify.ts";
 export type { VerifyLevel, VerifyProgress } from "./readback/verify.ts";
+export type { FilesTarget } from "./readback/restore-files.ts";
 export type { TableTarget } from "./readback/restore-table.ts";
 export { restoreExport, type RestoreOptions, type RestoreSummary } from "./readback/restore.ts";
+export type { RestoredFile } from "./readback/value-files.ts";
 export { listExports, type ListedExport } from "./readback/list-exports.ts";
 
 // Errors.

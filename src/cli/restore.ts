@@ -1,24 +1,29 @@
-/** `spillway restore`: an export back to one file, or to standard output, authenticated before it is released. */
-import type { TableTarget } from "../readback/restore-table.ts";
-import { restoreExport, type RestoreSummary } from "../readback/restore.ts";
+/** `spillway restore`: an export back to files, to standard output or to a table, authenticated before it is released. */
+import { basename } from "node:path";
+import { restoreExport, type RestoreOptions, type RestoreSummary } from "../readback/restore.ts";
 import { formatBytes } from "../stages/atoms.ts";
 import { takesRows } from "../stages/destinations/schemes.ts";
 import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
-import { formatCount } from "./screen.ts";
+import { alignColumns, formatCount } from "./screen.ts";
 import { alreadyWritten, type Call, type Paint, type Verb } from "./verb.ts";
 
 export const restore: Verb = {
   name: "restore",
-  summary: "Write the records of an export to one file, to standard output or to a table",
+  summary: "Write the records of an export to files, to standard output or to a table",
   argument: ["<url>", "folder of a run, of a pipeline or of a destination (newest complete run)"],
   options: [
     {
       flags: "--to <place>",
       description:
         "folder for <pipeline>.<format>; - is standard output; postgres://… or sqlite:<file> with --table a table",
+    },
+    {
+      flags: "--by <member>",
+      description:
+        "a file for each value of this top-level member: <pipeline>/<value>.ndjson in the folder (NDJSON alone)",
     },
     { flags: "--table <name>", description: "table that takes the records, as SQL names it" },
     {
@@ -31,12 +36,15 @@ export const restore: Verb = {
   ],
   examples: [
     "spillway restore ./exports/observations --to ./restored -i key.txt",
+    "spillway restore ./exports/clinic --to ./restored --by resourceType -i key.txt",
     "spillway restore s3://bucket/prefix/observations --to - -i key.txt | wc -l",
     "spillway restore ./exports/observations --to postgres://localhost/clinic --table observation --key id -i key.txt",
   ],
   notes: [
     "A table takes page after page, each once: stopped and called again, restore goes on where it was.",
-    "A file appears only when the whole export has proven complete; nothing is overwritten.",
+    "Files appear only when the whole export has proven complete, all or none; nothing is overwritten.",
+    "With --by, records stay as they are and in order; those without the member, or with null, go to _missing.ndjson.",
+    "Values that are no safe names for files, differ by case alone or are more than 512 are refused.",
     "Objects that nobody signed are passed over; `spillway verify` names them.",
     s3Note,
   ],
@@ -52,12 +60,13 @@ export const restore: Verb = {
         "config-invalid",
         "restore: --to - and --json both want standard output; expected one of them",
       );
+    const place = placeOf(to, call);
     const progress = startProgress(call);
     const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
     try {
       const summary = await restoreExport(call.argument, {
         ...(await readingOptions(call, interrupt.signal)),
-        to: to === "-" ? process.stdout : placeOf(to, call),
+        to: place,
         onProgress: ({ pages, totalPages, bytes }) =>
           progress.show(({ bold }) => [
             bold("restoring"),
@@ -76,22 +85,35 @@ export const restore: Verb = {
   },
 };
 
-/** @throws PipelineError `config-invalid` where a database is named without a table, or a table without a database */
-function placeOf(to: string, call: Call): string | TableTarget {
+/** @throws PipelineError `config-invalid` for options that do not belong together */
+function placeOf(to: string, call: Call): RestoreOptions["to"] {
   const isDatabase = takesRows(to.replace(/^postgresql:/, "postgres:"));
-  const table = call.text("table");
-  if (isDatabase && table !== undefined) return { url: to, table, key: call.texts("key") };
-  if (!isDatabase && table === undefined) return to;
-  throw new PipelineError(
-    "config-invalid",
-    "restore: --table and --to postgres://… or sqlite:<file> belong together; expected both or neither",
-  );
+  const [table, by] = [call.text("table"), call.text("by")];
+  if (isDatabase !== (table !== undefined))
+    throw new PipelineError(
+      "config-invalid",
+      "restore: --table and --to postgres://… or sqlite:<file> belong together; expected both or neither",
+    );
+  if (by !== undefined && (by === "" || isDatabase || to === "-"))
+    throw new PipelineError(
+      "config-invalid",
+      "restore: --by makes a file for each value of a member; expected its name, and --to <folder>",
+    );
+  if (table !== undefined) return { url: to, table, key: call.texts("key") };
+  if (by !== undefined) return { folder: to, by };
+  return to === "-" ? process.stdout : to;
 }
 
 function restoredText(summary: RestoreSummary, where: string, { green, bold, dim }: Paint): string {
-  const { records, bytes, signer, pinned } = summary;
+  const { records, bytes, files = [], signer, pinned } = summary;
+  const rows = files.map((it) => [
+    basename(it.file),
+    `${formatCount(it.records)} records`,
+    formatBytes(it.bytes),
+  ]);
   return [
     `${green("✔")} ${bold(formatCount(records))} records, ${formatBytes(bytes)}, in ${bold(where)}`,
+    ...alignColumns(rows, { right: [1, 2] }),
     dim(`  signed by ${signer}${pinned ? " (as demanded)" : ""}`),
   ].join("\n");
 }

@@ -1,6 +1,6 @@
 /**
- * Restores an export to one file, to a stream or to a table. Nothing is released before it is authenticated: a stream gets page
- * after page, a file gets its name only when the whole export has proven complete.
+ * Restores an export to one file, to a file for each value of a member, to a stream or to a table. Nothing is released before it is
+ * authenticated: a stream gets page after page, files get their names only when the whole export has proven complete.
  */
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
@@ -8,18 +8,20 @@ import { open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { PipelineError, systemCode } from "../errors.ts";
 import { linkOnce, statOf } from "../stages/destinations/file-work.ts";
 import { makeFolder, syncFolder, writeAll } from "../stages/durable-file.ts";
 import { freeBuffer } from "../workers/free.ts";
 import type { ManifestHead } from "../pipeline/manifest.ts";
 import type { ReadOptions } from "./find-run.ts";
 import { openExport, type OpenExport } from "./read-pages.ts";
+import { taken, writeFailure } from "./restore-failure.ts";
+import { restoreToFiles, type FilesTarget } from "./restore-files.ts";
 import { restoreToTable, type TableTarget } from "./restore-table.ts";
+import type { RestoredFile } from "./value-files.ts";
 
 export interface RestoreOptions extends ReadOptions {
-  /** A folder, made when missing; a stream, which is not ended; or a table. */
-  readonly to: string | Writable | TableTarget;
+  /** A folder, made when missing, that takes one file, or several; a stream, which is not ended; or a table. */
+  readonly to: string | Writable | FilesTarget | TableTarget;
   readonly onProgress?: (progress: RestoreProgress) => void;
 }
 
@@ -37,16 +39,19 @@ export interface RestoreSummary {
   readonly records: number;
   /** Bytes of records. */
   readonly bytes: number;
-  /** Absolute or relative as `to` was; null for a stream and for a table. */
+  /** Absolute or relative as `to` was; with `by` the folder of the files; null for a stream and for a table. */
   readonly file: string | null;
+  /** With `by`, by name. */
+  readonly files?: readonly RestoredFile[];
   readonly signer: string;
   readonly pinned: boolean;
 }
 
 /**
  * Restores the export at `url` (a run's folder; a pipeline's or a destination's gives the newest complete run) to
- * `<pipeline>.<format>` in a folder (0600, never over a file that is there), to a stream or to a table.
- * @throws PipelineError `integrity-failed`, `key-wrong`, `not-found`, `config-invalid` (the file exists),
+ * `<pipeline>.<format>` in a folder (0600, never over a file that is there), to a stream or to a table; with `by` to
+ * `<pipeline>/<value>.ndjson`, a file for each value of that member.
+ * @throws PipelineError `integrity-failed`, `key-wrong`, `not-found`, `config-invalid` (the file exists; a value is no name),
  * `destination-failed` (the target cannot be written), `disk-full`, or of the export's destination.
  */
 export async function restoreExport(url: string, options: RestoreOptions): Promise<RestoreSummary> {
@@ -54,7 +59,7 @@ export async function restoreExport(url: string, options: RestoreOptions): Promi
   const { head, manifest } = opened;
   try {
     const content = contentOf(opened, options);
-    const file = await release(content, head, options);
+    const released = await release(content, head, options);
     const { pages, records, plainBytes } = manifest.tail.totals;
     return {
       run: head.run,
@@ -62,7 +67,7 @@ export async function restoreExport(url: string, options: RestoreOptions): Promi
       pages,
       records,
       bytes: plainBytes,
-      file,
+      ...released,
       signer: manifest.signer,
       pinned: manifest.pinned,
     };
@@ -86,18 +91,33 @@ async function* contentOf(
   }
 }
 
-/** Gives the name of the file, where it became one. */
+type Released = Pick<RestoreSummary, "file" | "files">;
+
 async function release(
   content: AsyncGenerator<Uint8Array>,
   head: ManifestHead,
-  { to, signal }: RestoreOptions,
-): Promise<string | null> {
+  { to, signal = new AbortController().signal }: RestoreOptions,
+): Promise<Released> {
   if (typeof to === "string")
-    return toFile(content, to, `${head.pipeline}.${head.layers.extension}`);
-  if ("table" in to)
-    await restoreToTable(content, head, to, signal ?? new AbortController().signal);
+    return { file: await toFile(content, to, `${head.pipeline}.${head.layers.extension}`) };
+  if ("by" in to) return await toFiles(content, head, to, signal);
+  if ("table" in to) await restoreToTable(content, head, to, signal);
   else await toStream(content, to);
-  return null;
+  return { file: null };
+}
+
+async function toFiles(
+  content: AsyncGenerator<Uint8Array>,
+  head: ManifestHead,
+  to: FilesTarget,
+  signal: AbortSignal,
+): Promise<Released> {
+  try {
+    const { path, files } = await restoreToFiles(content, head, to, signal);
+    return { file: path, files };
+  } catch (error) {
+    throw writeFailure(error, to.folder);
+  }
 }
 
 /** The name comes from the manifest's checked pipeline name and format alone, so it cannot leave the folder. */
@@ -149,29 +169,4 @@ async function toStream(content: AsyncGenerator<Uint8Array>, to: Writable): Prom
   } catch (error) {
     throw writeFailure(error, "the stream");
   }
-}
-
-function taken(path: string): PipelineError {
-  return new PipelineError(
-    "config-invalid",
-    `${path} exists; move it away, it is never overwritten`,
-  );
-}
-
-function writeFailure(cause: unknown, where: string): unknown {
-  const code = systemCode(cause);
-  if (cause instanceof PipelineError || code === undefined || code === "ABORT_ERR") return cause;
-  if (code === "ERR_ACCESS_DENIED") {
-    return new PipelineError(
-      "config-invalid",
-      `restore: Node's permission model forbids writing to ${where} durably; restore to a stream, or run without --permission`,
-      { cause },
-    );
-  }
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    return new PipelineError("disk-full", `restore: no room left in ${where}`, { cause });
-  }
-  return new PipelineError("destination-failed", `restore: writing to ${where} failed (${code})`, {
-    cause,
-  });
 }

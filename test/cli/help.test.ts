@@ -52,6 +52,8 @@ describe("help and usage", () => {
     [["cat", "x", "--page", "first"], /expects a whole number/],
     [["restore", "x"], /expected --to <folder>/],
     [["restore", "x", "--to", "-", "--json"], /both want standard output/],
+    [["restore", "x", "--to", "-", "--by", "a"], /expected its name, and --to <folder>/],
+    [["restore", "x", "--to", "y", "--table", "a", "--by", "a"], /belong together/],
   ];
   for (const [args, told] of refusals) {
     it(`refuses \`${args.join(" ")}\` in one sentence`, async () => {

@@ -146,6 +146,27 @@ describe("verify, restore, cat and ls", () => {
     assert.equal(stdout, rowsText(1000));
   });
 
+  it("restore --by writes a file for each value, and says what is in each", async () => {
+    const [patient, other] = ['{"id":1.00,"type":"Patient"}\n', '{"id":2}\n'];
+    await desk.write("types.ndjson", `${patient}${other}${patient}`);
+    await desk.write(
+      "types.yaml",
+      pipelineText({ name: "types" }).replace("rows.ndjson", "types.ndjson"),
+    );
+    await desk.cli(["run", "types.yaml", "-q"]);
+    const args = ["restore", "out/types", "--to", "apart", "--by", "type"];
+    const { code, stdout } = await desk.cli(args);
+    assert.equal(code, 0);
+    assert.match(stdout, /^✔ 3 records, 67 B, in apart\/types\n/);
+    assert.match(stdout, /\n {2}Patient\.ndjson {3}2 records {2}58 B\n {2}_missing\.ndjson /);
+    const read = (name: string) => readFile(join(desk.folder, "apart/types", name), "utf8");
+    assert.equal(await read("Patient.ndjson"), patient + patient);
+    assert.equal(await read("_missing.ndjson"), other);
+    const again = await desk.cli(args);
+    assert.equal(again.code, 2);
+    assert.match(again.stderr, /apart\/types exists; move it away/);
+  });
+
   it("ls lists runs without a key", async () => {
     const { stdout } = await desk.cli(["ls", "out"]);
     assert.match(stdout, /^Pipeline +Run +State/);

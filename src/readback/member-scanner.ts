@@ -1,0 +1,196 @@
+/**
+ * What one top-level member of each NDJSON record says, told while its bytes pass: nothing is parsed but that value, and
+ * nothing held but its text or a name that may be its own, whatever page it began in.
+ */
+import { PipelineError } from "../errors.ts";
+
+/** A string's letters, a number or a word as it is written; empty for all that is too long or nested, null for `null` or none. */
+export type MemberText = string | null;
+
+const [quote, backslash, comma, colon, newline] = [0x22, 0x5c, 0x2c, 0x3a, 0x0a];
+const [openObject, closeObject, openArray, closeArray] = [0x7b, 0x7d, 0x5b, 0x5d];
+const space = 0x20;
+
+/** Of a name or a value, as it is written. */
+const mostBytes = 4096;
+
+/** Where a byte outside of strings stands; `inValue` holds for all that lies in the value. */
+const [before, atName, inName, inValue, behind] = [0, 1, 2, 3, 4];
+
+export class MemberScanner {
+  readonly #member: string;
+  /** The name as it is usually written: what follows are bytes, one a letter. */
+  readonly #usual: string;
+  #place = before;
+  /** Brackets open within the value. */
+  #depth = 0;
+  #inString = false;
+  #escaped = false;
+  /** The string under way has an escape. */
+  #hasEscape = false;
+  /** The value under way is the member's. */
+  #isOurs = false;
+  /** From where the text that is kept lies in the bytes; -1 where none is. */
+  #from = -1;
+  /** Of that text, what came with the bytes before. */
+  #kept = "";
+  #found: MemberText | undefined;
+  /** A line is under way, be it of spaces alone. */
+  #isWithin = false;
+  #records = 0;
+
+  constructor(member: string) {
+    this.#member = member;
+    this.#usual = bytesOf(JSON.stringify(member));
+  }
+
+  /** Of the record under way; undefined until it has come. */
+  get found(): MemberText | undefined {
+    return this.#found;
+  }
+
+  /** The number of the record under way, from 1. */
+  get record(): number {
+    return this.#records + 1;
+  }
+
+  /**
+   * Calls `each` with the offset behind each record that ends in `bytes`.
+   * @throws PipelineError `config-invalid` for a record that has the member twice, `integrity-failed` for one that is no object
+   */
+  scan(bytes: Uint8Array, each: (end: number, text: MemberText) => void): void {
+    for (let at = 0; at < bytes.length; at += 1) {
+      if (this.#inString) {
+        at = this.#passString(bytes, at);
+        continue;
+      }
+      const byte = bytes[at]!;
+      if (byte === newline) {
+        if (this.#place !== behind) throw this.#malformed();
+        each(at + 1, this.#found ?? null);
+        this.#begin();
+      } else if (byte === quote) this.#openString(at);
+      else if (byte > space || !isSpace(byte)) this.#mark(byte, bytes, at);
+    }
+    if (bytes.length > 0) this.#isWithin = bytes[bytes.length - 1] !== newline;
+    if (this.#from < 0) return;
+    this.#kept = this.#taken(bytes, bytes.length);
+    this.#from = 0;
+  }
+
+  /** @throws PipelineError `integrity-failed` where bytes came after the last line's end */
+  finish(): void {
+    if (this.#isWithin) throw this.#malformed();
+  }
+
+  #begin(): void {
+    this.#records += 1;
+    this.#place = before;
+    this.#found = undefined;
+  }
+
+  #openString(at: number): void {
+    if (this.#place === atName) {
+      this.#place = inName;
+      this.#from = at;
+      this.#hasEscape = false;
+    } else if (this.#place !== inValue) throw this.#malformed();
+    this.#inString = true;
+  }
+
+  /** To the quote that ends the string, or to the last byte. */
+  #passString(bytes: Uint8Array, start: number): number {
+    let at = start;
+    if (this.#escaped) at += 1;
+    this.#escaped = false;
+    for (; at < bytes.length; at += 1) {
+      const byte = bytes[at];
+      if (byte === backslash) {
+        this.#hasEscape = true;
+        at += 1;
+      } else if (byte === quote) {
+        this.#inString = false;
+        return at;
+      } else if (byte === newline) throw this.#malformed();
+    }
+    this.#escaped = at > bytes.length;
+    return bytes.length;
+  }
+
+  /** A byte outside of strings that is neither a quote nor space. */
+  #mark(byte: number, bytes: Uint8Array, at: number): void {
+    if (this.#place === inValue) return this.#markValue(byte, bytes, at);
+    if (byte === openObject && this.#place === before) this.#place = atName;
+    else if (byte === closeObject && this.#place === atName) this.#place = behind;
+    else if (byte === colon && this.#place === inName) this.#endName(bytes, at);
+    else throw this.#malformed();
+  }
+
+  #markValue(byte: number, bytes: Uint8Array, at: number): void {
+    if (byte === openObject || byte === openArray) this.#depth += 1;
+    else if (this.#depth > 0) {
+      if (byte === closeObject || byte === closeArray) this.#depth -= 1;
+    } else if (byte === comma || byte === closeObject) {
+      if (this.#isOurs) this.#found = this.#read(this.#take(bytes, at));
+      this.#isOurs = false;
+      this.#place = byte === comma ? atName : behind;
+    } else if (byte === closeArray || byte === colon) throw this.#malformed();
+  }
+
+  #endName(bytes: Uint8Array, at: number): void {
+    const name = this.#take(bytes, at);
+    this.#place = inValue;
+    if (name !== this.#usual && !(this.#hasEscape && this.#parse(name) === this.#member)) return;
+    if (this.#found !== undefined) throw twice(this.record, this.#member);
+    this.#isOurs = true;
+    this.#from = at + 1;
+  }
+
+  /** The text that was kept, up to `end`. */
+  #take(bytes: Uint8Array, end: number): string {
+    const text = this.#taken(bytes, end).trim();
+    this.#from = -1;
+    this.#kept = "";
+    return text;
+  }
+
+  #taken(bytes: Uint8Array, end: number): string {
+    const most = this.#from + mostBytes + 1 - this.#kept.length;
+    const part = bytes.subarray(this.#from, Math.min(end, most));
+    return this.#kept + Buffer.from(part).toString("latin1");
+  }
+
+  #read(text: string): MemberText {
+    if (text === "null") return null;
+    if (text.length > mostBytes || /^[[{]/.test(text)) return "";
+    const value = this.#parse(text);
+    return typeof value === "string" ? value : text;
+  }
+
+  /** What JSON says with bytes; undefined where there are too many. */
+  #parse(text: string): unknown {
+    if (text.length > mostBytes) return undefined;
+    try {
+      return JSON.parse(Buffer.from(text, "latin1").toString());
+    } catch {
+      throw this.#malformed();
+    }
+  }
+
+  #malformed(): PipelineError {
+    return new PipelineError(
+      "integrity-failed",
+      `record ${this.record} is no JSON object on one line; the pages are authentic, so the exporter wrote it so`,
+    );
+  }
+}
+
+const bytesOf = (text: string): string => Buffer.from(text).toString("latin1");
+
+const isSpace = (byte: number): boolean => byte === space || byte === 0x09 || byte === 0x0d;
+
+const twice = (record: number, member: string) =>
+  new PipelineError(
+    "config-invalid",
+    `restore: record ${record} has ${member} twice, and which is meant nobody could say; restore without \`by\``,
+  );
