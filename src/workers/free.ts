@@ -20,9 +20,12 @@ export function freeBuffer(view: Uint8Array): void {
     memory.transfer(0);
 }
 
+/** How much memory zlib is asked to take for a result of at most `bytes`: so much that it takes none of Node's pool. */
+export const zlibMemoryBytes = (bytes: number): number => Math.max(bytes, poolBytesAtMost + 1);
+
 /**
- * The same for what zlib has just returned: a view on the larger memory it wrote to, which it gave to nobody else.
- * Small results may lie in Node's pool and are left to the garbage collector.
+ * The same for what zlib has just returned: a view on the larger memory it wrote to (`zlibMemoryBytes`), which it gave to
+ * nobody else. What may lie in Node's pool is left to the garbage collector.
  */
 export function freeZlibOutput(view: Uint8Array): void {
   const memory = view.buffer;

@@ -6,7 +6,7 @@
  */
 import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 import { PipelineError } from "../errors.ts";
-import { freeZlibOutput, takeMemory } from "./free.ts";
+import { freeZlibOutput, takeMemory, zlibMemoryBytes } from "./free.ts";
 
 // ID1 ID2, CM = deflate, FLG = FEXTRA, MTIME = 0, XFL = 0, OS = 255.
 const head = Uint8Array.of(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255);
@@ -19,7 +19,10 @@ const boundBytes = (contentBytes: number) => contentBytes + (contentBytes >>> 10
 
 /** Compresses `content` at `level` and puts `identity` (shorter than 65,532 bytes) before it. */
 export function encodeGzip(content: Uint8Array, identity: Uint8Array, level: number): Uint8Array {
-  const body = deflateRawSync(content, { level, chunkSize: boundBytes(content.length) });
+  const body = deflateRawSync(content, {
+    level,
+    chunkSize: zlibMemoryBytes(boundBytes(content.length)),
+  });
   const bytes = takeMemory(identityAt + identity.length + body.length + trailerBytes);
   const view = new DataView(bytes.buffer);
   bytes.set(head);
@@ -75,7 +78,7 @@ function inflate(body: Uint8Array, contentBytes: number) {
     const inflated = inflateRawSync(body, {
       info: true,
       maxOutputLength: Math.max(1, contentBytes),
-      chunkSize: contentBytes + 64,
+      chunkSize: zlibMemoryBytes(contentBytes + 64),
     }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
     return { content: inflated.buffer, consumedBytes: inflated.engine.bytesWritten };
   } catch (cause) {

@@ -6,7 +6,7 @@
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { PipelineError } from "../errors.ts";
-import { freeZlibOutput, takeMemory } from "./free.ts";
+import { freeZlibOutput, takeMemory, zlibMemoryBytes } from "./free.ts";
 
 /** The skippable frame that holds a page identity: magic 0x184D2A53, little endian. */
 export const skippableMagic = 0x184d2a53;
@@ -32,7 +32,7 @@ export function encodeZstd(content: Uint8Array, identity: Uint8Array, level: num
       ...(level === 1 && quickWindow),
     },
     pledgedSrcSize: content.length,
-    chunkSize: boundBytes(content.length),
+    chunkSize: zlibMemoryBytes(boundBytes(content.length)),
   };
   const frame = zstdCompressSync(content, options);
   const bytes = takeMemory(skippableHeadBytes + identity.length + frame.length);
@@ -70,7 +70,7 @@ export function decodeZstd(frame: Uint8Array, contentBytes: number): Uint8Array 
     return zstdDecompressSync(frame, {
       maxOutputLength: Math.max(1, contentBytes),
       // zlib takes more memory once all of this is used.
-      chunkSize: contentBytes + 64,
+      chunkSize: zlibMemoryBytes(contentBytes + 64),
     });
   } catch (cause) {
     throw damaged("does not decompress", cause);

@@ -7,6 +7,7 @@ import { generateAgeIdentity, identityToRecipient } from "../../src/workers/age.
 import { openPage } from "../../src/workers/open.ts";
 import type { Codec } from "../../src/workers/frame.ts";
 import type { FrameIdentity } from "../../src/workers/identity.ts";
+import { freeBuffer } from "../../src/workers/free.ts";
 import { sealPage, type SealTask } from "../../src/workers/seal.ts";
 import { needTools, runTool } from "../fixtures/stock-tools.ts";
 
@@ -165,6 +166,19 @@ describe("seal", () => {
       assert.equal(runTool(restore[0], [restore[1]], frame).toString(), text);
     }
   });
+
+  for (const codec of codecs) {
+    it(`leaves no memory of small pages to the collector, with ${codec}`, async () => {
+      const task = { ...pageOf(text), compress: { codec, level: 1 }, encrypt: { to } } as SealTask;
+      const before = process.memoryUsage().arrayBuffers;
+      let most = before;
+      for (let pages = 0; pages < 300; pages += 1) {
+        freeBuffer((await sealPage(task)).bytes);
+        most = Math.max(most, process.memoryUsage().arrayBuffers);
+      }
+      assert.ok(most - before < 2 ** 21, `${most - before} bytes wait for it`);
+    });
+  }
 
   it("has a worker's garbage collected every 128 pages where the collector is exposed", async () => {
     const { seal } = await import("../../src/workers/seal-worker.ts");
