@@ -27,15 +27,26 @@ const needsValues = ({ definition, config }: ConfiguredStage) =>
 /** How a lookup asks depends on what the query gives, so the plan says which way is taken when. */
 export function explainLookups([source, ...stages]: readonly ConfiguredStage[]): string[] {
   const urlOf = ({ config }: ConfiguredStage) => (config as { readonly url?: unknown }).url;
-  return stages
-    .filter(({ definition }) => definition === lookup)
-    .flatMap((stage) => {
-      const { cache } = stage.config as { readonly cache: number };
-      const way = `lookup reads its query once, whole, where the rows fit ${formatBytes(cache)} (\`cache\`); otherwise each batch asks for the keys it needs`;
-      if (urlOf(stage) !== urlOf(source!)) return [way];
-      return [
-        way,
-        `lookup asks the database that ${source!.name} reads; a join in \`query\` would spare the asking and the way through JavaScript`,
-      ];
-    });
+  const joined = (source!.otherwise ?? [])
+    .filter(isLookup)
+    .map(
+      (stage) =>
+        `lookup is joined by ${source!.name} where the server proves at the start that no two rows of its query have one key, and an index finds each; otherwise it ${wayOf(stage)}`,
+    );
+  const asking = stages.filter(isLookup).flatMap((stage) => {
+    const way = `lookup ${wayOf(stage)}`;
+    if (urlOf(stage) !== urlOf(source!)) return [way];
+    return [
+      way,
+      `lookup asks the database that ${source!.name} reads; a join in \`query\` would spare the asking and the way through JavaScript`,
+    ];
+  });
+  return [...joined, ...asking];
+}
+
+const isLookup = ({ definition }: ConfiguredStage): boolean => definition === lookup;
+
+function wayOf({ config }: ConfiguredStage): string {
+  const { cache } = config as { readonly cache: number };
+  return `reads its query once, whole, where the rows fit ${formatBytes(cache)} (\`cache\`); otherwise each batch asks for the keys it needs`;
 }

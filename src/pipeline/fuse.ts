@@ -3,11 +3,13 @@ import type { AnyStage, StageContext } from "../stages/stage.ts";
 import { serialize } from "../stages/formats/serialize.ts";
 import type { Page, RowBatch } from "../stages/nouns.ts";
 import { compress, compressWork } from "../stages/pages/compress.ts";
+import { callOptimizer } from "../stages/optimizer.ts";
 import { encrypt, encryptWork } from "../stages/pages/encrypt.ts";
 import { sealPages } from "../stages/pages/seal-pages.ts";
 import { fhirBulk, readFhirBulk } from "../stages/sources/fhir-bulk.ts";
 import { fhir, readFhir } from "../stages/sources/fhir.ts";
 import { postgres, readTuples } from "../stages/sources/postgres.ts";
+import { Unjoined } from "../stages/sources/postgres-join-proof.ts";
 import { postgresCopy, readCopy } from "../stages/sources/postgres-copy.ts";
 import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/read-records.ts";
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
@@ -38,8 +40,11 @@ export function fuseStages(
   for (let i = 0; i < stages.length;) {
     const group = apart ? [stages[i]!] : groupAt(stages, i);
     i += group.length;
-    const stage =
-      group.length === 1 ? single(group[0]!, stages[i], pageBytes) : together(group, pageBytes);
+    const stage = eitherWay(
+      group.length === 1 ? single(group[0]!, stages[i], pageBytes) : together(group, pageBytes),
+      group,
+      pageBytes,
+    );
     if (asksForValues(group, stages[i]))
       notes.push(
         "`serialize: parquet` needs the values of rows, so they are made as objects of JavaScript",
@@ -176,6 +181,49 @@ function passFhir(
       definition === fhir ? readFhir(config as never, ctx) : readFhirBulk(config as never, ctx),
     ...settles(definition, config),
   };
+}
+
+/** Where the server is to prove first that it may do what stages would: it does, or they do. */
+function eitherWay(
+  joined: PhysicalStage,
+  [source, ...others]: readonly ConfiguredStage[],
+  pageBytes: number,
+): PhysicalStage {
+  const { otherwise } = source!;
+  if (!otherwise) return joined;
+  const { stages } = fuseStages([...otherwise, ...others], false, pageBytes);
+  const holdsApart = (pageBytes: number, threads: number) =>
+    stages.reduce((sum, { holds }) => sum + holds(pageBytes, threads), 0);
+  return {
+    ...joined,
+    holds: (pageBytes, threads) =>
+      Math.max(joined.holds(pageBytes, threads), holdsApart(pageBytes, threads)),
+    open: (ctx, input) =>
+      joinOr(ctx, joined.open(ctx, input), () => {
+        callOptimizer();
+        return stages.reduce((items, stage) => stage.open(ctx, items), input);
+      }),
+  };
+}
+
+async function* joinOr(
+  { log }: StageContext,
+  joined: AsyncIterable<unknown>,
+  open: () => AsyncIterable<unknown>,
+): AsyncGenerator {
+  let isJoined = false;
+  try {
+    for await (const item of joined) {
+      if (!isJoined) log.info("lookup: the server joins its rows, in the query of the source");
+      isJoined = true;
+      yield item;
+    }
+    return;
+  } catch (error) {
+    if (!(error instanceof Unjoined)) throw error;
+    log.info(`lookup: its rows are joined in this process, since ${error.message}`);
+  }
+  yield* open();
 }
 
 function openRows(group: readonly ConfiguredStage[], from: readonly string[]) {

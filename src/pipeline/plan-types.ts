@@ -13,6 +13,8 @@ export interface ConfiguredStage {
   readonly config: unknown;
   /** The stages as written that it does the work of, itself first; only when there are others. */
   readonly from?: readonly string[];
+  /** The stages it is instead where the server does not prove that it may do their work. */
+  readonly otherwise?: readonly ConfiguredStage[];
 }
 
 /** A stage that will run. */

@@ -8,6 +8,7 @@ import { checkDestinationUrl } from "../stages/destinations/schemes.ts";
 import type { UploadConfig } from "../stages/pages/upload.ts";
 import { registry } from "../stages/registry.ts";
 import type { AnyStage } from "../stages/stage.ts";
+import { lookup } from "../stages/transforms/lookup.ts";
 import { select } from "../stages/transforms/select.ts";
 import { telemetryEnv } from "../telemetry/otel-env.ts";
 import { describeMeaning, digestStages, noMeaning } from "./binding.ts";
@@ -98,10 +99,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     telemetry: valid.telemetry,
     schedule: valid.schedule,
     ...(options.resolve === "full" ? await describeMeaning(configured, baseDir) : noMeaning),
-    keepsRows: pushdown.stages.every(
-      ({ definition }) =>
-        definition.takes !== "rows" || definition.gives !== "rows" || definition === select,
-    ),
+    keepsRows: pushdown.stages.flatMap((stage) => stage.otherwise ?? stage).every(keepsRows),
   };
 }
 
@@ -209,6 +207,13 @@ function refuseHiddenNone({ spec, locate }: Pipeline): void {
     );
   }
 }
+
+/** Whether every row that comes goes on, and no other. */
+const keepsRows = ({ definition, config }: ConfiguredStage): boolean =>
+  definition.takes !== "rows" ||
+  definition.gives !== "rows" ||
+  definition === select ||
+  (definition === lookup && (config as { missing: string }).missing !== "drop");
 
 const sumOf = (lines: readonly LedgerLine[]): number =>
   lines.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -191,22 +191,29 @@ describe("plan", () => {
   });
 
   it("says of a lookup how it asks, and where a join would do", async () => {
-    const notesFor = async (url: string) => {
+    const notesFor = async (url: string, missing = "keep") => {
       const query = "select code, display from term";
       const all = stages.toSpliced(
         0,
         1,
         "  - postgres: { url: postgres://localhost/clinic, query: select 1 }",
-        `  - lookup: { url: "${url}", query: "${query}", on: code, cache: 2MiB }`,
+        `  - lookup: { url: "${url}", query: "${query}", on: code, cache: 2MiB, missing: ${missing} }`,
       );
       return (await planYaml(all)).report.notes.join("\n");
     };
-    const same = await notesFor("postgres://localhost/clinic");
+    const joined = await notesFor("postgres://localhost/clinic");
+    assert.match(joined, /^lookup run in the query of postgres$/m);
+    assert.match(joined, /^lookup is joined by postgres where the server proves at the start/m);
+    assert.match(joined, /otherwise it reads its query once, whole, where the rows fit 2 MiB/);
+    assert.doesNotMatch(joined, /a join in `query`/);
+    const same = await notesFor("postgres://localhost/clinic", "fail");
     assert.match(same, /rows of postgres pass lookup as they come, no JavaScript object/);
-    assert.match(same, /lookup stays in JavaScript: it asks a second query/);
+    assert.match(same, /lookup stays in JavaScript: `missing: fail` looks at each row/);
     assert.match(same, /lookup reads its query once, whole, where the rows fit 2 MiB/);
     assert.match(same, /lookup asks the database that postgres reads; a join in `query`/);
-    assert.doesNotMatch(await notesFor("postgres://localhost/terms"), /a join/);
+    const other = await notesFor("postgres://localhost/terms");
+    assert.match(other, /lookup stays in JavaScript: its `url` is not the one of the source/);
+    assert.doesNotMatch(other, /a join/);
   });
 
   it("says what becomes of rows in a table, also behind a reference", async () => {

@@ -85,6 +85,72 @@ describe("pushdown", () => {
     assert.deepEqual(nulls.pushed?.stages, ["filter"]);
   });
 
+  const looksUp = (more = "") =>
+    `  - lookup: { url: "\${env:URL}", query: "select code, unit from term", on: { code: code }${more} }`;
+
+  it("lets the query join a lookup of the same database, and keeps the way of before for a server that proves nothing", async () => {
+    const rows = [
+      "  - filter: { column: code, not: null }",
+      looksUp(", missing: drop"),
+      "  - select: [id, unit]",
+    ];
+    const { made, pushed, configured } = await plan(rows);
+    assert.equal(made[0], "postgres+filter+lookup+select+serialize");
+    assert.deepEqual(pushed, {
+      stages: ["filter", "lookup", "select"],
+      before: [
+        "select * from results",
+        'then in JavaScript: filter "code" is not null',
+        'then in JavaScript: lookup "code" = "code" in',
+        "select code, unit from term",
+        'then in JavaScript: select "id", "unit"',
+      ].join("\n"),
+      after: [
+        'select q."id", q."unit"',
+        "from (",
+        "select q.*, l.*",
+        "from (select * from (",
+        "select q.*",
+        "from (select * from (",
+        "select * from results",
+        ") as q offset 0) as q",
+        'where q."code" is not null',
+        ") as q offset 0) as q",
+        "join lateral (select * from (",
+        "select code, unit from term",
+        ") as l",
+        'where l."code" = q."code" limit 1) as l on true',
+        ") as q",
+      ].join("\n"),
+    });
+    const [{ otherwise = [] }] = configured as [(typeof configured)[number]];
+    const before = (await plan(rows.toSpliced(1, 1, looksUp(", missing: fail")))).configured;
+    assert.deepEqual(
+      otherwise.map(({ name, from = [name] }) => from.join("+")),
+      before.slice(0, 3).map(({ name, from = [name] }) => from.join("+")),
+    );
+    const apart = (await plan([looksUp(", missing: fail")])).report.stages.slice(0, 3);
+    const { holdsBytes } = (await plan([looksUp()])).report.stages[0]!;
+    assert.ok(holdsBytes >= apart.reduce((sum, stage) => sum + stage.holdsBytes, 0));
+  });
+
+  it("leaves a lookup alone that looks at each row, is elsewhere, or could be taken for another", async () => {
+    const first = source.replace(" }", ", key: [id], resume: epochs }");
+    for (const [given, why] of [
+      [looksUp(", missing: fail"), /`missing: fail` looks at each row/],
+      [looksUp().replace("env:URL", "env:TERMS"), /its `url` is not the one of the source/],
+      [looksUp().replace("from term", "from term where $1"), /mentions a parameter, and has none/],
+    ] as const) {
+      const { pushed, notes } = await plan([given], { resolve: "none" });
+      assert.equal(pushed, null);
+      assert.match(notes.join("\n"), why);
+    }
+    await assert.rejects(
+      plan([looksUp()], { first, resolve: "none" }),
+      /`resume: epochs` cannot follow rows through the stage `lookup`/,
+    );
+  });
+
   it("says that other sources give values that JavaScript has already", async () => {
     const first = "  - sqlite: { path: in.db, query: select 1 as a }";
     const { made, pushed, notes } = await plan(["  - select: [a]"], { first });
@@ -108,5 +174,7 @@ describe("pushdown", () => {
     assert.equal((await plan(["  - select: [id]"], { apart: true })).keepsRows, true);
     assert.equal((await plan(filter)).keepsRows, true);
     assert.equal((await plan(filter, { apart: true })).keepsRows, false);
+    assert.equal((await plan([looksUp()])).keepsRows, true);
+    assert.equal((await plan([looksUp(", missing: drop")])).keepsRows, false);
   });
 });

@@ -17,7 +17,9 @@ import type { ProbedQuery } from "../../stages/sources/postgres-query-probe.ts";
 import type { Examined } from "./examined.ts";
 
 export async function* examineSource({ plan, signal }: Examined): AsyncGenerator<Finding> {
-  const { name, definition, config } = plan.configured[0]!;
+  const [source] = plan.configured;
+  // A lookup that may be pushed is not looked at here.
+  const { name, definition, config } = source!.otherwise?.[0] ?? source!;
   if (definition === postgres || definition === postgresCopy) {
     const [, next] = plan.configured;
     const { format } = (next?.config ?? {}) as { format?: unknown };

@@ -33,7 +33,7 @@ export interface BoundQuery {
 }
 
 /** A column of the query; what the protocol tells of its origin is beyond the types of `pg`. */
-interface QueryColumn extends Field {
+export interface QueryColumn extends Field {
   readonly index: number;
   readonly json: string;
   readonly tableID: number;
@@ -122,7 +122,7 @@ function refuse(error: Error): never {
 
 const nameOf = ({ index }: QueryColumn): string => `q.c${index}`;
 
-async function readColumns(session: Session, sql: string): Promise<readonly QueryColumn[]> {
+export async function readColumns(session: Session, sql: string): Promise<readonly QueryColumn[]> {
   const { columns } = await describeQuery(session, sql, "json");
   const fields = (await session.describe(sql)) as readonly QueryColumn[];
   return columns.map(({ json }, index) => {

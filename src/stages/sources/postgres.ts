@@ -21,7 +21,9 @@ import type { Spool } from "../pages/spool-store.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { RowCursor, type RowRoom, type RowsOfBatch } from "./postgres-cursor.ts";
 import { createEpochReader, type EpochReader, orderByKey } from "./postgres-epochs.ts";
-import { pushSteps, type RowStep } from "./postgres-pushdown.ts";
+import { pushAll, type PushedStep } from "./postgres-join.ts";
+import type { RowStep } from "./postgres-pushdown.ts";
+import { explain, type PlanNode, refuseSlow } from "./postgres-join-proof.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postgres-snapshot.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
@@ -87,7 +89,7 @@ export const postgresConfig = v.strictObject({
 
 type Config = v.InferOutput<typeof postgresConfig> & {
   /** What the plan lets the query do of the row stages that follow. */
-  readonly steps?: readonly RowStep[];
+  readonly steps?: readonly PushedStep[];
 };
 
 const heldBatches = 48;
@@ -171,16 +173,19 @@ export async function openQuery(
       watermark && (await boundByWatermark(session, plain, { ...config, watermark }, keeper));
     const consistency = { ...snapshot, proof: { ...snapshot.proof, ...range?.proof } };
     const query = range ?? plain;
-    const byKey = { key, steps, from };
+    // A plan leaves lookups to JavaScript where rows come by key.
+    const byKey = { key, steps: steps as readonly RowStep[], from };
     const keyed = resume === "epochs" ? await orderByKey(session, query, byKey) : undefined;
     const { keyColumns = 0 } = keyed ?? {};
-    const asked = keyed ?? (await pushSteps(session, query, steps));
+    const asked = keyed ?? (await pushAll(session, query, steps));
     // Row functions have all composites as JSON, so those pushed do too.
     const described = await describeQuery(session, asked.sql, steps[0] ? "json" : composites);
     const columns = described.columns.slice(0, described.columns.length - keyColumns);
     const epochs = keyed && createEpochReader({ columns, keyColumns, consistency, from });
     await refuseRewritten(session);
-    const rows = await estimateRows(session, asked.sql, asked.values);
+    const plan = await explainSoon(session, asked.sql, asked.values);
+    refuseSlow(plan, steps.filter((step) => "lookup" in step).length);
+    const rows = plan?.["Plan Rows"];
     return {
       ...described,
       columns,
@@ -223,18 +228,16 @@ const emptyBatch = (columns: readonly Column[]): RowBatch => ({
   bytes: 0,
 });
 
-/** The planner's guess, for progress alone: any refusal or slowness means none. */
-async function estimateRows(
+/** What the planner means to do, its guess of rows included; none where it refuses or is slow. */
+async function explainSoon(
   session: Session,
   query: string,
   values: readonly (string | null)[],
-): Promise<number | undefined> {
+): Promise<PlanNode | undefined> {
   await session.ask("savepoint estimate");
   try {
     await session.ask(`set local statement_timeout = ${estimateMillis}`);
-    const { rows } = await session.ask(`explain (format json) ${query}`, values);
-    const plan = JSON.parse(rows[0]?.[0] ?? "[]") as [{ Plan?: { "Plan Rows"?: number } }?];
-    return plan[0]?.Plan?.["Plan Rows"];
+    return await explain(session, query, values);
   } catch {
     // A dead connection says so again in the next statement.
     return undefined;

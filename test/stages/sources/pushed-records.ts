@@ -1,16 +1,22 @@
 /** Records of a query behind row stages: as the plan makes them, and as every stage apart makes them. */
 import * as v from "valibot";
 import { fuseStages } from "../../../src/pipeline/fuse.ts";
+import type { ConfiguredStage } from "../../../src/pipeline/plan-types.ts";
 import { pushDown } from "../../../src/pipeline/pushdown.ts";
 import { serialize } from "../../../src/stages/formats/serialize.ts";
 import type { Column, RecordBatch, RowBatch } from "../../../src/stages/nouns.ts";
 import { postgres } from "../../../src/stages/sources/postgres.ts";
 import type { AnyStage } from "../../../src/stages/stage.ts";
 import { filter } from "../../../src/stages/transforms/filter.ts";
+import { lookup } from "../../../src/stages/transforms/lookup.ts";
 import { select } from "../../../src/stages/transforms/select.ts";
 import { testContext } from "../../contract/stage-contract.ts";
 
-export type Step = { select: readonly string[] } | { filter: Readonly<Record<string, unknown>> };
+export type Step =
+  | { readonly select: readonly string[] }
+  | { readonly filter: Readonly<Record<string, unknown>> }
+  /** In the source's database, unless it has a `url` of its own. */
+  | { readonly lookup: Readonly<Record<string, unknown>> };
 export type Format = "ndjson" | "json" | "csv";
 
 export interface Asked {
@@ -29,7 +35,12 @@ export interface Outcome {
   readonly columns?: readonly Column[];
   readonly expected?: number | undefined;
   readonly error?: string;
+  /** What was told of the way that was taken. */
+  readonly told: readonly string[];
 }
+
+/** As the plan has it, as it has it where the server proves nothing of lookups, or every stage by itself. */
+export type How = "pushed" | "otherwise" | "apart";
 
 function stagesOf({ url, query, params = [], steps, format = "ndjson" }: Asked) {
   const stage = (definition: AnyStage, config: unknown) => ({
@@ -39,19 +50,21 @@ function stagesOf({ url, query, params = [], steps, format = "ndjson" }: Asked) 
   });
   return [
     stage(postgres, { url, query, params }),
-    ...steps.map((step) =>
-      "select" in step ? stage(select, { columns: step.select }) : stage(filter, step.filter),
-    ),
+    ...steps.map((step) => {
+      if ("select" in step) return stage(select, { columns: step.select });
+      if ("filter" in step) return stage(filter, step.filter);
+      return stage(lookup, { url, ...step.lookup });
+    }),
     stage(serialize, { format }),
   ];
 }
 
 /** Reads all records; an error is an outcome too. */
-export async function outcomeOf(asked: Asked, how: "pushed" | "apart"): Promise<Outcome> {
-  const apart = how === "apart";
-  const stages = stagesOf(asked);
-  const physical = fuseStages(apart ? stages : pushDown(stages).stages, apart).stages;
-  const ctx = testContext();
+export async function outcomeOf(asked: Asked, how: How): Promise<Outcome> {
+  const physical = fuseStages(planned(stagesOf(asked), how), how === "apart").stages;
+  const told: string[] = [];
+  const info = (message: string) => void told.push(message);
+  const ctx = testContext({ log: { info, warn: info } });
   let items: AsyncIterable<unknown> = noInput();
   for (const stage of physical) {
     items = stage.open(ctx, items);
@@ -68,10 +81,20 @@ export async function outcomeOf(asked: Asked, how: "pushed" | "apart"): Promise<
       last = batch;
     }
   } catch (error) {
-    return { records, error: `${(error as { code?: string }).code}: ${(error as Error).message}` };
+    return {
+      told,
+      records,
+      error: `${(error as { code?: string }).code}: ${(error as Error).message}`,
+    };
   }
   const text = Buffer.concat(parts).toString("utf8");
-  return { text, records, proved: last!.end!.rows, columns: last!.columns, expected };
+  return { told, text, records, proved: last!.end!.rows, columns: last!.columns, expected };
+}
+
+function planned(stages: readonly ConfiguredStage[], how: How): readonly ConfiguredStage[] {
+  if (how === "apart") return stages;
+  const pushed = pushDown(stages).stages;
+  return how === "pushed" ? pushed : pushed.flatMap((stage) => stage.otherwise ?? stage);
 }
 
 /** What the source says before the first row. */

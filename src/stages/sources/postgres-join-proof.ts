@@ -1,0 +1,155 @@
+/** What the server itself must show before a lookup becomes part of a query: that its rows are told apart, and found soon. */
+import type { QueryColumn } from "./postgres-pushdown.ts";
+import type { Session } from "./postgres-session.ts";
+
+/** Says why a lookup is none of the query's. Never leaves: where a lookup may be pushed there is another way. */
+export class Unjoined extends Error {}
+
+/** A column of the rows and one of the lookup's query, which are to be equal. */
+export interface JoinKey {
+  readonly own: QueryColumn;
+  readonly its: QueryColumn;
+}
+
+/** A key with how it is compared: SQL that follows the rows' value. */
+export interface ComparedKey extends JoinKey {
+  readonly collate: string;
+  readonly type: string;
+}
+
+/** A node of `explain (format json)`. */
+export interface PlanNode {
+  readonly "Node Type": string;
+  readonly "Parent Relationship"?: string;
+  readonly "Plan Rows"?: number;
+  readonly "Total Cost": number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+/** By type OID: values that are equal exactly where their texts are, and what they are compared as. */
+const comparedAs: Readonly<Record<number, string>> = {
+  16: "bool",
+  20: "int8",
+  21: "int8",
+  23: "int8",
+  25: "text",
+  26: "oid",
+  1043: "text",
+  1082: "date",
+  2950: "uuid",
+};
+
+/**
+ * Lets the server prove that `query` has at most one row for each key: it then leaves out a left join whose columns nobody
+ * wants, since it can change nothing (`join_is_removable` in its planner).
+ * @throws Unjoined where it does not, or would compare keys otherwise than texts are
+ */
+export async function proveUnique(
+  session: Session,
+  query: string,
+  columns: readonly QueryColumn[],
+  keys: readonly JoinKey[],
+): Promise<readonly ComparedKey[]> {
+  const compared: ComparedKey[] = [];
+  for (const key of keys) {
+    const type = comparedAs[key.its.dataTypeID];
+    if (type === undefined || type !== comparedAs[key.own.dataTypeID])
+      throw new Unjoined(
+        `${named(key)} has a type, or two, whose values may be equal where texts are not`,
+      );
+    const collate = type === "text" ? await collationOf(session, key) : "";
+    compared.push({ ...key, type, collate });
+  }
+  const lists = compared.map(({ type }) => `pg_catalog.unnest('{}'::pg_catalog.${type}[])`);
+  const equal = compared.map(
+    ({ its, collate }, at) => `l.c${its.index} operator(pg_catalog.=) r.k${at}${collate}`,
+  );
+  const plan = await explain(
+    session,
+    `select 1 from rows from (${lists.join(", ")}) as r(${lists.map((_, at) => `k${at}`).join(", ")})
+left join (${query}\n) as l(${columns.map(({ index }) => `c${index}`).join(", ")}) on ${equal.join(" and ")}`,
+  );
+  if (plan["Node Type"] !== "Function Scan" || plan.Plans)
+    throw new Unjoined("the server does not prove that no two rows of its query have the same key");
+  const { rows } = await session.ask(younger);
+  if (rows[0]?.[0] === "false") return compared;
+  throw new Unjoined("a table of its query has an index that is younger than the snapshot");
+}
+
+/**
+ * A planner trusts an index as it is now, of which an older snapshot may still see two rows with one key. It has locked all
+ * that it looked at; a catalogue is read as the snapshot sees it.
+ */
+const younger = `
+select (exists (
+  select from pg_catalog.pg_locks l
+  where l.locktype = 'relation' and l.pid = pg_catalog.pg_backend_pid()
+    and not exists (select from pg_catalog.pg_class c where c.oid = l.relation)))::text`;
+
+const named = ({ own }: JoinKey): string => `the key ${JSON.stringify(own.name)}`;
+
+/** Of a stored column, whether of a table or a view, and the server's way to its bytes. */
+const collation = `
+select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.collname)
+from pg_catalog.pg_attribute a
+join pg_catalog.pg_collation c on c.oid = a.attcollation
+join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+where a.attrelid = $1 and a.attnum = $2 and c.collisdeterministic
+  and pg_catalog.current_setting('server_encoding') = 'UTF8'`;
+
+/** Said explicitly, it holds whatever the rows' own is; equal are then the same bytes, in UTF-8 the same texts. */
+async function collationOf(session: Session, key: JoinKey): Promise<string> {
+  const { tableID, columnID } = key.its;
+  const { rows } = await session.ask(collation, [String(tableID), String(columnID)]);
+  if (rows[0]) return ` collate ${rows[0][0]}`;
+  throw new Unjoined(
+    `${named(key)} is computed by its query, or is not compared letter for letter there`,
+  );
+}
+
+/** @param values of the statement's parameters */
+export async function explain(
+  session: Session,
+  sql: string,
+  values: readonly (string | null)[] = [],
+): Promise<PlanNode> {
+  const { rows } = await session.ask(`explain (format json) ${sql}`, values);
+  return (JSON.parse(rows[0]![0]!) as [{ Plan: PlanNode }])[0].Plan;
+}
+
+/**
+ * What finding a row may cost, in the planner's units: one is a page of a table read in order. By its defaults an index
+ * finds a row for 8, one of 40 rows is found for less without any.
+ */
+const mostCost = 50;
+
+/**
+ * Looks at the plan of a query with `lookups` lookups: the rows of the query must pass one after the other, and an index
+ * must find what belongs to each, or the server must remember what it found.
+ * @throws Unjoined where it would be slow, or nobody can tell in time
+ */
+export function refuseSlow(plan: PlanNode | undefined, lookups: number): void {
+  let node = plan;
+  for (let at = 0; at < lookups; at += 1) {
+    while (node?.["Node Type"] === "Subquery Scan") node = node.Plans![0];
+    if (node?.["Node Type"] !== "Nested Loop")
+      throw new Unjoined("the server would not join it row by row, in their order");
+    refuseSearch(childOf(node, "Inner")!);
+    node = childOf(node, "Outer");
+  }
+}
+
+function refuseSearch(found: PlanNode): void {
+  const isRemembered = found["Node Type"] === "Memoize";
+  const nodes = allOf(isRemembered ? found.Plans![0]! : found);
+  // Of each node, since a limit costs by how soon a row is guessed to be met, and there may be none.
+  const isDear = nodes.some((node) => node["Total Cost"] > mostCost);
+  const readsWhole = nodes.some((node) => node["Node Type"] === "Seq Scan");
+  if (isDear || (readsWhole && !isRemembered))
+    throw new Unjoined("no index of the server finds its rows by their key");
+}
+
+const allOf = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(allOf)];
+
+const childOf = ({ Plans = [] }: PlanNode, relationship: string): PlanNode | undefined =>
+  Plans.find((child) => child["Parent Relationship"] === relationship);
