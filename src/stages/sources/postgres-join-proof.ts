@@ -1,4 +1,5 @@
 /** What the server itself must show before a lookup becomes part of a query: that its rows are told apart, and found soon. */
+import { allOf, childOf, explain, type PlanNode } from "./postgres-explain.ts";
 import type { QueryColumn } from "./postgres-pushdown.ts";
 import type { Session } from "./postgres-session.ts";
 
@@ -11,19 +12,10 @@ export interface JoinKey {
   readonly its: QueryColumn;
 }
 
-/** A key with how it is compared: SQL that follows the rows' value. */
+/** A key with how it is compared: as a type, and in a collation that is said behind the rows' value. */
 export interface ComparedKey extends JoinKey {
-  readonly collate: string;
   readonly type: string;
-}
-
-/** A node of `explain (format json)`. */
-export interface PlanNode {
-  readonly "Node Type": string;
-  readonly "Parent Relationship"?: string;
-  readonly "Plan Rows"?: number;
-  readonly "Total Cost": number;
-  readonly Plans?: readonly PlanNode[];
+  readonly collate: string;
 }
 
 /** By type OID: values that are equal exactly where their texts are, and what they are compared as. */
@@ -39,15 +31,9 @@ const comparedAs: Readonly<Record<number, string>> = {
   2950: "uuid",
 };
 
-/**
- * Lets the server prove that `query` has at most one row for each key: it then leaves out a left join whose columns nobody
- * wants, since it can change nothing (`join_is_removable` in its planner).
- * @throws Unjoined where it does not, or would compare keys otherwise than texts are
- */
-export async function proveUnique(
+/** @throws Unjoined where the server would compare otherwise than texts are */
+export async function compareKeys(
   session: Session,
-  query: string,
-  columns: readonly QueryColumn[],
   keys: readonly JoinKey[],
 ): Promise<readonly ComparedKey[]> {
   const compared: ComparedKey[] = [];
@@ -60,31 +46,8 @@ export async function proveUnique(
     const collate = type === "text" ? await collationOf(session, key) : "";
     compared.push({ ...key, type, collate });
   }
-  const lists = compared.map(({ type }) => `pg_catalog.unnest('{}'::pg_catalog.${type}[])`);
-  const equal = compared.map(
-    ({ its, collate }, at) => `l.c${its.index} operator(pg_catalog.=) r.k${at}${collate}`,
-  );
-  const plan = await explain(
-    session,
-    `select 1 from rows from (${lists.join(", ")}) as r(${lists.map((_, at) => `k${at}`).join(", ")})
-left join (${query}\n) as l(${columns.map(({ index }) => `c${index}`).join(", ")}) on ${equal.join(" and ")}`,
-  );
-  if (plan["Node Type"] !== "Function Scan" || plan.Plans)
-    throw new Unjoined("the server does not prove that no two rows of its query have the same key");
-  const { rows } = await session.ask(younger);
-  if (rows[0]?.[0] === "false") return compared;
-  throw new Unjoined("a table of its query has an index that is younger than the snapshot");
+  return compared;
 }
-
-/**
- * A planner trusts an index as it is now, of which an older snapshot may still see two rows with one key. It has locked all
- * that it looked at; a catalogue is read as the snapshot sees it.
- */
-const younger = `
-select (exists (
-  select from pg_catalog.pg_locks l
-  where l.locktype = 'relation' and l.pid = pg_catalog.pg_backend_pid()
-    and not exists (select from pg_catalog.pg_class c where c.oid = l.relation)))::text`;
 
 const named = ({ own }: JoinKey): string => `the key ${JSON.stringify(own.name)}`;
 
@@ -107,14 +70,68 @@ async function collationOf(session: Session, key: JoinKey): Promise<string> {
   );
 }
 
-/** @param values of the statement's parameters */
-export async function explain(
+const someKeys = "keys of the rows";
+
+/**
+ * Lets the server prove that `query` has at most one row for each key: it joins it to some keys, begins with these, and
+ * knows of each table it goes on to that there is at most one row (`Inner Unique`).
+ * @throws Unjoined where it does not
+ */
+export async function proveUnique(
   session: Session,
-  sql: string,
-  values: readonly (string | null)[] = [],
-): Promise<PlanNode> {
-  const { rows } = await session.ask(`explain (format json) ${sql}`, values);
-  return (JSON.parse(rows[0]![0]!) as [{ Plan: PlanNode }])[0].Plan;
+  query: string,
+  columns: readonly QueryColumn[],
+  keys: readonly ComparedKey[],
+): Promise<void> {
+  const lists = keys.map(({ type }) => `pg_catalog.unnest('{}'::pg_catalog.${type}[])`);
+  const names = keys.map((_, at) => `k${at}`);
+  const equal = keys.map(
+    ({ its, collate }, at) =>
+      `l.c${its.index} operator(pg_catalog.=) "${someKeys}".k${at}${collate}`,
+  );
+  const joined = `select from rows from (${lists.join(", ")}) as "${someKeys}"(${names.join(", ")})
+join (${query}\n) as l(${columns.map(({ index }) => `c${index}`).join(", ")}) on ${equal.join(" and ")}`;
+  await session.ask("savepoint proof");
+  try {
+    // Of small tables it would make a table of the keys instead, and prove nothing.
+    await session.ask("set local enable_hashjoin = off");
+    await session.ask("set local enable_mergejoin = off");
+    if (!isAtMostOne(await explain(session, joined)))
+      throw new Unjoined(
+        "the server does not prove that no two rows of its query have the same key",
+      );
+    await refuseYounger(session);
+  } finally {
+    await session.ask("rollback to savepoint proof");
+  }
+}
+
+/** For each of the keys, where they come first and every join gives one row at most for each of those before. */
+function isAtMostOne(plan: PlanNode): boolean {
+  let node: PlanNode | undefined = plan;
+  while (node?.["Node Type"] === "Nested Loop") {
+    const gives = node["Join Type"] ?? "";
+    const isOne = ["Semi", "Anti"].includes(gives) || node["Inner Unique"] === true;
+    if (!isOne || !["Inner", "Left", "Semi", "Anti"].includes(gives)) return false;
+    node = childOf(node, "Outer");
+  }
+  return node?.["Node Type"] === "Function Scan" && node.Alias === someKeys;
+}
+
+/**
+ * A planner trusts an index as it is now, of which an older snapshot may still see two rows with one key. It has locked all
+ * that it looked at; a catalogue is read as the snapshot sees it.
+ */
+const younger = `
+select (exists (
+  select from pg_catalog.pg_locks l
+  where l.locktype = 'relation' and l.pid = pg_catalog.pg_backend_pid()
+    and not exists (select from pg_catalog.pg_class c where c.oid = l.relation)))::text`;
+
+async function refuseYounger(session: Session): Promise<void> {
+  const { rows } = await session.ask(younger);
+  if (rows[0]?.[0] !== "false")
+    throw new Unjoined("a table of its query has an index that is younger than the snapshot");
 }
 
 /**
@@ -148,8 +165,3 @@ function refuseSearch(found: PlanNode): void {
   if (isDear || (readsWhole && !isRemembered))
     throw new Unjoined("no index of the server finds its rows by their key");
 }
-
-const allOf = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(allOf)];
-
-const childOf = ({ Plans = [] }: PlanNode, relationship: string): PlanNode | undefined =>
-  Plans.find((child) => child["Parent Relationship"] === relationship);

@@ -14,7 +14,7 @@
  */
 import { PipelineError } from "../../errors.ts";
 import { refuseDoubles } from "../transforms/documents.ts";
-import { type ComparedKey, proveUnique, Unjoined } from "./postgres-join-proof.ts";
+import { type ComparedKey, compareKeys, proveUnique, Unjoined } from "./postgres-join-proof.ts";
 import {
   type BoundQuery,
   pushSteps,
@@ -82,7 +82,9 @@ async function pushLookup(
   }));
   const added = found.filter((column) => !keys.some(({ its }) => its === column));
   refuseDoubles([...rows, ...added]);
-  const compared = await proveUnique(session, dropSemicolons(looked), found, keys);
+  const asked = dropSemicolons(looked).trimEnd();
+  const compared = await compareKeys(session, keys);
+  await proveUnique(session, asked, found, compared);
   const kept = rows.map((column) => `q.${rowName(column)} as ${quoteName(column.name)}`);
   const gained = added.map(({ index, name }) => `f.c${index} as ${quoteName(name)}`);
   const sql = `select ${[...kept, ...gained].join(", ")}
@@ -91,7 +93,7 @@ ${dropSemicolons(query.sql).trimEnd()}
 ) as q offset 0) as q(${rows.map(rowName).join(", ")})
 ${missing === "keep" ? "left join" : "join"} lateral (
 select ${added.map(({ index }) => `l.c${index}`).join(", ")} from (
-${dropSemicolons(looked).trimEnd()}
+${asked}
 ) as l(${found.map(({ index }) => `c${index}`).join(", ")})
 where ${compared.map(compare).join(" and ")} limit 1) as f on true`;
   return { sql, values: query.values };

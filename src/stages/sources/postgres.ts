@@ -21,9 +21,10 @@ import type { Spool } from "../pages/spool-store.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import { RowCursor, type RowRoom, type RowsOfBatch } from "./postgres-cursor.ts";
 import { createEpochReader, type EpochReader, orderByKey } from "./postgres-epochs.ts";
+import { explainSoon } from "./postgres-explain.ts";
 import { pushAll, type PushedStep } from "./postgres-join.ts";
 import type { RowStep } from "./postgres-pushdown.ts";
-import { explain, type PlanNode, refuseSlow } from "./postgres-join-proof.ts";
+import { refuseSlow } from "./postgres-join-proof.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postgres-snapshot.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
@@ -95,7 +96,6 @@ type Config = v.InferOutput<typeof postgresConfig> & {
 const heldBatches = 48;
 /** JavaScript's compiler and its code, where rows are made for it: 6 MiB measured (`bench/weight`), of which the batches leave one. */
 const compilerBytes = 5 * 2 ** 20;
-const estimateMillis = 2000;
 
 export const postgres = defineStage({
   name: "postgres",
@@ -227,21 +227,3 @@ const emptyBatch = (columns: readonly Column[]): RowBatch => ({
   rows: [],
   bytes: 0,
 });
-
-/** What the planner means to do, its guess of rows included; none where it refuses or is slow. */
-async function explainSoon(
-  session: Session,
-  query: string,
-  values: readonly (string | null)[],
-): Promise<PlanNode | undefined> {
-  await session.ask("savepoint estimate");
-  try {
-    await session.ask(`set local statement_timeout = ${estimateMillis}`);
-    return await explain(session, query, values);
-  } catch {
-    // A dead connection says so again in the next statement.
-    return undefined;
-  } finally {
-    await session.ask("rollback to savepoint estimate");
-  }
-}

@@ -90,10 +90,11 @@ describe("a lookup in PostgreSQL's query", () => {
   async function makeCase(table: string, pick: (most: number) => number) {
     const one = <T>(all: readonly T[]): T => all[pick(all.length)]!;
     const names = odd.toSpliced(pick(odd.length), 1);
-    const types = Object.keys(keys);
+    const all = Object.keys(keys);
+    const types = pick(4) === 0 ? all : all.slice(0, all.indexOf("numeric"));
     const pairs = Array.from({ length: 1 + pick(2) }, () => {
       const own = one(types);
-      return { own, its: pick(4) === 0 ? one(types) : own };
+      return { own, its: pick(6) === 0 ? one(types) : own };
     });
     const valueOf = (type: string, none: number) =>
       pick(none) === 0 ? "null" : `'${one(keys[type]!)}'`;
@@ -124,6 +125,8 @@ describe("a lookup in PostgreSQL's query", () => {
       `select ${key}, ${gained} from ${table} where n < 7; -- the end`,
       `select ${key}, ${gained} from ${table}_view`,
       `select ${key}, ${gained}, u.name from ${table} left join join_units u on u.id = n`,
+      `select ${key}, ${gained}, u.name from ${table} join join_units u on u.id = n`,
+      `select ${key}, ${gained} from ${table} where exists (select from join_units where id = n)`,
       `select ${key}, ${gained} from ${table} limit 100`,
       `select distinct on (${key}) ${key}, ${gained} from ${table} order by ${key}, n`,
     ]);
@@ -159,6 +162,16 @@ describe("a lookup in PostgreSQL's query", () => {
     assert.match(text!, /^\{"id":\d+,"code":"c\d+","unit":[0-5],"name":"unit [0-5]"\}$/m);
   });
 
+  it("joins what joins itself, where each of its joins adds no row", async () => {
+    const query = (more: string) =>
+      `select t.code, u.name, more.display from join_terms t join join_units u on u.id = t.unit ${more}`;
+    const looks = (more: string) =>
+      same({ query: rows, steps: [{ lookup: { query: query(more), on: "code" } }] });
+    assert.ok((await looks("left join join_terms more on more.code = 'c' || t.unit")).isJoined);
+    const { told } = await looks("left join join_terms more on more.unit = t.unit and t.unit = 77");
+    assert.match(told[0]!, /does not prove that no two rows/);
+  });
+
   it("keeps the order and the plan of a query that sorts and joins, also where the server works in parallel", async () => {
     const query =
       "select r.id, r.code, u.name from join_rows r join join_units u on u.id = r.unit_id order by r.m";
@@ -176,6 +189,7 @@ describe("a lookup in PostgreSQL's query", () => {
         new AbortController().signal,
       );
       const looked = { query: terms.query, on: { code: "code" }, missing: "keep" } as const;
+      await session.ask("begin isolation level repeatable read");
       const { sql } = await pushAll(session, { sql: query, values: [] }, [{ lookup: looked }]);
       const explained = async (text: string) =>
         (await session.ask(`explain (costs off) ${text}`)).rows

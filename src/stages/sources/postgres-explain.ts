@@ -1,0 +1,53 @@
+/** What a server means to do for a query, as it says itself. */
+import type { Session } from "./postgres-session.ts";
+
+/** A node of `explain (verbose, format json)`. */
+export interface PlanNode {
+  readonly "Node Type": string;
+  readonly "Parent Relationship"?: string;
+  readonly "Join Type"?: string;
+  readonly "Inner Unique"?: boolean;
+  readonly Alias?: string;
+  readonly "Plan Rows"?: number;
+  readonly "Total Cost": number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+export const childOf = ({ Plans = [] }: PlanNode, relationship: string): PlanNode | undefined =>
+  Plans.find((child) => child["Parent Relationship"] === relationship);
+
+/** A node and all below it. */
+export const allOf = (node: PlanNode): readonly PlanNode[] => [
+  node,
+  ...(node.Plans ?? []).flatMap(allOf),
+];
+
+/** @param values of the statement's parameters */
+export async function explain(
+  session: Session,
+  sql: string,
+  values: readonly (string | null)[] = [],
+): Promise<PlanNode> {
+  const { rows } = await session.ask(`explain (verbose, format json) ${sql}`, values);
+  return (JSON.parse(rows[0]![0]!) as [{ Plan: PlanNode }])[0].Plan;
+}
+
+const soonMillis = 2000;
+
+/** The same, for progress and for what is only done where it is quick: none where the server refuses or is slow. */
+export async function explainSoon(
+  session: Session,
+  sql: string,
+  values: readonly (string | null)[],
+): Promise<PlanNode | undefined> {
+  await session.ask("savepoint estimate");
+  try {
+    await session.ask(`set local statement_timeout = ${soonMillis}`);
+    return await explain(session, sql, values);
+  } catch {
+    // A dead connection says so again in the next statement.
+    return undefined;
+  } finally {
+    await session.ask("rollback to savepoint estimate");
+  }
+}
