@@ -14,6 +14,9 @@ const space = 0x20;
 /** Of a name or a value, as it is written. */
 const mostBytes = 4096;
 
+/** A string is read byte by byte so far. */
+const nearBytes = 64;
+
 /** Where a byte outside of strings stands; `inValue` holds for all that lies in the value. */
 const [before, atName, inName, inValue, behind] = [0, 1, 2, 3, 4];
 
@@ -59,23 +62,18 @@ export class MemberScanner {
    * @throws PipelineError `config-invalid` for a record that has the member twice, `integrity-failed` for one that is no object
    */
   scan(bytes: Uint8Array, each: (end: number, text: MemberText) => void): void {
-    for (let at = 0; at < bytes.length; at += 1) {
-      if (this.#inString) {
-        at = this.#passString(bytes, at);
-        continue;
-      }
-      const byte = bytes[at]!;
-      if (byte === newline) {
-        if (this.#place !== behind) throw this.#malformed();
-        each(at + 1, this.#found ?? null);
-        this.#begin();
-      } else if (byte === quote) this.#openString(at);
-      else if (byte > space || !isSpace(byte)) this.#mark(byte, bytes, at);
+    // Texts are taken out of it without a copy.
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (let at = 0; at < buffer.length;) {
+      const end = buffer.indexOf(newline, at);
+      this.#isWithin = end < 0;
+      this.#walk(buffer, at, end < 0 ? buffer.length : end);
+      if (end < 0) return;
+      if (this.#place !== behind) throw this.#malformed();
+      at = end + 1;
+      each(at, this.#found ?? null);
+      this.#begin();
     }
-    if (bytes.length > 0) this.#isWithin = bytes[bytes.length - 1] !== newline;
-    if (this.#from < 0) return;
-    this.#kept = this.#taken(bytes, bytes.length);
-    this.#from = 0;
   }
 
   /** @throws PipelineError `integrity-failed` where bytes came after the last line's end */
@@ -89,6 +87,22 @@ export class MemberScanner {
     this.#found = undefined;
   }
 
+  /** Part of a record, up to its line's end or to the last byte. */
+  #walk(bytes: Buffer, start: number, end: number): void {
+    for (let at = start; at < end; at += 1) {
+      if (this.#inString) {
+        at = this.#passString(bytes, at, end);
+        continue;
+      }
+      const byte = bytes[at]!;
+      if (byte === quote) this.#openString(at);
+      else if (byte > space || !isSpace(byte)) this.#mark(byte, bytes, at);
+    }
+    if (this.#from < 0) return;
+    this.#kept = this.#taken(bytes, end);
+    this.#from = 0;
+  }
+
   #openString(at: number): void {
     if (this.#place === atName) {
       this.#place = inName;
@@ -98,12 +112,18 @@ export class MemberScanner {
     this.#inString = true;
   }
 
-  /** To the quote that ends the string, or to the last byte. */
-  #passString(bytes: Uint8Array, start: number): number {
+  /** To the quote that ends the string, or to the end. */
+  #passString(bytes: Buffer, start: number, end: number): number {
     let at = start;
     if (this.#escaped) at += 1;
     this.#escaped = false;
-    for (; at < bytes.length; at += 1) {
+    // Most strings are short; in long ones whole runs are passed at once.
+    for (let near = at + nearBytes; at < end; at += 1) {
+      if (at >= near) {
+        at = Math.min(behindPlain(bytes, at), end);
+        near = at + nearBytes;
+        if (at === end) return end;
+      }
       const byte = bytes[at];
       if (byte === backslash) {
         this.#hasEscape = true;
@@ -111,14 +131,14 @@ export class MemberScanner {
       } else if (byte === quote) {
         this.#inString = false;
         return at;
-      } else if (byte === newline) throw this.#malformed();
+      }
     }
-    this.#escaped = at > bytes.length;
-    return bytes.length;
+    this.#escaped = at > end;
+    return end;
   }
 
   /** A byte outside of strings that is neither a quote nor space. */
-  #mark(byte: number, bytes: Uint8Array, at: number): void {
+  #mark(byte: number, bytes: Buffer, at: number): void {
     if (this.#place === inValue) return this.#markValue(byte, bytes, at);
     if (byte === openObject && this.#place === before) this.#place = atName;
     else if (byte === closeObject && this.#place === atName) this.#place = behind;
@@ -126,7 +146,7 @@ export class MemberScanner {
     else throw this.#malformed();
   }
 
-  #markValue(byte: number, bytes: Uint8Array, at: number): void {
+  #markValue(byte: number, bytes: Buffer, at: number): void {
     if (byte === openObject || byte === openArray) this.#depth += 1;
     else if (this.#depth > 0) {
       if (byte === closeObject || byte === closeArray) this.#depth -= 1;
@@ -137,7 +157,7 @@ export class MemberScanner {
     } else if (byte === closeArray || byte === colon) throw this.#malformed();
   }
 
-  #endName(bytes: Uint8Array, at: number): void {
+  #endName(bytes: Buffer, at: number): void {
     const name = this.#take(bytes, at);
     this.#place = inValue;
     if (name !== this.#usual && !(this.#hasEscape && this.#parse(name) === this.#member)) return;
@@ -147,17 +167,16 @@ export class MemberScanner {
   }
 
   /** The text that was kept, up to `end`. */
-  #take(bytes: Uint8Array, end: number): string {
+  #take(bytes: Buffer, end: number): string {
     const text = this.#taken(bytes, end).trim();
     this.#from = -1;
     this.#kept = "";
     return text;
   }
 
-  #taken(bytes: Uint8Array, end: number): string {
+  #taken(bytes: Buffer, end: number): string {
     const most = this.#from + mostBytes + 1 - this.#kept.length;
-    const part = bytes.subarray(this.#from, Math.min(end, most));
-    return this.#kept + Buffer.from(part).toString("latin1");
+    return this.#kept + bytes.toString("latin1", this.#from, Math.min(end, most));
   }
 
   #read(text: string): MemberText {
@@ -186,6 +205,14 @@ export class MemberScanner {
 }
 
 const bytesOf = (text: string): string => Buffer.from(text).toString("latin1");
+
+/** Behind the bytes from `at` on that are neither a quote nor a backslash. */
+function behindPlain(bytes: Buffer, at: number): number {
+  const end = bytes.indexOf(quote, at);
+  const rest = bytes.subarray(at, end < 0 ? bytes.length : end);
+  const escape = rest.indexOf(backslash);
+  return at + (escape < 0 ? rest.length : escape);
+}
 
 const isSpace = (byte: number): boolean => byte === space || byte === 0x09 || byte === 0x0d;
 
