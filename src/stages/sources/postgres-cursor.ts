@@ -195,6 +195,8 @@ export class RowCursor extends QueryStream {
       this.#nextRows = Math.min(fitting, fetch.asked * 2);
     }
     this.#give();
+    // Until a cancelled server stops, what it had sent arrives; whoever left asks for no more.
+    if (this.destroyed) return;
     if (this.#ended) {
       this.#settle();
       this.#socket?.resume();

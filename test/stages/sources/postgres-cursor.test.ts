@@ -138,6 +138,36 @@ describe("postgres cursor", () => {
     }
   });
 
+  it("listens no longer to a server once it was left, whatever is still on its way", async () => {
+    const { listen } = session;
+    let listening = 0;
+    (session as Writable<Session>).listen = (rows) => {
+      const begun = listen(rows);
+      listening += 1;
+      return {
+        heard: begun.heard,
+        stop: () => {
+          listening -= 1;
+          begun.stop();
+        },
+      };
+    };
+    const { cursor, batches } = startCursor(
+      "select repeat('x', 70000) from generate_series(1, 1000)",
+    );
+    const suspend = cursor.handlePortalSuspended;
+    const suspended = Promise.withResolvers<void>();
+    cursor.handlePortalSuspended = () => suspended.resolve();
+    for (let row = 0; row < 64; row += 1) await batches.next();
+    const rest = batches.next().catch(() => {});
+    await suspended.promise;
+    cursor.destroy();
+    suspend();
+    await rest;
+    await session.close();
+    assert.equal(listening, 0);
+  });
+
   it("latches its first error and never reads as an end", async () => {
     const { batches } = startCursor("select 1 / (500 - g) from generate_series(1, 1000) g");
     const failure = { code: "source-refused", details: { rows: 499, sqlstate: "22012" } };
