@@ -41,7 +41,7 @@ export function explainLookups([source, ...stages]: readonly ConfiguredStage[]):
       `lookup asks the database that ${source!.name} reads; a join in \`query\` would spare the asking and the way through JavaScript`,
     ];
   });
-  return [...joined, ...asking];
+  return [...new Set([...joined, ...asking])];
 }
 
 const isLookup = ({ definition }: ConfiguredStage): boolean => definition === lookup;

@@ -1,7 +1,7 @@
 /** What a server means to do for a query, as it says itself. */
 import type { Session } from "./postgres-session.ts";
 
-/** A node of `explain (verbose, format json)`. */
+/** A node of `explain (format json)`; some of it is told in a verbose one alone. */
 export interface PlanNode {
   readonly "Node Type": string;
   readonly "Parent Relationship"?: string;
@@ -22,13 +22,14 @@ export const allOf = (node: PlanNode): readonly PlanNode[] => [
   ...(node.Plans ?? []).flatMap(allOf),
 ];
 
-/** @param values of the statement's parameters */
+/** A verbose one writes out constants, which may be as long as they like. */
 export async function explain(
   session: Session,
   sql: string,
   values: readonly (string | null)[] = [],
+  detail: "verbose" | "costs" = "costs",
 ): Promise<PlanNode> {
-  const { rows } = await session.ask(`explain (verbose, format json) ${sql}`, values);
+  const { rows } = await session.ask(`explain (${detail}, format json) ${sql}`, values);
   return (JSON.parse(rows[0]![0]!) as [{ Plan: PlanNode }])[0].Plan;
 }
 

@@ -96,7 +96,7 @@ join (${query}\n) as l(${columns.map(({ index }) => `c${index}`).join(", ")}) on
     // Of small tables it would make a table of the keys instead, and prove nothing.
     await session.ask("set local enable_hashjoin = off");
     await session.ask("set local enable_mergejoin = off");
-    if (!isAtMostOne(await explain(session, joined)))
+    if (!isAtMostOne(await explain(session, joined, [], "verbose")))
       throw new Unjoined(
         "the server does not prove that no two rows of its query have the same key",
       );
