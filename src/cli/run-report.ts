@@ -2,14 +2,14 @@
 import type { RunSummary } from "../pipeline/summary.ts";
 import { takesRows } from "../stages/destinations/schemes.ts";
 import { formatBytes, formatDuration } from "../stages/atoms.ts";
-import { alignColumns, formatCount } from "./screen.ts";
+import { alignColumns, formatCount, formatCounted } from "./screen.ts";
 import { shellWord, stockCommands } from "./stock-commands.ts";
 import type { Paint } from "./verb.ts";
 
 export function runReportText(summary: RunSummary, paint: Paint): string {
   const { pipeline, rows, seconds } = summary;
   const { green, bold, dim } = paint;
-  const title = `${green("✔")} ${bold(pipeline)}: ${bold(formatCount(rows))} rows committed in ${formatDuration(seconds * 1000)}`;
+  const title = `${green("✔")} ${bold(pipeline)}: ${bold(formatCounted(rows, "row"))} committed in ${formatDuration(seconds * 1000)}`;
   const facts = alignColumns(factsOf(summary, paint).map(([name, fact]) => [dim(name), fact]));
   // Rows of a table are read as such.
   if (takesRows(summary.destination)) return [title, "", ...facts].join("\n");
@@ -42,7 +42,7 @@ function factsOf(summary: RunSummary, paint: Paint): [string, string][] {
   const slow = summary.stages.find(({ name }) => name === summary.bottleneck);
   if (slow) facts.push(["bottleneck", `${slow.name}, ${slow.busySeconds.toFixed(1)} s of work`]);
   for (const [reason, count] of Object.entries(rejected))
-    facts.push(["rejected", paint.yellow(`${formatCount(count)} rows: ${reason}`)]);
+    facts.push(["rejected", paint.yellow(`${formatCounted(count, "row")}: ${reason}`)]);
   if (summary.traceId) facts.push(["trace", summary.traceId]);
   facts.push(["destination", destination]);
   facts.push(["signed by", summary.signer]);

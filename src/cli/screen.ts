@@ -68,6 +68,10 @@ export function formatCount(count: number): string {
   return String(Math.round(count)).replace(/\B(?=(?:\d{3})+$)/g, ",");
 }
 
+/** Things with their number: `1 row`, `1,234 rows`. */
+export const formatCounted = (count: number, thing: string): string =>
+  `${formatCount(count)} ${thing}${count === 1 ? "" : "s"}`;
+
 export interface TableOptions {
   /** Columns whose texts stand on the right; all others on the left. */
   readonly right?: readonly number[];

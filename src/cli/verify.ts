@@ -6,7 +6,7 @@ import { failureDocument } from "./failure.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { hasKey, keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
-import { alignColumns, formatCount, harmless } from "./screen.ts";
+import { alignColumns, formatCount, formatCounted, harmless } from "./screen.ts";
 import type { Paint, Report, Verb } from "./verb.ts";
 
 export const verify: Verb = {
@@ -75,7 +75,7 @@ function verifiedText(report: VerifyReport, { green, bold, dim, yellow }: Paint)
     ["signed by", pinned ? signed : `${signed} ${yellow("not compared: give --signer")}`],
   ].map(([name = "", fact = ""]) => [dim(name), fact]);
   return [
-    `${green("✔")} ${bold(pipeline ?? "")}: ${bold(formatCount(records))} records, ${level === "quick" ? "complete by its signed list" : "whole and unchanged"}`,
+    `${green("✔")} ${bold(pipeline ?? "")}: ${bold(formatCounted(records, "record"))}, ${level === "quick" ? "complete by its signed list" : "whole and unchanged"}`,
     ...alignColumns(facts),
   ].join("\n");
 }
@@ -88,7 +88,7 @@ function refuse(report: VerifyReport): Report {
   const what = complete ? "is damaged" : "is incomplete";
   const failure = new PipelineError(
     "integrity-failed",
-    `the export ${what}: ${total} ${total === 1 ? "problem" : "problems"}, the first: ` +
+    `the export ${what}: ${formatCounted(total, "problem")}, the first: ` +
       `${problems[0]?.object} ${problems[0]?.problem}`,
   );
   return {

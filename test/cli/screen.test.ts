@@ -6,6 +6,7 @@ import {
   cut,
   drawBar,
   formatCount,
+  formatCounted,
   harmless,
   isLive,
   paintFor,
@@ -53,6 +54,8 @@ describe("what the terminal shows", () => {
   it("writes counts and bars", () => {
     assert.equal(formatCount(1234567), "1,234,567");
     assert.equal(formatCount(999), "999");
+    assert.equal(formatCounted(1, "row"), "1 row");
+    assert.equal(formatCounted(1000, "row"), "1,000 rows");
     assert.equal(drawBar(0.5, 4), "██  ");
     assert.equal(drawBar(2, 4), "████");
     assert.equal(drawBar(0.375, 3), "█▏ ");
