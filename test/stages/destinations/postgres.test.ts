@@ -93,6 +93,23 @@ describe("destination postgres", () => {
     await destination.close();
   });
 
+  it("reads records that name the same columns each in its own way", async () => {
+    const records = [
+      '{"id":1,"text":"a"}',
+      '{ "text" : "b", "id" : 2 }',
+      "",
+      '{"\\u0069d":3,"text":null}',
+    ];
+    const destination = await open();
+    await destination.put(objectOf("p/r/00000000.ndjson", `${records.join("\n")}\n`), never);
+    assert.deepEqual(await rowsOf("plain"), [
+      { id: 1, text: "a" },
+      { id: 2, text: "b" },
+      { id: 3, text: null },
+    ]);
+    await destination.close();
+  });
+
   it("writes a page once, however often it is put, and by however many at once", async () => {
     const first = await open();
     const object = page(0, { id: 1, text: "a" });
