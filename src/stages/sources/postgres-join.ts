@@ -1,14 +1,15 @@
 /**
  * Lookups as part of the query: the same rows as in JavaScript, from one snapshot, and nothing to make of them here.
  *
- * - The query stays whole behind `offset 0`, as for `filter`. A lookup stands beside it as LATERAL with a `limit`, which
- *   no join can be turned around or taken apart, nor done by several at a time: the server takes the rows of the query
+ * - The query stays whole behind `offset 0`, as for `filter`. A lookup stands beside it as LATERAL with a `limit`: such a
+ *   join is neither turned around nor taken apart, nor done by several at a time. The server takes the query's rows
  *   one after the other and asks the lookup for each. So the query is planned as if alone, and its order stays.
  * - The `limit` is 1, where the server has proved that there is never more than one (`postgres-join-proof.ts`); a key
  *   that two rows have must be refused, and only JavaScript does.
- * - In a lateral part a name that is no column of its own may mean one of the rows', but for names that nobody else has.
+ * - In a lateral part, what is no column of its own may mean one of the rows': so these have names that nobody else has.
  * - Types of keys are those of which values are equal where texts are, in the collation of the lookup's column, which
  *   its index has, and must be deterministic.
+ * - What is no row's counterpart is not computed, as where a lookup asks batch by batch.
  *
  * Whatever speaks against it, a wrong query too, ends in `Unjoined`: then JavaScript looks up, and refuses as it does.
  */

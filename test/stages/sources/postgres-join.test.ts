@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { Unjoined } from "../../../src/stages/sources/postgres-join-proof.ts";
 import { pushAll } from "../../../src/stages/sources/postgres-join.ts";
@@ -160,6 +163,24 @@ describe("a lookup in PostgreSQL's query", () => {
     assert.ok(isJoined);
     assert.ok(records > 3000 && records < 4000 && proved === records, `${records}`);
     assert.match(text!, /^\{"id":\d+,"code":"c\d+","unit":[0-5],"name":"unit [0-5]"\}$/m);
+  });
+
+  it("gives rows where a function behind it needs them", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "spillway-join-"));
+    const module = join(folder, "keep.mjs");
+    await writeFile(
+      module,
+      "export default ({ id, display }) => id % 2 === 0 && display !== null;",
+    );
+    const steps = [{ lookup: terms }, { filter: { module } }];
+    assert.deepEqual(plannedAs({ url, query: rows, steps }), [
+      "postgres+lookup",
+      "filter",
+      "serialize",
+    ]);
+    const { isJoined, records } = await same({ query: rows, steps });
+    await rm(folder, { recursive: true });
+    assert.ok(isJoined && records > 1000, `${records}`);
   });
 
   it("joins what joins itself, where each of its joins adds no row", async () => {
