@@ -156,7 +156,7 @@ async function requireSameCount(
   const after = now.total === undefined ? "gives no total after" : `${now.total} after`;
   throw new PipelineError(
     "source-failed",
-    `the server counts ${total} resources before and ${after}, but gave ${given}; expected all of them (windows that leave some out? a server that counts what it may not show is read with \`totals: none\`)`,
+    `the server counts ${total} resources before and ${after}, but gave ${given}; expected all of them (some deleted meanwhile? windows that leave some out? a server that counts what it may not show is read with \`totals: none\`)`,
   );
 }
 
