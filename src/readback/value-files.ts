@@ -97,12 +97,15 @@ export class ValueFiles {
     return files.map(({ name, value, records, bytes }) => ({ file: name, value, records, bytes }));
   }
 
+  /** Closes all of them, whatever becomes of one. */
   async close(): Promise<void> {
-    for (const file of [...this.#files.values(), this.#waiting]) {
+    const closed = [...this.#files.values(), this.#waiting].map(async (file) => {
       const { handle } = file;
       file.handle = undefined;
       await handle?.close();
-    }
+    });
+    const failed = (await Promise.allSettled(closed)).find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
   }
 
   #newFile(value: MemberText, record: number): ValueFile {

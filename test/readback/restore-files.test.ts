@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
+import { failFiles, failure } from "../fixtures/failing-files.ts";
 import { makeExport, type MakeOptions, type PlainPage } from "../fixtures/make-export.ts";
 import { mountSmallDisk } from "../fixtures/small-disk.ts";
 import { needTools } from "../fixtures/stock-tools.ts";
@@ -215,7 +216,7 @@ describe("restore to a file for each value of a member", () => {
     }
   });
 
-  it("leaves nothing behind when a page is damaged, when it is stopped, or when the disk is full", async function () {
+  it("leaves nothing behind when a page is damaged, or when it is stopped", async () => {
     const pages = [page('{"type":"A"}'), page('{"type":"B"}')];
     const { folder, names } = await makeExport(join(root, "out"), pages);
     const last = join(folder, names[1]!);
@@ -234,6 +235,9 @@ describe("restore to a file for each value of a member", () => {
       onProgress: () => stop.abort(new PipelineError("interrupted", "stop")),
     });
     await refuses("interrupted", /stop/, stopped);
+  });
+
+  it("leaves nothing behind on a full disk", async function () {
     const unmount = await mountSmallDisk(this, to);
     try {
       const wide = page(`{"type":"A","x":"${"x".repeat(100_000)}"}`);
@@ -241,5 +245,38 @@ describe("restore to a file for each value of a member", () => {
     } finally {
       unmount();
     }
+  });
+
+  it("ends short writes, and leaves nothing behind when a write or a sync fails, of a file or a folder", async () => {
+    const late = `{"text":"${"w".repeat(5000)}","type":"B"}`;
+    const pages = [page('{"type":"A"}'), ...spanning(late, 1024), page('{"type":"A"}')];
+    const { folder } = await makeExport(join(root, "out"), pages);
+    const attempt = () => restoreExport(folder, { to: { folder: to, by: "type" } });
+    const files = failFiles(to);
+    const fail = () => Promise.reject(failure("EIO"));
+    try {
+      for (const [on, at] of [
+        ["write", /A\.ndjson$/],
+        ["write", /\.waiting$/],
+        ["read", /\.waiting$/],
+        ["sync", /B\.ndjson$/],
+        ["sync", /\.partial$/],
+        ["mkdir", /\.partial$/],
+      ] as const) {
+        files.faults.push({ on, at, play: fail });
+        await refuses("destination-failed", /writing to .* failed \(EIO\)/, attempt());
+        assert.deepEqual(files.faults, [], `${on} ${at}`);
+      }
+      for (const at of [/A\.ndjson$/, /\.waiting$/])
+        files.faults.push({ on: "write", at, play: (go) => go(7) });
+      await attempt();
+      assert.deepEqual(files.faults, []);
+    } finally {
+      files.restore();
+    }
+    assert.deepEqual(await written(), {
+      "A.ndjson": '{"type":"A"}\n'.repeat(2),
+      "B.ndjson": `${late}\n`,
+    });
   });
 });
