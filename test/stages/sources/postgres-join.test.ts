@@ -255,6 +255,32 @@ describe("a lookup in PostgreSQL's query", () => {
     }
   }).timeout(30_000);
 
+  it("takes for equal what has the same text, in all columns of a key", async () => {
+    const cases = [
+      ["char(4)", "a", "char(6)", "a", false],
+      ["numeric", "1.0", "numeric", "1", false],
+      ["float8", "-0", "float8", "0", false],
+      ["citext", "A", "citext", "a", false],
+      ["int2", "7", "int8", "7", true],
+      ["varchar(3)", "a", "text", "a ", true],
+    ] as const;
+    for (const [own, value, its, other, isJoinable] of cases) {
+      await runSql(
+        url,
+        "drop table if exists join_typed",
+        `create table join_typed (a ${its}, b int, found int default 1, primary key (a, b))`,
+        `insert into join_typed values ('${other}', 1)`,
+      );
+      const query = `select '${value}'::${own} as a, b from generate_series(1, 2) b order by b`;
+      const on = { a: "a", b: "b" };
+      const steps = [{ lookup: { query: "select * from join_typed", on } }];
+      const { isJoined, text } = await same({ query, steps });
+      assert.equal(isJoined, isJoinable, own);
+      const found = text!.split("\n").map((line) => line.includes('"found":1'));
+      assert.deepEqual(found, [own === "int2", false, false]);
+    }
+  });
+
   it("refuses as the lookup does what cannot be looked up", async () => {
     const wrong: readonly [string, Record<string, unknown>, RegExp][] = [
       ["select id, code, 1 as display from join_rows", {}, /have a column "display" already/],
