@@ -75,14 +75,13 @@ async function takeApart(
     for await (const page of content) {
       let start = 0;
       scanner.scan(page, (end, value) => {
-        files.add(value, page.subarray(start, end), { number: scanner.record, ends: true });
+        files.add(value, { start, end, record: scanner.record, ends: true });
         start = end;
       });
-      const rest = page.subarray(start);
-      if (rest.length > 0 && scanner.found === undefined) files.wait(rest);
-      else if (rest.length > 0)
-        files.add(scanner.found!, rest, { number: scanner.record, ends: false });
-      await files.write(signal);
+      const end = page.length;
+      if (start < end)
+        files.add(scanner.found, { start, end, record: scanner.record, ends: false });
+      await files.write(page, signal);
       freeBuffer(page);
     }
     scanner.finish();

@@ -1,6 +1,6 @@
 /**
- * The files of one folder that take the records of one value each. Records are given as parts of a page, and written with
- * all others of that page; those whose value is not known yet wait in a file of their own.
+ * The files of one folder that take the records of one value each. Parts of records are taken by where they lie in a page, and
+ * written with all others of that page; those whose value is not known yet wait in a file of their own.
  */
 import { constants } from "node:fs";
 import { open, unlink, type FileHandle } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { PipelineError } from "../errors.ts";
 import { readPieces } from "../stages/destinations/file-work.ts";
 import { writeAll } from "../stages/durable-file.ts";
-import { freeBuffer } from "../workers/free.ts";
+import { freeBuffer, takeMemory } from "../workers/free.ts";
 import type { MemberText } from "./member-scanner.ts";
 
 /** One file, with the records of one value. */
@@ -27,8 +27,18 @@ interface ValueFile {
   records: number;
   /** Written so far. */
   bytes: number;
-  /** Of the page under way. */
-  parts: Uint8Array[];
+  /** Of the page under way: where each part begins and ends. */
+  parts: number[];
+  partBytes: number;
+}
+
+/** A part of a record in the page under way, the last one if the record ends there. */
+export interface Part {
+  readonly start: number;
+  readonly end: number;
+  /** The record's number, from 1. */
+  readonly record: number;
+  readonly ends: boolean;
 }
 
 /** All of them are open until the end. */
@@ -46,6 +56,7 @@ const newFile = (name: string, value: MemberText): ValueFile => ({
   records: 0,
   bytes: 0,
   parts: [],
+  partBytes: 0,
 });
 
 export class ValueFiles {
@@ -65,27 +76,27 @@ export class ValueFiles {
   }
 
   /**
-   * Takes a part of a record, the last one if it ends there. What waits belongs to the first record of a page.
-   * @throws PipelineError `config-invalid` where its value cannot be a file's name
+   * Takes a part for the file of a value; undefined for one that has not come yet. What waits is of the first record of a page.
+   * @throws PipelineError `config-invalid` where the value cannot be a file's name
    */
-  add(value: MemberText, part: Uint8Array, record: { number: number; ends: boolean }): void {
-    const file = this.#files.get(value) ?? this.#newFile(value, record.number);
+  add(value: MemberText | undefined, { start, end, record, ends }: Part): void {
+    const file = value === undefined ? this.#waiting : this.#fileOf(value, record);
     this.#first ??= file;
-    if (record.ends) file.records += 1;
-    file.parts.push(part);
+    if (ends) file.records += 1;
+    if (file.parts.at(-1) === start) file.parts.pop();
+    else file.parts.push(start);
+    file.parts.push(end);
+    file.partBytes += end - start;
   }
 
-  /** Takes a part of a record whose value has not come yet. */
-  wait(part: Uint8Array): void {
-    this.#waiting.parts.push(part);
-  }
-
-  /** Writes what was taken of a page. */
-  async write(signal: AbortSignal): Promise<void> {
-    if (this.#first && this.#waiting.bytes > 0) await this.#endWaiting(this.#first, signal);
+  /** Writes what was taken of the page. */
+  async write(page: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { bytes } = this.#waiting;
+    if (this.#first && this.#first !== this.#waiting && bytes > 0)
+      await this.#endWaiting(this.#first, signal);
     this.#first = undefined;
     for (const file of [...this.#files.values(), this.#waiting])
-      if (file.parts.length > 0) await this.#writeParts(file);
+      if (file.parts.length > 0) await this.#writeParts(file, page);
   }
 
   /** Makes all files durable; they are closed then. */
@@ -106,6 +117,10 @@ export class ValueFiles {
     });
     const failed = (await Promise.allSettled(closed)).find(({ status }) => status === "rejected");
     if (failed?.status === "rejected") throw failed.reason;
+  }
+
+  #fileOf(value: MemberText, record: number): ValueFile {
+    return this.#files.get(value) ?? this.#newFile(value, record);
   }
 
   #newFile(value: MemberText, record: number): ValueFile {
@@ -136,12 +151,17 @@ export class ValueFiles {
     );
   }
 
-  async #writeParts(file: ValueFile): Promise<void> {
-    const [first = new Uint8Array(0), ...more] = file.parts;
-    const bytes = more.length === 0 ? first : Buffer.concat(file.parts);
+  async #writeParts(file: ValueFile, page: Uint8Array): Promise<void> {
+    const { parts, partBytes } = file;
+    const from = Buffer.from(page.buffer, page.byteOffset, page.length);
+    const bytes = Buffer.from(takeMemory(partBytes).buffer);
+    let at = 0;
+    for (let part = 0; part < parts.length; part += 2)
+      at += from.copy(bytes, at, parts[part], parts[part + 1]);
     file.parts = [];
+    file.partBytes = 0;
     await this.#append(file, bytes);
-    if (bytes !== first) freeBuffer(bytes);
+    freeBuffer(bytes);
   }
 
   async #append(file: ValueFile, bytes: Uint8Array): Promise<void> {
