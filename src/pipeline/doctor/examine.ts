@@ -104,8 +104,6 @@ function refusals(error: PipelineError): AreaFinding[] {
 function describeConfig({ report }: Plan): AreaFinding[] {
   const findings = [
     good("pipeline", `${report.name}: ${report.stages.map(({ name }) => name).join(" → ")}`),
-    // The planner says last how rows travel.
-    good("path", report.notes.at(-1) ?? "as written"),
     describeBudget(report),
   ];
   return findings.map((finding) => ({ area: "config", ...finding }));
