@@ -14,8 +14,9 @@ const space = 0x20;
 /** Of a name or a value, as it is written. */
 const mostBytes = 4096;
 
-/** A string is read byte by byte so far. */
+/** A string is read byte by byte so far, and then passed in runs of at most so many bytes. */
 const nearBytes = 64;
+const runBytes = 4096;
 
 /** Where a byte outside of strings stands; `inValue` holds for all that lies in the value. */
 const [before, atName, inName, inValue, behind] = [0, 1, 2, 3, 4];
@@ -37,6 +38,8 @@ export class MemberScanner {
   #from = -1;
   /** Of that text, what came with the bytes before. */
   #kept = "";
+  /** The text that was taken last goes on beyond what is kept of one, be it in spaces. */
+  #isCut = false;
   #found: MemberText | undefined;
   /** A line is under way, be it of spaces alone. */
   #isWithin = false;
@@ -120,7 +123,7 @@ export class MemberScanner {
     // Most strings are short; in long ones whole runs are passed at once.
     for (let near = at + nearBytes; at < end; at += 1) {
       if (at >= near) {
-        at = Math.min(behindPlain(bytes, at), end);
+        at = behindPlain(bytes, at, end);
         near = at + nearBytes;
         if (at === end) return end;
       }
@@ -168,10 +171,11 @@ export class MemberScanner {
 
   /** The text that was kept, up to `end`. */
   #take(bytes: Buffer, end: number): string {
-    const text = this.#taken(bytes, end).trim();
+    const text = this.#taken(bytes, end);
+    this.#isCut = text.length > mostBytes;
     this.#from = -1;
     this.#kept = "";
-    return text;
+    return text.trim();
   }
 
   #taken(bytes: Buffer, end: number): string {
@@ -183,15 +187,16 @@ export class MemberScanner {
     if (text === "null") return null;
     if (text.length > mostBytes || /^[[{]/.test(text)) return "";
     const value = this.#parse(text);
+    if (value === undefined) return "";
     return typeof value === "string" ? value : text;
   }
 
-  /** What JSON says with bytes; undefined where there are too many. */
+  /** What JSON says with bytes; undefined where too few of them were kept. */
   #parse(text: string): unknown {
-    if (text.length > mostBytes) return undefined;
     try {
       return JSON.parse(Buffer.from(text, "latin1").toString());
     } catch {
+      if (this.#isCut) return undefined;
       throw this.#malformed();
     }
   }
@@ -206,12 +211,16 @@ export class MemberScanner {
 
 const bytesOf = (text: string): string => Buffer.from(text).toString("latin1");
 
-/** Behind the bytes from `at` on that are neither a quote nor a backslash. */
-function behindPlain(bytes: Buffer, at: number): number {
-  const end = bytes.indexOf(quote, at);
-  const rest = bytes.subarray(at, end < 0 ? bytes.length : end);
-  const escape = rest.indexOf(backslash);
-  return at + (escape < 0 ? rest.length : escape);
+/**
+ * Behind the bytes of a run from `at` on that are neither a quote nor a backslash. One may be near and the other far, so
+ * neither is looked for any farther: whoever asks again would have all of that looked through again.
+ */
+function behindPlain(bytes: Buffer, at: number, end: number): number {
+  const run = bytes.subarray(at, Math.min(at + runBytes, end));
+  const first = run.indexOf(backslash);
+  const plain = first < 0 ? run : run.subarray(0, first);
+  const last = plain.indexOf(quote);
+  return at + (last < 0 ? plain.length : last);
 }
 
 const isSpace = (byte: number): boolean => byte === space || byte === 0x09 || byte === 0x0d;

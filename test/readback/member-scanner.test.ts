@@ -70,6 +70,22 @@ describe("the scanner for a member", () => {
     assert.deepEqual(scanAll(endless.replace("type", "x".repeat(9000)), "type", 1000), [null]);
   });
 
+  it("takes no part of a long text for all of it, whatever spaces lie in it or around it", () => {
+    const [spaces, letters] = [" ".repeat(9000), "x".repeat(4000)];
+    const long = `${letters}${spaces}${letters}`;
+    for (const bytes of [100, 100_000]) {
+      assert.deepEqual(scanAll(`{"type":"${long}"}\n`, "type", bytes), [""]);
+      assert.deepEqual(scanAll(`{"\\n${long}":1,"type":"A"}\n`, "type", bytes), ["A"]);
+      assert.deepEqual(scanAll(`{"type"${spaces}:"A"${spaces}}\n`, "type", bytes), ["A"]);
+      assert.deepEqual(scanAll(`{"type":${spaces}"A"}\n`, "type", bytes), [""]);
+    }
+  });
+
+  it("passes strings that are full of escapes in one go", () => {
+    const text = `{"text":"${`${"x".repeat(70)}\\n`.repeat(200_000)}","type":"A"}\n`;
+    assert.deepEqual(scanAll(text, "type"), ["A"]);
+  }).timeout(5000);
+
   it("knows a value as soon as it has come", () => {
     const scanner = new MemberScanner("type");
     const never = () => assert.fail("no record has ended");
