@@ -113,7 +113,7 @@ function createFiller(limits: Limits, ctx: StageContext, from?: ResumePoint): Fi
         }
         // A page that holds a part of a record holds nothing else.
         const isTaken = page.span !== "whole" || (!framing && page.records === mostRecords);
-        if (page.filled > 0 && (isTaken || page.filled + end - start > pageBytes)) {
+        if (isTaken || page.filled + end - start > pageBytes) {
           yield page.close(extension, marks?.[next]);
         }
         const fits = lastThatFits(ends, next, start + pageBytes - page.filled);

@@ -124,6 +124,15 @@ describe("chunk", () => {
     ]);
   });
 
+  it("counts records without a byte as others", async () => {
+    const records = recordsOf([0, 0, 0, 5]);
+    const pages = await pagesOf(recordBatches(records, 1, "]"), 2);
+    assert.deepEqual(pick(pages, "bytes", "records", "total"), [
+      [0, 2, 2],
+      [6, 2, 4],
+    ]);
+  });
+
   it("spreads a record larger than a page over pages that hold nothing else, and marks them", async () => {
     const pages = await pagesOf(recordBatches(recordsOf([10, 3 * 4096 + 5, 20, 4097])));
     assert.deepEqual(pick(pages, "bytes", "records", "total", "span", "final"), [
