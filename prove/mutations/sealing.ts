@@ -42,8 +42,8 @@ export const sealingMutations: readonly Mutation[] = [
   {
     bug: "a page ends one byte early",
     file: "src/stages/pages/chunk.ts",
-    find: "filled + end - start > pageBytes)) {",
-    replace: "filled + end - start >= pageBytes)) {",
+    find: "filled + end - start > pageBytes) {",
+    replace: "filled + end - start >= pageBytes) {",
     why: "pages end otherwise than the same rows made them end before",
     caughtBy: chunkTests,
   },
