@@ -85,18 +85,19 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   return last;
 }
 
-/** Reads a file of the run, for as long as `use` takes: with many pages it is large, and there is room for one of them. */
+/**
+ * Reads a file of the run, for as long as `use` takes: with many pages it is large, and there is room for one of them. After
+ * a failure somebody may still be sending from it: then it is left to the collector.
+ */
 async function withOwn<Result>(
   { disk, path }: Place,
   name: string,
   use: (bytes: Buffer) => Result | Promise<Result>,
 ): Promise<Result> {
   const bytes = await onDisk(() => disk.readFile(join(path, name)));
-  try {
-    return await use(bytes);
-  } finally {
-    freeBuffer(bytes);
-  }
+  const result = await use(bytes);
+  freeBuffer(bytes);
+  return result;
 }
 
 /** The manifest may be of an earlier attempt, under an earlier key: its own signature says whose it is, and that it is whole. */

@@ -117,6 +117,24 @@ describe("commit", () => {
     verifyManifestSignature(bytes, signature, key.publicText);
   });
 
+  it("gives memory back once it is stored; after a failure somebody may still send from it", async () => {
+    const out = folder.next();
+    const real = await openDestination(out, { timeoutMillis: 5000 });
+    const sent: Uint8Array[] = [];
+    const put: Destination["put"] = async (object, signal) => {
+      sent.push(object.bytes);
+      await real.put(object, signal);
+      if (sent.length === 3) throw new PipelineError("destination-unreachable", "no answer");
+    };
+    const { init, close } = await ready(1, { put }, folder.next(), out);
+    await assert.rejects(commitRun(init), { code: "destination-unreachable" });
+    await close();
+    assert.deepEqual(
+      sent.map(({ length }) => length > 0),
+      [false, false, true],
+    );
+  });
+
   it("says of each page which part of a record it holds", async () => {
     const { init, at, close } = await ready();
     const spans = ["first", "last", "whole"] as const;
