@@ -1,6 +1,7 @@
 /** The trials that `npm run prove:fhir` runs against a server one names, here against the one written from the specification. */
 import assert from "node:assert/strict";
 import { proveFhir } from "../../prove/fhir.ts";
+import { otherWays } from "../../prove/fhir/ways.ts";
 import {
   makeObservations,
   send,
@@ -64,5 +65,19 @@ describe("a FHIR server that changes digits, and exports others than it gives to
     } finally {
       await server.close();
     }
+  });
+});
+
+describe("the ways from a FHIR server", () => {
+  it("have no windows where it does not say when resources were stored", () => {
+    const url = "http://localhost/fhir";
+    const asked = { url, types: ["Patient"], token: undefined, random: () => 0.5, bulk: false };
+    const names = (instants: readonly string[]) => otherWays(asked, instants).map((it) => it.name);
+    const window = "windows of _lastUpdated";
+    assert.ok(names(["2026-02-01T00:00:00Z"]).includes(window));
+    assert.deepEqual(
+      names([]),
+      names(["2026-02-01T00:00:00Z"]).filter((name) => name !== window),
+    );
   });
 });
