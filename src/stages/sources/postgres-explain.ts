@@ -8,6 +8,7 @@ export interface PlanNode {
   readonly "Join Type"?: string;
   readonly "Inner Unique"?: boolean;
   readonly Alias?: string;
+  readonly "CTE Name"?: string;
   readonly "Plan Rows"?: number;
   readonly "Total Cost": number;
   readonly Plans?: readonly PlanNode[];

@@ -71,10 +71,12 @@ async function collationOf(session: Session, key: JoinKey): Promise<string> {
 }
 
 const someKeys = "keys of the rows";
+const lookedUp = "what is looked up";
 
 /**
  * Lets the server prove that `query` has at most one row for each key: it joins it to some keys, begins with these, and
- * knows of each table it goes on to that there is at most one row (`Inner Unique`).
+ * knows of each table it goes on to that there is at most one row (`Inner Unique`). What stands in a `with` it makes part
+ * of the whole only where all rows come out the same whenever they are made: no volatile function is called.
  * @throws Unjoined where it does not
  */
 export async function proveUnique(
@@ -89,14 +91,20 @@ export async function proveUnique(
     ({ its, collate }, at) =>
       `l.c${its.index} operator(pg_catalog.=) "${someKeys}".k${at}${collate}`,
   );
-  const joined = `select from rows from (${lists.join(", ")}) as "${someKeys}"(${names.join(", ")})
-join (${query}\n) as l(${columns.map(({ index }) => `c${index}`).join(", ")}) on ${equal.join(" and ")}`;
+  const joined = `with "${lookedUp}"(${columns.map(({ index }) => `c${index}`).join(", ")}) as (\n${query}\n)
+select from rows from (${lists.join(", ")}) as "${someKeys}"(${names.join(", ")})
+join "${lookedUp}" as l on ${equal.join(" and ")}`;
   await session.ask("savepoint proof");
   try {
     // Of small tables it would make a table of the keys instead, and prove nothing.
     await session.ask("set local enable_hashjoin = off");
     await session.ask("set local enable_mergejoin = off");
-    if (!isAtMostOne(await explain(session, joined, [], "verbose")))
+    const plan = await explain(session, joined, [], "verbose");
+    if (allOf(plan).some((node) => node["CTE Name"] === lookedUp))
+      throw new Unjoined(
+        "its query calls a volatile function, which may answer otherwise each time it is asked",
+      );
+    if (!isAtMostOne(plan))
       throw new Unjoined(
         "the server does not prove that no two rows of its query have the same key",
       );
@@ -119,14 +127,17 @@ function isAtMostOne(plan: PlanNode): boolean {
 }
 
 /**
- * A planner trusts an index as it is now, of which an older snapshot may still see two rows with one key. It has locked all
- * that it looked at; a catalogue is read as the snapshot sees it.
+ * A planner trusts an index as it is now, of which an older snapshot may still see two rows with one key: one that is new, or
+ * one that is whole since then, for which a primary waits and a standby does not. It has locked all that it looked at; a
+ * catalogue is read as the snapshot sees it.
  */
 const younger = `
 select (exists (
   select from pg_catalog.pg_locks l
   where l.locktype = 'relation' and l.pid = pg_catalog.pg_backend_pid()
-    and not exists (select from pg_catalog.pg_class c where c.oid = l.relation)))::text`;
+    and (not exists (select from pg_catalog.pg_class c where c.oid = l.relation)
+         or exists (select from pg_catalog.pg_index i
+                    where i.indexrelid = l.relation and i.indisunique and not i.indisvalid))))::text`;
 
 async function refuseYounger(session: Session): Promise<void> {
   const { rows } = await session.ask(younger);
@@ -156,12 +167,15 @@ export function refuseSlow(plan: PlanNode | undefined, lookups: number): void {
   }
 }
 
+/** Where rows come from at a cost that the planner knows; of functions, foreign tables and the like it guesses. */
+const knownCost = ["Index Scan", "Index Only Scan", "Bitmap Index Scan", "Values Scan", "Result"];
+
 function refuseSearch(found: PlanNode): void {
   const isRemembered = found["Node Type"] === "Memoize";
   const nodes = allOf(isRemembered ? found.Plans![0]! : found);
   // Of each node, since a limit costs by how soon a row is guessed to be met, and there may be none.
   const isDear = nodes.some((node) => node["Total Cost"] > mostCost);
-  const readsWhole = nodes.some((node) => node["Node Type"] === "Seq Scan");
-  if (isDear || (readsWhole && !isRemembered))
-    throw new Unjoined("no index of the server finds its rows by their key");
+  const allowed = isRemembered ? [...knownCost, "Seq Scan"] : knownCost;
+  const isGuessed = nodes.some((node) => !node.Plans && !allowed.includes(node["Node Type"]));
+  if (isDear || isGuessed) throw new Unjoined("no index of the server finds its rows by their key");
 }

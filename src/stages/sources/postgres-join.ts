@@ -14,7 +14,8 @@
  * Whatever speaks against it, a wrong query too, ends in `Unjoined`: then JavaScript looks up, and refuses as it does.
  */
 import { PipelineError } from "../../errors.ts";
-import { refuseDoubles } from "../transforms/documents.ts";
+import type { RowBatch } from "../nouns.ts";
+import { inMemberOrder, refuseDoubles } from "../transforms/documents.ts";
 import { type ComparedKey, compareKeys, proveUnique, Unjoined } from "./postgres-join-proof.ts";
 import {
   type BoundQuery,
@@ -48,19 +49,27 @@ export async function pushAll(
   query: BoundQuery,
   steps: readonly PushedStep[],
 ): Promise<BoundQuery> {
-  const last = steps.findLastIndex((step) => "lookup" in step);
-  if (last === -1) return pushSteps(session, query, steps as readonly RowStep[]);
+  const first = steps.findIndex((step) => "lookup" in step);
+  if (first === -1) return pushSteps(session, query, steps as readonly RowStep[]);
   try {
     let asked = query;
     let before: RowStep[] = [];
-    for (const step of steps) {
+    let shape: RowBatch["shape"] = "tuples";
+    for (const [at, step] of steps.entries()) {
       if ("lookup" in step) {
         asked = await pushSteps(session, asked, before);
-        asked = await pushLookup(session, asked, step.lookup);
+        asked = await pushLookup(session, asked, step.lookup, shape);
         before = [];
-      } else before.push(step);
+      } else {
+        before.push(step);
+        // Before the first lookup the query does it either way; behind it, JavaScript makes objects.
+        if (at > first) shape = "documents";
+      }
     }
-    return await pushSteps(session, asked, before);
+    asked = await pushSteps(session, asked, before);
+    // Each of them may be a query, and all together too much for one: a query has a most of columns.
+    await session.describe(asked.sql);
+    return asked;
   } catch (error) {
     throw isRefusal(error) ? new Unjoined(error.message) : error;
   }
@@ -73,6 +82,7 @@ async function pushLookup(
   session: Session,
   query: BoundQuery,
   { query: looked, on, missing }: JoinedLookup,
+  shape: RowBatch["shape"],
 ): Promise<BoundQuery> {
   const rows = await readColumns(session, query.sql);
   const found = await readColumns(session, looked);
@@ -86,9 +96,12 @@ async function pushLookup(
   const asked = dropSemicolons(looked).trimEnd();
   const compared = await compareKeys(session, keys);
   await proveUnique(session, asked, found, compared);
-  const kept = rows.map((column) => `q.${rowName(column)} as ${quoteName(column.name)}`);
-  const gained = added.map(({ index, name }) => `f.c${index} as ${quoteName(name)}`);
-  const sql = `select ${[...kept, ...gained].join(", ")}
+  const outputs = [
+    ...rows.map((column) => ({ name: column.name, value: `q.${rowName(column)}` })),
+    ...added.map(({ index, name }) => ({ name, value: `f.c${index}` })),
+  ];
+  const ordered = shape === "documents" ? inMemberOrder(outputs) : outputs;
+  const sql = `select ${ordered.map(({ name, value }) => `${value} as ${quoteName(name)}`).join(", ")}
 from (select * from (
 ${dropSemicolons(query.sql).trimEnd()}
 ) as q offset 0) as q(${rows.map(rowName).join(", ")})

@@ -1,4 +1,5 @@
 /** Records of a query behind row stages: as the plan makes them, and as every stage apart makes them. */
+import assert from "node:assert/strict";
 import * as v from "valibot";
 import { fuseStages } from "../../../src/pipeline/fuse.ts";
 import type { ConfiguredStage } from "../../../src/pipeline/plan-types.ts";
@@ -89,6 +90,22 @@ export async function outcomeOf(asked: Asked, how: How): Promise<Outcome> {
   }
   const text = Buffer.concat(parts).toString("utf8");
   return { told, text, records, proved: last!.end!.rows, columns: last!.columns, expected };
+}
+
+/** All ways give the same; gives what, and whether the server joined. */
+export async function sameEveryWay(
+  asked: Asked,
+): Promise<Outcome & { readonly isJoined: boolean }> {
+  const ways = ["pushed", "otherwise", "apart"] as const;
+  const outcomes = await Promise.all(ways.map((how) => outcomeOf(asked, how)));
+  const [pushed, ...others] = outcomes as [Outcome, ...Outcome[]];
+  for (const here of others) {
+    assert.equal(pushed.error, here.error);
+    assert.equal(pushed.text, here.text, JSON.stringify(asked.steps));
+    if (pushed.records > 0) assert.deepEqual(pushed.columns, here.columns);
+  }
+  const joined = "lookup: the server joins its rows, in the query of the source";
+  return { ...pushed, isJoined: pushed.told[0] === joined };
 }
 
 function planned(stages: readonly ConfiguredStage[], how: How): readonly ConfiguredStage[] {
