@@ -88,18 +88,23 @@ export const restore: Verb = {
 /** @throws PipelineError `config-invalid` for options that do not belong together */
 function placeOf(to: string, call: Call): RestoreOptions["to"] {
   const isDatabase = takesRows(to.replace(/^postgresql:/, "postgres:"));
-  const [table, by] = [call.text("table"), call.text("by")];
+  const [table, key, by] = [call.text("table"), call.texts("key"), call.text("by")];
   if (isDatabase !== (table !== undefined))
     throw new PipelineError(
       "config-invalid",
       "restore: --table and --to postgres://… or sqlite:<file> belong together; expected both or neither",
+    );
+  if (key.length > 0 && !isDatabase)
+    throw new PipelineError(
+      "config-invalid",
+      "restore: --key names columns of a table, and --to is none; expected --to postgres://… or sqlite:<file>",
     );
   if (by !== undefined && (by === "" || isDatabase || to === "-"))
     throw new PipelineError(
       "config-invalid",
       "restore: --by makes a file for each value of a member; expected its name, and --to <folder>",
     );
-  if (table !== undefined) return { url: to, table, key: call.texts("key") };
+  if (table !== undefined) return { url: to, table, key };
   if (by !== undefined) return { folder: to, by };
   return to === "-" ? process.stdout : to;
 }

@@ -54,6 +54,7 @@ describe("help and usage", () => {
     [["restore", "x", "--to", "-", "--json"], /both want standard output/],
     [["restore", "x", "--to", "-", "--by", "a"], /expected its name, and --to <folder>/],
     [["restore", "x", "--to", "y", "--table", "a", "--by", "a"], /belong together/],
+    [["restore", "x", "--to", "y", "--key", "a"], /--key names columns of a table/],
   ];
   for (const [args, told] of refusals) {
     it(`refuses \`${args.join(" ")}\` in one sentence`, async () => {
