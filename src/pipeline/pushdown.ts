@@ -94,7 +94,10 @@ function whyNot({ definition, config }: ConfiguredStage, source: PostgresConfig)
 }
 
 function whyNoJoin({ url, query, missing }: LookupConfig, source: PostgresConfig) {
-  if (url !== source.url) return "its `url` is not the one of the source";
+  if (url !== source.url)
+    return [url, source.url].some((one) => measureReference(one) !== "none")
+      ? "its `url` is written otherwise than the one of the source (a run joins it where both come out the same)"
+      : "its `url` is not the one of the source";
   if (missing === "fail") return "`missing: fail` looks at each row";
   if (source.resume === "epochs") return "with `resume: epochs` rows come with their key";
   if (!mentionsParams(query, 0)) return "its `query` mentions a parameter, and has none";

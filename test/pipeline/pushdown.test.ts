@@ -138,13 +138,15 @@ describe("pushdown", () => {
     const first = source.replace(" }", ", key: [id], resume: epochs }");
     for (const [given, why] of [
       [looksUp(", missing: fail"), /`missing: fail` looks at each row/],
-      [looksUp().replace("env:URL", "env:TERMS"), /its `url` is not the one of the source/],
+      [looksUp().replace("env:URL", "env:TERMS"), /its `url` is written otherwise than the one/],
       [looksUp().replace("from term", "from term where $1"), /mentions a parameter, and has none/],
     ] as const) {
       const { pushed, notes } = await plan([given], { resolve: "none" });
       assert.equal(pushed, null);
       assert.match(notes.join("\n"), why);
     }
+    const elsewhere = await plan([looksUp().replace("${env:URL}", "postgres://me@terms/x")]);
+    assert.match(elsewhere.notes.join("\n"), /its `url` is not the one of the source/);
     await assert.rejects(
       plan([looksUp()], { first, resolve: "none" }),
       /`resume: epochs` cannot follow rows through the stage `lookup`/,

@@ -17,11 +17,10 @@ import type { ProbedQuery } from "../../stages/sources/postgres-query-probe.ts";
 import type { Examined } from "./examined.ts";
 
 export async function* examineSource({ plan, signal }: Examined): AsyncGenerator<Finding> {
-  const [source] = plan.configured;
   // A lookup that may be pushed is not looked at here.
-  const { name, definition, config } = source!.otherwise?.[0] ?? source!;
+  const [source, next] = plan.configured[0]!.otherwise ?? plan.configured;
+  const { name, definition, config } = source!;
   if (definition === postgres || definition === postgresCopy) {
-    const [, next] = plan.configured;
     const { format } = (next?.config ?? {}) as { format?: unknown };
     // As a run would ask: what COPY prints needs no JSON of the server.
     const isText = definition === postgresCopy || (next?.name === "serialize" && format === "csv");
