@@ -46,6 +46,8 @@ export interface RowRoom {
   /** Memory of rows that are given together at ease; under pressure a share of it. */
   readonly batchBytes: number;
   readonly pressure: Pick<Pressure, "share" | "settings">;
+  /** Of how many rows the server makes one: each may be as wide as if it came alone. */
+  readonly joined?: number;
 }
 
 interface DataRow {
@@ -78,19 +80,17 @@ export class RowCursor extends QueryStream {
   constructor(
     session: Session,
     query: { sql: string; values: readonly (string | null)[]; columns: readonly Column[] },
-    { batchBytes, pressure }: RowRoom,
+    { batchBytes, pressure, joined = 1 }: RowRoom,
   ) {
     super(query.sql, [...query.values], { highWaterMark: 1, rowMode: "array", types: rawTexts });
     this.#session = session;
     this.#pressure = pressure;
     this.#batchBytes = batchBytes;
-    this.#widestBytes = Math.min(
-      Math.max(
-        widestRowBatches * batchBytes,
-        Math.min(widestRowBytes, pressure.settings.spareBytes / formsOfRow),
-      ),
-      constants.MAX_STRING_LENGTH,
+    const widestBytes = Math.max(
+      widestRowBatches * batchBytes,
+      Math.min(widestRowBytes, pressure.settings.spareBytes / formsOfRow),
     );
+    this.#widestBytes = Math.min(joined * widestBytes, constants.MAX_STRING_LENGTH);
     this.#columns = query.columns;
     const suspend = this.handlePortalSuspended;
     const complete = this.handleCommandComplete;

@@ -119,7 +119,8 @@ export async function* readTuples(
   try {
     if (from) yield { ...emptyBatch(query.columns), from };
     const { pressure } = ctx.lease;
-    yield* readRows(query, { batchBytes: config.batch, pressure });
+    const joined = 1 + countLookups(config.steps);
+    yield* readRows(query, { batchBytes: config.batch, pressure, joined });
   } finally {
     await query.session.close();
   }
@@ -184,7 +185,7 @@ export async function openQuery(
     const epochs = keyed && createEpochReader({ columns, keyColumns, consistency, from });
     await refuseRewritten(session);
     const plan = await explainSoon(session, asked.sql, asked.values);
-    refuseSlow(plan, steps.filter((step) => "lookup" in step).length);
+    refuseSlow(plan, countLookups(steps));
     const rows = plan?.["Plan Rows"];
     return {
       ...described,
@@ -209,6 +210,9 @@ export async function openQuery(
     throw error;
   }
 }
+
+const countLookups = (steps: readonly PushedStep[] = []): number =>
+  steps.filter((step) => "lookup" in step).length;
 
 async function* readRows(query: OpenedQuery, room: RowRoom): AsyncGenerator<RowBatch> {
   const { session, columns, epochs } = query;

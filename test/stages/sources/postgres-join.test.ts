@@ -3,6 +3,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
+import * as v from "valibot";
+import { createLease } from "../../../src/stages/lease.ts";
+import type { Tuple } from "../../../src/stages/nouns.ts";
+import { atEase } from "../../../src/stages/pressure.ts";
+import { postgres, readTuples } from "../../../src/stages/sources/postgres.ts";
 import { pushAll } from "../../../src/stages/sources/postgres-join.ts";
 import { openSession } from "../../../src/stages/sources/postgres-session.ts";
 import { corpusPostgres } from "../../servers/postgres-corpus.ts";
@@ -223,6 +228,32 @@ describe("a lookup in PostgreSQL's query", () => {
       columns!.map(({ name }) => name),
       ["1", "2", "unit", "id"],
     );
+  });
+
+  it("gives rows to a function that are as wide as what was joined to them, each part within the limit", async () => {
+    await runSql(
+      url,
+      "create table join_fat as select 'c' || g as code, repeat('x', case when g > 5 then 200 else 200000 end) as fat from generate_series(1, 3000) g",
+      "alter table join_fat add primary key (code)",
+      "analyze join_fat",
+    );
+    const query =
+      "select 'c' || g as code, repeat('y', 200000) as own from generate_series(1, 5) g";
+    const looked = { query: "select code, fat from join_fat", on: { code: "code" } };
+    const steps = [{ lookup: { ...looked, missing: "keep" as const } }];
+    const settings = { ...atEase.settings, spareBytes: 0 };
+    const ctx = {
+      signal: new AbortController().signal,
+      lease: createLease(0, { ...atEase, settings }),
+    };
+    const widths: number[] = [];
+    for await (const { rows } of readTuples(
+      { ...v.parse(postgres.config, { url, query }), steps },
+      ctx,
+      "json",
+    ))
+      widths.push(...rows.map((row) => String((row as Tuple).join("")).length));
+    assert.deepEqual(widths, Array(5).fill(400_002));
   });
 
   it("refuses as the lookup does what cannot be looked up", async () => {
