@@ -269,6 +269,9 @@ describe("restore to a file for each value of a member", () => {
       }
       for (const at of [/A\.ndjson$/, /\.waiting$/])
         files.faults.push({ on: "write", at, play: (go) => go(7) });
+      // Once the partial folder is in it, and again when that has its name.
+      for (let times = 0; times < 2; times += 1)
+        files.faults.push({ on: "sync", at: /\/to$/, play: (go) => go() });
       await attempt();
       assert.deepEqual(files.faults, []);
     } finally {

@@ -122,6 +122,9 @@ describe("chunk", () => {
       [18, 2, false],
       [19, 2, true],
     ]);
+    const even = recordsOf(Array.from({ length: 9 }, () => 9));
+    const begun = await pagesOf(recordBatches(even, 3), 2);
+    assert.deepEqual(pick(begun, "records"), [[2], [2], [2], [2], [1]]);
   });
 
   it("counts records without a byte as others", async () => {

@@ -87,6 +87,24 @@ describe("what a server proves of a lookup", () => {
     assert.equal(columns!.length, 1701);
   });
 
+  it("compares in the collation of the lookup's column, whatever that of the rows takes for equal", async () => {
+    await runSql(
+      url,
+      "create collation proof_letters (provider = icu, locale = 'und-u-ks-level1', deterministic = false)",
+    );
+    const code = "case id % 2 when 0 then upper(code) else code end collate proof_letters";
+    const query = `select id, ${code} as code from proof_rows where id <= 20 order by id`;
+    const lookup = { query: "select code, display from proof_terms", on: "code" };
+    const { isJoined, text } = await same({ query, steps: [{ lookup }] });
+    assert.ok(isJoined);
+    const lines = text!.trimEnd().split("\n");
+    const found = lines.map((line) => line.includes("Term "));
+    assert.deepEqual(
+      found,
+      Array.from({ length: 20 }, (_, at) => at % 2 === 0),
+    );
+  });
+
   it("takes for equal what has the same text, in all columns of a key", async () => {
     const cases = [
       ["char(4)", "a", "char(6)", "a", false],
