@@ -100,7 +100,10 @@ function createAsker({ options, backend }: Peer) {
       client.on("error", close);
     }
     const asked = client;
-    const answered = firstByte(asked);
+    const { stream } = (asked as unknown as ClientParts).connection;
+    const answered = Promise.withResolvers<true>();
+    const hear = () => answered.resolve(true);
+    stream.once("data", hear);
     const answer = (isFirst ? asked.connect() : Promise.resolve())
       .then(() => look(asked, backend))
       // Whoever refuses, answers.
@@ -108,7 +111,9 @@ function createAsker({ options, backend }: Peer) {
         close();
         return "at work";
       });
-    const first = await within(askMillis, Promise.race([answered, answer]));
+    const first = await within(askMillis, Promise.race([answered.promise, answer]));
+    // Where nothing was to be asked, nothing came.
+    stream.off("data", hear);
     if (!first) close();
     return first ? ((await within(askMillis, answer)) ?? "at work") : "no answer";
   };
@@ -116,11 +121,6 @@ function createAsker({ options, backend }: Peer) {
     close,
     ask: () => (asking ??= question().finally(() => (asking = undefined))),
   };
-}
-
-function firstByte(client: Client): Promise<true> {
-  const { stream } = (client as unknown as ClientParts).connection;
-  return new Promise((resolve) => stream.once("data", () => resolve(true)));
 }
 
 async function within<T>(millis: number, promise: Promise<T>): Promise<T | undefined> {
