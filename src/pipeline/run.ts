@@ -147,6 +147,9 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
       const world = { lease, pool, spool, destination, log, query, caches };
       const { sample } = options;
       await flow({ ...world, plan, folder, watch, signal, sample, onExpected });
+      // A manifest of many pages is large: it gets the room that pages leave, and workers, who have no more to do.
+      await pool.close();
+      lease.pressure.settle();
       watched.committing();
       const last = await commitRun(opened);
       await tidyUp(opened, last, log);

@@ -40,6 +40,8 @@ export interface Pressure {
   readonly share: number;
   /** Tells that data has come in, and measures every now and then. */
   passed(bytes: number): void;
+  /** Collects garbage where there is pressure: between two parts of a run, when much of it is known to lie about. */
+  settle(): void;
 }
 
 /** What the loop measures, and the only thing it does by itself. */
@@ -100,6 +102,10 @@ export function createPressure(
     // V8 has collected by itself meanwhile.
     if (now < heapBytes) heapBytes = now;
     if (now - heapBytes < Math.max(easyGrowthBytes, heapBytes / 2) * share) return;
+    collect();
+  };
+
+  const collect = () => {
     memory.collect();
     collections += 1;
     heapBytes = memory.heapBytes();
@@ -123,6 +129,9 @@ export function createPressure(
       unmeasuredBytes = 0;
       measure();
     },
+    settle() {
+      if (step > 0) collect();
+    },
   };
 }
 
@@ -134,6 +143,7 @@ export const atEase: Pressure = {
   collections: 0,
   share: 1,
   passed() {},
+  settle() {},
 };
 
 const ownMemory: ProcessMemory = {

@@ -118,6 +118,15 @@ describe("memory pressure", () => {
     assert.equal(memory.collected, 2, "at 12, and at 11 after V8 had come down to 9 by itself");
   });
 
+  it("collects between two parts of a run where there is pressure, and only there", () => {
+    const { memory, pressure, measure } = played();
+    pressure.settle();
+    assert.equal(memory.collected, 0);
+    measure({ rss: 100 }).settle();
+    assert.equal(memory.collected, 1);
+    assert.equal(pressure.collections, 1);
+  });
+
   it("does not collect a large heap for a little growth", () => {
     const { memory, measure } = played();
     measure({ rss: 100, heap: 400, live: 400 });

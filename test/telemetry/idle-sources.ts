@@ -10,6 +10,7 @@ const pressure: Pressure = {
   collections: 5,
   share: 0.5,
   passed() {},
+  settle() {},
 };
 
 export const idleSources: Omit<GaugeSources, "stats" | "counters"> = {

@@ -48,10 +48,11 @@ const whole = async (file: DiskFile): Promise<ByteRange> => ({
 
 /** Lines without their ends; the last one may lack its own. Holds one line and a piece of the file. */
 async function* readLines(file: DiskFile, { start, end }: ByteRange): AsyncGenerator<Buffer> {
+  const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, end - start));
   let begun: Buffer[] = [];
   for (let at = start; at < end;) {
-    const piece = Buffer.allocUnsafe(Math.min(pieceBytes, end - at));
-    const { bytesRead } = await onDisk(() => file.read(piece, 0, piece.length, at));
+    const length = Math.min(piece.length, end - at);
+    const { bytesRead } = await onDisk(() => file.read(piece, 0, length, at));
     if (bytesRead === 0) break;
     at += bytesRead;
     let from = 0;
@@ -59,7 +60,8 @@ async function* readLines(file: DiskFile, { start, end }: ByteRange): AsyncGener
       yield Buffer.concat([...begun, piece.subarray(from, newline)]);
       [begun, from] = [[], newline + 1];
     }
-    begun.push(piece.subarray(from, bytesRead));
+    // The next piece is read into the same memory.
+    begun.push(Buffer.from(piece.subarray(from, bytesRead)));
   }
   const rest = Buffer.concat(begun);
   if (rest.length > 0) yield rest;
