@@ -8,7 +8,7 @@
 import { PipelineError, isAbort, kindOf, systemCode } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
-import type { Page, RecordBatch, RowBatch } from "../stages/nouns.ts";
+import type { Page, Receipt, RecordBatch, RowBatch } from "../stages/nouns.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import type { Pressure } from "../stages/pressure.ts";
 import type { Log, StageContext } from "../stages/stage.ts";
@@ -75,7 +75,7 @@ export async function flow(init: FlowInit): Promise<void> {
     items = observe(items, lease.pressure, init.onExpected);
   }
   try {
-    await drain(items, signal);
+    await drain(items as AsyncIterable<Receipt>, lease.pressure, signal);
     for (const { settle } of plan.stages) await settle?.(ctx);
   } catch (error) {
     failure.abort(error);
@@ -86,11 +86,22 @@ export async function flow(init: FlowInit): Promise<void> {
   }
 }
 
-/** Takes every receipt. A stage that does not hear the signal is left where it hangs, to be closed by and by. */
-async function drain(receipts: AsyncIterable<unknown>, signal: AbortSignal): Promise<void> {
+/**
+ * Takes every receipt, and measures memory on: when the source has ended, there may be many to come. A stage that does not
+ * hear the signal is left where it hangs, to be closed by and by.
+ */
+async function drain(
+  receipts: AsyncIterable<Receipt>,
+  pressure: Pressure,
+  signal: AbortSignal,
+): Promise<void> {
   const iterator = receipts[Symbol.asyncIterator]();
   try {
-    while (!(await untilAborted(iterator.next(), signal)).done);
+    for (;;) {
+      const { done, value } = await untilAborted(iterator.next(), signal);
+      if (done) break;
+      pressure.passed(value.sealedBytes);
+    }
   } catch (error) {
     iterator.return?.().catch(() => {});
     throw error;
