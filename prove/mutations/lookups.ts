@@ -31,9 +31,9 @@ export const lookupMutations: readonly Mutation[] = [
   },
   {
     bug: "what is set for the proof stays set",
-    file: "src/stages/sources/postgres-join-proof.ts",
-    find: '"rollback to savepoint proof"',
-    replace: '"release savepoint proof"',
+    file: "src/stages/sources/postgres-explain.ts",
+    find: '"rollback to savepoint before"',
+    replace: '"release savepoint before"',
     why: "the query is planned otherwise than without a lookup, and takes hours",
     caughtBy: joinTests,
   },

@@ -10,6 +10,7 @@ export interface PlanNode {
   readonly Alias?: string;
   readonly "CTE Name"?: string;
   readonly "Plan Rows"?: number;
+  readonly "Plan Width"?: number;
   readonly "Total Cost": number;
   readonly Plans?: readonly PlanNode[];
 }
@@ -34,22 +35,33 @@ export async function explain(
   return (JSON.parse(rows[0]![0]!) as [{ Plan: PlanNode }])[0].Plan;
 }
 
+/** Whatever is asked and set in it leaves no trace in the transaction. */
+export async function withoutTrace<Found>(
+  session: Session,
+  ask: () => Promise<Found>,
+): Promise<Found> {
+  await session.ask("savepoint before");
+  try {
+    return await ask();
+  } finally {
+    await session.ask("rollback to savepoint before");
+  }
+}
+
 const soonMillis = 2000;
 
 /** The same, for progress and for what is only done where it is quick: none where the server refuses or is slow. */
-export async function explainSoon(
+export const explainSoon = (
   session: Session,
   sql: string,
   values: readonly (string | null)[],
-): Promise<PlanNode | undefined> {
-  await session.ask("savepoint estimate");
-  try {
-    await session.ask(`set local statement_timeout = ${soonMillis}`);
-    return await explain(session, sql, values);
-  } catch {
-    // A dead connection says so again in the next statement.
-    return undefined;
-  } finally {
-    await session.ask("rollback to savepoint estimate");
-  }
-}
+): Promise<PlanNode | undefined> =>
+  withoutTrace(session, async () => {
+    try {
+      await session.ask(`set local statement_timeout = ${soonMillis}`);
+      return await explain(session, sql, values);
+    } catch {
+      // A dead connection says so again in the next statement.
+      return undefined;
+    }
+  });

@@ -1,5 +1,5 @@
 /** What the server itself must show before a lookup becomes part of a query: that its rows are told apart, and found soon. */
-import { allOf, childOf, explain, type PlanNode } from "./postgres-explain.ts";
+import { allOf, childOf, explain, type PlanNode, withoutTrace } from "./postgres-explain.ts";
 import type { QueryColumn } from "./postgres-pushdown.ts";
 import type { Session } from "./postgres-session.ts";
 
@@ -94,8 +94,7 @@ export async function proveUnique(
   const joined = `with "${lookedUp}"(${columns.map(({ index }) => `c${index}`).join(", ")}) as (\n${query}\n)
 select from rows from (${lists.join(", ")}) as "${someKeys}"(${names.join(", ")})
 join "${lookedUp}" as l on ${equal.join(" and ")}`;
-  await session.ask("savepoint proof");
-  try {
+  await withoutTrace(session, async () => {
     // Of small tables it would make a table of the keys instead, and prove nothing.
     await session.ask("set local enable_hashjoin = off");
     await session.ask("set local enable_mergejoin = off");
@@ -109,9 +108,7 @@ join "${lookedUp}" as l on ${equal.join(" and ")}`;
         "the server does not prove that no two rows of its query have the same key",
       );
     await refuseYounger(session);
-  } finally {
-    await session.ask("rollback to savepoint proof");
-  }
+  });
 }
 
 /** For each of the keys, where they come first and every join gives one row at most for each of those before. */

@@ -1,4 +1,5 @@
 /** What a bound belongs to: the columns of one table of one database, in their types and order, and a query of all its rows. */
+import { explain } from "./postgres-explain.ts";
 import type { KeyColumn } from "./postgres-key.ts";
 import type { BoundQuery } from "./postgres-pushdown.ts";
 import type { Field, Session } from "./postgres-session.ts";
@@ -39,6 +40,6 @@ export async function readOrigin(
 
 /** As planned, since a limit has many spellings; one further inside is a part of what the rows are. */
 export async function hasLimit(session: Session, { sql, values }: BoundQuery): Promise<boolean> {
-  const { rows } = await session.ask(`explain (format json)\n${dropSemicolons(sql)}`, values);
-  return /^\s*\[\s*\{\s*"Plan":\s*\{\s*"Node Type":\s*"Limit"/.test(rows[0]?.[0] ?? "");
+  const plan = await explain(session, dropSemicolons(sql), values);
+  return plan["Node Type"] === "Limit";
 }

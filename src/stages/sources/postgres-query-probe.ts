@@ -3,8 +3,9 @@ import { PipelineError } from "../../errors.ts";
 import { formatBytes, formatDuration } from "../atoms.ts";
 import { doubt, good, type Finding } from "../finding.ts";
 import type { OpenedQuery, openQuery } from "./postgres.ts";
+import { explain, type PlanNode, withoutTrace } from "./postgres-explain.ts";
 import { examineKey } from "./postgres-key.ts";
-import type { Answer, Session } from "./postgres-session.ts";
+import type { Session } from "./postgres-session.ts";
 
 const planMillis = 3000;
 /** Insufficient privilege, also of a query that row-level security would change. */
@@ -67,9 +68,8 @@ async function* probeTransaction(session: Session, given: ProbedQuery): AsyncGen
 /** The planner's guess, which also shows whether the tables may be read. */
 async function* estimate({ session, sql, values }: OpenedQuery): AsyncGenerator<Finding, boolean> {
   try {
-    const { rows } = await attempt(session, [`explain (format json) ${sql}`, values]);
-    const [{ Plan: plan }] = JSON.parse(rows[0]?.[0] ?? "[{}]") as [{ Plan?: PlanNode }];
-    const [count, width] = [plan?.["Plan Rows"] ?? 0, plan?.["Plan Width"] ?? 0];
+    const plan = await attempt(session, { sql, values });
+    const { "Plan Rows": count = 0, "Plan Width": width = 0 } = plan;
     yield good(
       "size",
       `the planner expects ${count.toLocaleString("en")} rows of ${width} bytes, ${formatBytes(count * width)}`,
@@ -86,11 +86,6 @@ async function* estimate({ session, sql, values }: OpenedQuery): AsyncGenerator<
   }
 }
 
-interface PlanNode {
-  readonly "Plan Rows"?: number;
-  readonly "Plan Width"?: number;
-}
-
 /** Policies hide rows without a word; with `row_security = off` the server says so. */
 async function* probeRowSecurity({
   session,
@@ -98,7 +93,7 @@ async function* probeRowSecurity({
   values,
 }: OpenedQuery): AsyncGenerator<Finding, void> {
   try {
-    await attempt(session, [`explain ${sql}`, values], "set local row_security = off");
+    await attempt(session, { sql, values }, "set local row_security = off");
     yield good("rights", "the tables may be read, and no policy hides rows");
   } catch (error) {
     if (stateOf(error) !== notAllowed) throw error;
@@ -113,21 +108,16 @@ async function* probeRowSecurity({
 const stateOf = (error: unknown): unknown =>
   error instanceof PipelineError ? error.details["sqlstate"] : undefined;
 
-/** Asks without leaving a trace in the transaction, whatever comes of it. */
-async function attempt(
+const attempt = (
   session: Session,
-  question: readonly [sql: string, values: readonly (string | null)[]],
+  { sql, values }: Pick<OpenedQuery, "sql" | "values">,
   setting?: string,
-): Promise<Answer> {
-  await session.ask("savepoint doctor");
-  try {
+): Promise<PlanNode> =>
+  withoutTrace(session, async () => {
     await session.ask(`set local statement_timeout = ${planMillis}`);
     if (setting !== undefined) await session.ask(setting);
-    return await session.ask(...question);
-  } finally {
-    await session.ask("rollback to savepoint doctor");
-  }
-}
+    return explain(session, sql, values);
+  });
 
 async function probeKey(session: Session, query: string, key: readonly string[]): Promise<Finding> {
   const { flaw } = await examineKey(session, query, key);
