@@ -3,6 +3,7 @@
  * Source: `json_to_record`, https://www.postgresql.org/docs/current/functions-json.html
  */
 import type { Session } from "../sources/postgres-session.ts";
+import { arrayText } from "../sources/postgres-types.ts";
 import type { Table, TableColumn } from "./postgres-table.ts";
 import { namesAlike } from "./record-layout.ts";
 import { differentColumns, fitColumns, quoteName, refusedPage } from "./table.ts";
@@ -42,7 +43,7 @@ async function askNames(
   const { rows } = await session.ask(
     `select array_to_json(keys), sum(lacks) from (select array(select k from json_object_keys(line::json) k order by k) as keys, ` +
       `case when ${lacksKey || "false"} then 1 else 0 end as lacks from ${lines} where line <> '') r group by keys limit 2`,
-    key.length > 0 ? [records, `{${key.map(quoteElement).join(",")}}`] : [records],
+    key.length > 0 ? [records, arrayText(key)] : [records],
   );
   const named = JSON.parse(rows[0]?.[0] ?? "[]") as string[];
   if (rows.length > 1 || named.length === 0) throw differentColumns();
@@ -50,8 +51,6 @@ async function askNames(
     throw refusedPage(`${rows[0]?.[1]} records have no value for their key (${key.join(", ")})`);
   return named;
 }
-
-const quoteElement = (text: string): string => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
 
 function writeStatement({ name, key }: Table, columns: readonly TableColumn[]): string {
   const names = columns.map((column) => quoteName(column.name));

@@ -18,7 +18,7 @@ import { inMemberOrder, refuseDoubles } from "../transforms/documents.ts";
 import { type Condition, nothingToFilter } from "../transforms/filter.ts";
 import { nothingToSelect } from "../transforms/select.ts";
 import type { Field, Session } from "./postgres-session.ts";
-import { describeQuery, dropSemicolons } from "./postgres-types.ts";
+import { arrayText, describeQuery, dropSemicolons } from "./postgres-types.ts";
 
 /** A function takes so many: FUNC_MAX_ARGS. */
 const mostArguments = 100;
@@ -174,7 +174,7 @@ function writeCondition(
 function compare(column: QueryColumn, value: string, operands: readonly string[], isUtf8: boolean) {
   const exact = comparisons[column.dataTypeID];
   if (exact) {
-    const array = arrayOf(operands.filter((text) => exact.has(text)));
+    const array = arrayText(operands.filter((text) => exact.has(text)));
     return { left: value, type: exact.type, array };
   }
   // Of NULL `format` makes an empty text.
@@ -185,16 +185,12 @@ function compare(column: QueryColumn, value: string, operands: readonly string[]
   const possible = operands.filter((operand) => !operand.includes("\0") && operand.isWellFormed());
   if (isUtf8) {
     const left = `(${text}) collate pg_catalog."C"`;
-    return { left, type: "text", array: arrayOf(possible) };
+    return { left, type: "text", array: arrayText(possible) };
   }
   // An operand may have no form in the server's encoding, so both sides are bytes of UTF-8.
   const bytes = possible.map((operand) => `\\x${Buffer.from(operand).toString("hex")}`);
-  return { left: `pg_catalog.convert_to(${text}, 'UTF8')`, type: "bytea", array: arrayOf(bytes) };
+  return { left: `pg_catalog.convert_to(${text}, 'UTF8')`, type: "bytea", array: arrayText(bytes) };
 }
-
-/** Array Value Input Syntax: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
-const arrayOf = (texts: readonly string[]): string =>
-  `{${texts.map((text) => `"${text.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 
 /** Columns of relations that hold what they give: views compute theirs, as foreign and generated ones may. */
 const storedColumns = `

@@ -110,6 +110,10 @@ function convertColumns(query: string, converted: readonly boolean[]): string {
 
 const trailing: ReadonlySet<SqlToken["kind"]> = new Set(["blank", "comment", "semicolon"]);
 
+/** An array as PostgreSQL reads it: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
+export const arrayText = (texts: readonly string[]): string =>
+  `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(",")}}`;
+
 /** The server took the query as one statement, so semicolons that end it can only stand behind everything else. */
 export function dropSemicolons(query: string): string {
   const tokens = tokenizeSql(query, "any");

@@ -7,6 +7,7 @@ import * as v from "valibot";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Tuple } from "../nouns.ts";
 import { openQuery, postgresConfig, readTuples, type OpenedQuery } from "../sources/postgres.ts";
+import { arrayText } from "../sources/postgres-types.ts";
 import type { StageContext } from "../stage.ts";
 import { cellReader, refuseDoubles, textOf } from "./documents.ts";
 
@@ -141,7 +142,3 @@ async function askByKey(
     `(select ${parts.join(", ")} from unnest(${lists}) as k(${types.map((_, part) => `k${part}`).join(", ")}))`
   );
 }
-
-/** An array as PostgreSQL reads it: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
-const arrayText = (texts: readonly string[]): string =>
-  `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(",")}}`;
