@@ -2,7 +2,7 @@
 import { errorCodes } from "../errors.ts";
 import { examine, type AreaFinding } from "../pipeline/doctor/examine.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
-import { harmless } from "./screen.ts";
+import { formatCounted, harmless } from "./screen.ts";
 import type { Paint, Verb } from "./verb.ts";
 
 export const doctor: Verb = {
@@ -64,11 +64,10 @@ function findingLines(finding: AreaFinding, width: number, paint: Paint): string
 }
 
 function verdictOf(failures: number, warnings: number, { red, yellow, green }: Paint): string {
-  const several = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
   if (failures > 0)
     return red(
-      `${several(failures, "failure")}, ${several(warnings, "warning")}: a run would not succeed`,
+      `${formatCounted(failures, "failure")}, ${formatCounted(warnings, "warning")}: a run would not succeed`,
     );
-  if (warnings > 0) return yellow(`${several(warnings, "warning")}; nothing fails`);
+  if (warnings > 0) return yellow(`${formatCounted(warnings, "warning")}; nothing fails`);
   return green("all is well");
 }

@@ -7,7 +7,7 @@ import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
-import { alignColumns, formatCount } from "./screen.ts";
+import { alignColumns, formatCount, formatCounted } from "./screen.ts";
 import { alreadyWritten, type Call, type Paint, type Verb } from "./verb.ts";
 
 export const restore: Verb = {
@@ -113,11 +113,11 @@ function restoredText(summary: RestoreSummary, where: string, { green, bold, dim
   const { records, bytes, files = [], signer, pinned } = summary;
   const rows = files.map((it) => [
     basename(it.file),
-    `${formatCount(it.records)} records`,
+    formatCounted(it.records, "record"),
     formatBytes(it.bytes),
   ]);
   return [
-    `${green("✔")} ${bold(formatCount(records))} records, ${formatBytes(bytes)}, in ${bold(where)}`,
+    `${green("✔")} ${bold(formatCounted(records, "record"))}, ${formatBytes(bytes)}, in ${bold(where)}`,
     ...alignColumns(rows, { right: [1, 2] }),
     dim(`  signed by ${signer}${pinned ? " (as demanded)" : ""}`),
   ].join("\n");
