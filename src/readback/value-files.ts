@@ -120,10 +120,10 @@ export class ValueFiles {
   }
 
   #fileOf(value: MemberText, record: number): ValueFile {
-    return this.#files.get(value) ?? this.#newFile(value, record);
+    return this.#files.get(value) ?? this.#addFile(value, record);
   }
 
-  #newFile(value: MemberText, record: number): ValueFile {
+  #addFile(value: MemberText, record: number): ValueFile {
     const name = `${value ?? nameWithout}.ndjson`;
     if (value !== null && (!safe.test(value) || device.test(value)))
       throw this.#refused(
