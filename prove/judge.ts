@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { restoreExport } from "../src/readback/restore.ts";
-import { verifyExport } from "../src/readback/verify.ts";
+import { verifyExport, type VerifyLevel } from "../src/readback/verify.ts";
 
 export interface Judged {
   /** The folder (or any other destination's copy of it) that holds the runs of one pipeline. */
@@ -14,6 +14,8 @@ export interface Judged {
   readonly identity: string;
   /** SHA-256 (hex) of what every export must restore to. */
   readonly expected: string;
+  /** How deep `verify` goes (full where absent); restoring opens and checks every page anyway. */
+  readonly level?: VerifyLevel;
 }
 
 /** @returns what is wrong, or the number of committed exports */
@@ -22,11 +24,12 @@ export async function judge({
   spool,
   identity,
   expected,
+  level = "full",
 }: Judged): Promise<string | number> {
   const runs = await readdir(exports);
   for (const run of runs) {
     const url = join(exports, run);
-    const report = await verifyExport(url, { level: "full", identity });
+    const report = await verifyExport(url, { level, identity });
     if (!report.ok) {
       return `verify found ${report.problems.length} problems in ${run}: ${JSON.stringify(report.problems[0])}`;
     }
