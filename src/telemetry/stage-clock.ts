@@ -55,26 +55,31 @@ export function createStageClock(
     if (asks > 0 && inFlight() === 0) return "starved";
     return pulls > 0 ? "busy" : "blocked";
   };
-  const tick = () => {
+  const settle = () => {
     if (!open) return;
     const time = now();
     millis[state] += time - since;
     since = time;
-    state = current();
+  };
+  /** The time is read only where another state begins: most calls change none. */
+  const turn = () => {
+    const next = current();
+    if (next === state) return;
+    settle();
+    state = next;
   };
   const change = (apply: () => void) => () => {
     apply();
-    tick();
+    turn();
   };
 
   return {
     pulled() {
       pulls += 1;
-      if (!open && !over) {
-        open = true;
-        since = now();
-        state = current();
-      } else tick();
+      if (open || over) return turn();
+      open = true;
+      since = now();
+      state = current();
     },
     gave: change(() => (pulls -= 1)),
     asked: change(() => (asks += 1)),
@@ -82,12 +87,12 @@ export function createStageClock(
     waits: change(() => (waiting += 1)),
     served: change(() => (waiting -= 1)),
     closed() {
-      tick();
+      settle();
       open = false;
       over = true;
     },
     times() {
-      tick();
+      settle();
       return {
         busySeconds: millis.busy / 1000,
         starvedSeconds: millis.starved / 1000,
