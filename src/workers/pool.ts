@@ -42,24 +42,22 @@ export function createPool(threads: number): Pool {
   let inFlight = 0;
   let closed = false;
 
+  const watchdog = createWatchdog();
   const running = new Set<Promise<unknown>>();
+  const unlessAborted = createWaits();
 
   const attempt = async (task: SealTask, signal: AbortSignal): Promise<SealedResult> => {
-    const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), deadlineMillis);
-    const work = piscina.run(task, { signal: deadline.signal });
-    const settled: Promise<unknown> = work.then(
-      () => running.delete(settled),
-      () => running.delete(settled),
-    );
-    running.add(settled);
-    try {
-      const answer = (await unlessAborted(work, signal)) as SealedResult | Failure;
-      if ("failed" in answer) throw new PipelineError(answer.failed.code, answer.failed.message);
-      return answer;
-    } finally {
-      clearTimeout(timer);
-    }
+    watchdog.heard();
+    const work = piscina.run(task, { signal: watchdog.signal });
+    const settle = () => {
+      watchdog.heard();
+      running.delete(work);
+    };
+    running.add(work);
+    work.then(settle, settle);
+    const answer = (await unlessAborted(work, signal)) as SealedResult | Failure;
+    if ("failed" in answer) throw new PipelineError(answer.failed.code, answer.failed.message);
+    return answer;
   };
 
   return {
@@ -81,24 +79,65 @@ export function createPool(threads: number): Pool {
       closed = true;
       const rest = new AbortController();
       const late = sleep(closeMillis, undefined, { signal: rest.signal }).catch(() => {});
-      await Promise.race([Promise.all(running), late]);
+      await Promise.race([Promise.allSettled(running), late]);
       rest.abort();
+      watchdog.end();
       await piscina.destroy();
     },
   };
 }
 
 /**
- * The work's answer, or the signal's reason as soon as it fires. The worker finishes its page all the same: ending a thread
- * in the middle of zlib can end the process. (`AbortSignal.any` would keep 2 KB a page.)
+ * Notices workers that are stuck: when none has answered for so long, those that have a page are ended, and their pages are
+ * tried again. One timer and one list for all pages: a timer and a controller for each are dear where pages are small.
  */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason as Error);
+function createWatchdog() {
+  const stops = new Set<() => void>();
+  const stopAll = () => {
+    for (const stop of stops) stop();
+  };
+  const timer = setTimeout(stopAll, deadlineMillis).unref();
+  return {
+    /** As much of a signal as piscina asks for; it listens while it has the task. */
+    signal: {
+      addEventListener: (_name: "abort", stop: () => void) => void stops.add(stop),
+      removeEventListener: (_name: "abort", stop: () => void) => void stops.delete(stop),
+    },
+    /** A page has come or gone. */
+    heard: () => void timer.refresh(),
+    end: () => clearTimeout(timer),
+  };
+}
+
+/**
+ * Makes what waits for an answer, or for the signal's reason as soon as it fires. The worker finishes its page all the same:
+ * ending a thread in the middle of zlib can end the process. The pages under way share a listener, which goes with the last
+ * of them. (`AbortSignal.any` would keep 2 KB a page.)
+ */
+function createWaits() {
+  const stops = new Map<AbortSignal, { all: Set<(reason: unknown) => void>; stop: () => void }>();
+  const listen = (signal: AbortSignal) => {
+    const all = new Set<(reason: unknown) => void>();
+    const stop = () => {
+      for (const reject of all) reject(signal.reason);
+    };
     signal.addEventListener("abort", stop, { once: true });
-    void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
+    const listening = { all, stop };
+    stops.set(signal, listening);
+    return listening;
+  };
+  return <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
+    new Promise((resolve, reject) => {
+      signal.throwIfAborted();
+      const { all, stop } = stops.get(signal) ?? listen(signal);
+      const end = () => {
+        all.delete(reject);
+        if (all.size > 0 || !stops.delete(signal)) return;
+        signal.removeEventListener("abort", stop);
+      };
+      all.add(reject);
+      work.then(resolve, reject).finally(end);
+    });
 }
 
 async function withRetries(
