@@ -28,7 +28,7 @@ export const spoolMutations: readonly Mutation[] = [
   {
     bug: "names stay after their folder failed to sync",
     file: "src/stages/pages/spool-flush.ts",
-    find: "    for (const file of named) await disk.unlink(join(pages, file.name)).catch(() => {});\n    throw error;",
+    find: "    for (const { name } of named) await disk.unlink(`${pages}/${name}`).catch(() => {});\n    throw error;",
     replace: "    throw error;",
     why: "the next start believes names that nobody made durable",
     caughtBy: spoolTests,
@@ -55,7 +55,7 @@ export const spoolMutations: readonly Mutation[] = [
     find: "    const line = encodeLine(key, checkpoints);\n",
     replace:
       "    const line = encodeLine(key, checkpoints);\n" +
-      '    for (const { checkpoint } of pages) await disk.unlink(join(folder, "pages", checkpoint.name)).catch(() => {});\n',
+      "    for (const { checkpoint } of pages) await disk.unlink(`${folder}/pages/${checkpoint.name}`).catch(() => {});\n",
     why: "a crash in between leaves neither the page nor its acknowledgement",
     caughtBy: ["test/stages/pages/spool-acks.test.ts", ...spoolTests],
   },

@@ -78,15 +78,9 @@ export function makeCheckpoint(
 }
 
 export function toDurablePage(checkpoint: Checkpoint): DurablePage {
-  const {
-    replay: _replay,
-    since: _since,
-    facts: _facts,
-    point: _point,
-    sealedDigest,
-    ...page
-  } = checkpoint;
-  return { ...page, sealedDigest: Buffer.from(sealedDigest, "hex") };
+  const { page, name, records, total, span, bytes, final, sealedBytes } = checkpoint;
+  const sealedDigest = Buffer.from(checkpoint.sealedDigest, "hex");
+  return { page, name, records, total, span, bytes, final, sealedBytes, sealedDigest };
 }
 
 /** What follows the sealed bytes in a page file. */

@@ -5,7 +5,6 @@
  * They are written when nothing durable is left to be acknowledged, when many wait, and at the latest `waitMillis` after
  * the first. One write is under way at a time.
  */
-import { join } from "node:path";
 import { assert } from "../../errors.ts";
 import { shareNext } from "../share-next.ts";
 import type { World } from "../world.ts";
@@ -65,7 +64,7 @@ export function createAcks({ folder, key, journal, room, marks, ...init }: AcksI
     for (const { page } of checkpoints) init.onAcknowledged(page);
     for (const { checkpoint, fileBytes } of pages) {
       assertAcked(marks(), checkpoint.page);
-      await onDisk(() => disk.unlink(join(folder, "pages", checkpoint.name)));
+      await onDisk(() => disk.unlink(`${folder}/pages/${checkpoint.name}`));
       room.give(diskBytes(fileBytes));
     }
   };

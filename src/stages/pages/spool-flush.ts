@@ -6,7 +6,6 @@
  * page, and at the latest `waitMillis` after the first page came: a slow source keeps no page waiting. One is under way
  * at a time. Nobody has to wait for the lease here, so gathering cannot hold up those that fill pages.
  */
-import { join } from "node:path";
 import { syncFolder, writeSynced } from "../durable-file.ts";
 import { shareNext } from "../share-next.ts";
 import { untilAborted } from "../until-aborted.ts";
@@ -61,6 +60,8 @@ type Counting = { -readonly [Key in keyof FlushCounts]: number };
 export interface Flusher {
   /** Flushes so far, the bytes they made durable and the time they took. */
   readonly counts: FlushCounts;
+  /** The first of the pages that this one would become durable with, if it came now. */
+  since(page: number): number;
   /** Copies the parts into the buffer: when it returns they are needed no more. Waits for room in it. */
   take(file: PageFile, last: boolean, signal: AbortSignal): Promise<void>;
   /** Makes durable what was taken. Never fails: each file's `settle` is told. */
@@ -128,6 +129,8 @@ export function createFlusher(init: FlusherInit): Flusher {
     }
   });
 
+  const since = (page: number): number => gathered[0]?.page ?? page;
+
   const takeMemory = async (bytes: number, signal: AbortSignal): Promise<Uint8Array> => {
     for (;;) {
       if (broken) throw broken.error;
@@ -141,12 +144,12 @@ export function createFlusher(init: FlusherInit): Flusher {
 
   return {
     counts,
+    since,
     async take({ page, name, parts, settle }, last, given) {
-      const since = () => gathered[0]?.page ?? page;
-      const first = parts(since());
+      const first = parts(since(page));
       const bytes = await takeMemory(sum(first), given);
       // While it waited for memory, those it would have joined may have been flushed.
-      const content = parts(since());
+      const content = parts(since(page));
       copy(sum(content) === bytes.length ? content : first, bytes);
       gathered.push({ page, name, bytes, settle });
       gatheredBytes += bytes.length;
@@ -189,8 +192,8 @@ async function writeGroup(
   { disk, folder, check }: Target,
   files: readonly Gathered[],
 ): Promise<number> {
-  const incoming = ({ name }: Gathered) => join(folder, "incoming", name);
-  const pages = join(folder, "pages");
+  const incoming = ({ name }: Gathered) => `${folder}/incoming/${name}`;
+  const pages = `${folder}/pages`;
   const failures = await inLanes(files, (file) => writeSynced(incoming(file), [file.bytes], disk));
   let durable = 0;
   try {
@@ -198,7 +201,7 @@ async function writeGroup(
     for (const [i, file] of files.entries()) {
       if (failures[i]) throw failures[i].error;
       check();
-      await disk.rename(incoming(file), join(pages, file.name));
+      await disk.rename(incoming(file), `${pages}/${file.name}`);
       durable += 1;
     }
   } catch (error) {
@@ -211,7 +214,7 @@ async function writeGroup(
   } catch (error) {
     // Names that failed a sync are never believed; the last goes first, so that there is no gap.
     const named = files.slice(0, durable).toReversed();
-    for (const file of named) await disk.unlink(join(pages, file.name)).catch(() => {});
+    for (const { name } of named) await disk.unlink(`${pages}/${name}`).catch(() => {});
     throw error;
   }
   return durable;

@@ -54,7 +54,7 @@ async function take(
 ): Promise<void> {
   assert(page.page === state.marks.sealed, "pages are stored in order");
   const at = page.point && points ? { point: points.seal(page.point) } : {};
-  let checkpoint = makeCheckpoint(key, page, at);
+  let checkpoint = makeCheckpoint(key, page, { ...at, since: flusher.since(page.page) });
   let trailer = encodeTrailer(key, checkpoint);
   const parts = (since: number) => {
     if (since !== checkpoint.since) {

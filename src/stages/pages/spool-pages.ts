@@ -1,6 +1,5 @@
 /** Pages that lie in the spool: what is known of them, and their bytes. */
 import { hash } from "node:crypto";
-import { join } from "node:path";
 import { assert } from "../../errors.ts";
 import { readAll } from "../durable-file.ts";
 import type { DurablePage } from "../nouns.ts";
@@ -35,7 +34,7 @@ const keptMost = 64;
 
 export function createSpoolPages(disk: Disk, folder: string, key: HmacKey): SpoolPages {
   const kept = new Map<number, StoredPage>();
-  const pathOf = (name: string) => join(folder, "pages", name);
+  const pathOf = (name: string) => `${folder}/pages/${name}`;
   const look = (name: string) => onDisk(() => readPageFile(disk, pathOf(name), key));
   return {
     keep(page) {
