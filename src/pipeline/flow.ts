@@ -63,9 +63,9 @@ export async function flow(init: FlowInit): Promise<void> {
 
   let items: AsyncIterable<unknown> = nothing();
   for (const stage of stages) {
-    const makesPages = stage.takes === "records" && stage.gives === "pages";
+    const isReplaying = stage.takes === "records" && stage.gives === "pages" && spool.durable > 0;
     const opened = watch.wrap(stage, items, (input) =>
-      makesPages
+      isReplaying
         ? skipReplayed(stage.open(ctx, input) as AsyncIterable<Page>, spool)
         : stage.open(ctx, input),
     );
@@ -96,12 +96,15 @@ async function drain(
   signal: AbortSignal,
 ): Promise<void> {
   const iterator = receipts[Symbol.asyncIterator]();
-  try {
+  const takeAll = async () => {
     for (;;) {
-      const { done, value } = await untilAborted(iterator.next(), signal);
-      if (done) break;
+      const { done, value } = await iterator.next();
+      if (done) return;
       pressure.passed(value.sealedBytes);
     }
+  };
+  try {
+    await untilAborted(takeAll(), signal);
   } catch (error) {
     iterator.return?.().catch(() => {});
     throw error;
