@@ -33,8 +33,10 @@ export interface Peer {
 }
 
 export interface Listening {
-  /** Something came; the silence begins anew. */
+  /** Something came, or is waited for again; the silence begins anew. */
   heard(): void;
+  /** Nothing is waited for, until something is heard of again: one pair of timers serves a whole answer. */
+  rest(): void;
   stop(): void;
 }
 
@@ -47,15 +49,15 @@ type Verdict = "at work" | "waiting for us" | "unknown there" | "no answer";
  */
 export function listen(peer: Peer, rows?: () => number): Listening {
   const { answerMillis } = peer.options;
-  const asker = createAsker(peer);
+  let asker: Asker | undefined;
   let silence = 0;
   let waited = false;
-  let stopped = false;
+  let listening = true;
   const fail = (error: PipelineError) => {
-    if (!stopped) peer.fail(error);
+    if (listening) peer.fail(error);
   };
   const conclude = (verdict: Verdict, asked: number) => {
-    if (stopped) return;
+    if (!listening) return;
     quiet?.refresh();
     if (asked !== silence) return;
     if (verdict === "no answer" || verdict === "unknown there") fail(lost(verdict, rows?.()));
@@ -63,26 +65,36 @@ export function listen(peer: Peer, rows?: () => number): Listening {
     waited = verdict === "waiting for us";
   };
   const ask = () => {
+    if (!listening) return;
     const asked = silence;
+    asker ??= createAsker(peer);
     void asker.ask().then((verdict) => conclude(verdict, asked));
+  };
+  const rest = () => {
+    listening = false;
+    asker?.close();
+    asker = undefined;
   };
   const deadline = setTimeout(() => fail(tooSilent(answerMillis, rows?.())), answerMillis);
   const quiet = quietMillis < answerMillis ? setTimeout(ask, quietMillis) : undefined;
   return {
     heard() {
+      listening = true;
       silence += 1;
       waited = false;
       deadline.refresh();
       quiet?.refresh();
     },
+    rest,
     stop() {
-      stopped = true;
+      rest();
       clearTimeout(deadline);
       clearTimeout(quiet);
-      asker.close();
     },
   };
 }
+
+type Asker = ReturnType<typeof createAsker>;
 
 /** A second connection, made when it is first needed; one question at a time. */
 function createAsker({ options, backend }: Peer) {

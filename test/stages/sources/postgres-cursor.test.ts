@@ -147,7 +147,7 @@ describe("postgres cursor", () => {
       listening += 1;
       if (cursor.destroyed) late += 1;
       return {
-        heard: begun.heard,
+        ...begun,
         stop: () => {
           listening -= 1;
           begun.stop();

@@ -1,6 +1,8 @@
 /** A network that swallows everything is told from a server that computes, long before `timeout`. */
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../../src/errors.ts";
+import { listen } from "../../../src/stages/sources/postgres-silence.ts";
 import { openSource, sharedPostgres } from "../../servers/postgres.ts";
 import { manyRows } from "../../servers/postgres-faults.ts";
 import { startTcpProxy, type TcpProxy } from "../../servers/tcp-proxy.ts";
@@ -81,5 +83,25 @@ describe("a silent PostgreSQL", () => {
 
   it("is believed while it computes", async () => {
     assert.deepEqual(await computed, [1, 1]);
+  });
+});
+
+describe("the wait for a silent server", () => {
+  it("does not count a rest, and begins anew when something is waited for again", async () => {
+    const failures: unknown[] = [];
+    const options = { url: "postgres://nobody.invalid", answerMillis: 40 };
+    const fail = (reason: unknown) => void failures.push(reason);
+    const listening = listen({ options, backend: undefined, fail }, () => 7);
+    try {
+      listening.rest();
+      await sleep(120);
+      assert.deepEqual(failures, []);
+      listening.heard();
+      await sleep(400);
+      assert.match(String(failures[0]), /the server was silent for 40 ms after 7 rows/);
+      assert.equal(failures.length, 1);
+    } finally {
+      listening.stop();
+    }
   });
 });

@@ -102,7 +102,8 @@ export class WireQuery<Walks extends Walker> {
     this.#session.life.throwIfAborted();
     const waiting = Promise.withResolvers<boolean>();
     this.#waiting = waiting;
-    this.#listening = this.#session.listen(() => this.walker.output.records);
+    if (this.#listening) this.#listening.heard();
+    else this.#listening = this.#session.listen(() => this.walker.output.records);
     this.#tryWalk();
     if (this.#waiting) this.#socket.resume();
     return waiting.promise;
@@ -203,7 +204,7 @@ export class WireQuery<Walks extends Walker> {
 
   #give(more: boolean): void {
     this.#socket.pause();
-    this.#listening?.stop();
+    this.#listening?.rest();
     this.#waiting?.resolve(more);
     this.#waiting = undefined;
   }
