@@ -3,5 +3,7 @@
  * SDK's own clock begins spans at whole milliseconds, and children would seem to begin before their parents.
  */
 export function epochMillis(): number {
-  return performance.timeOrigin + performance.now();
+  return originMillis + performance.now();
 }
+
+const originMillis = performance.timeOrigin;

@@ -5,6 +5,7 @@
 import { settlesWithin } from "./deadline.ts";
 import { registerExportGauges } from "./gauges.ts";
 import { createIds } from "./light-ids.ts";
+import { createLightTracer } from "./light-spans.ts";
 import { startReaders } from "./light-readers.ts";
 import { neverSample, samplerOf } from "./light-sampler.ts";
 import { scope } from "./names.ts";
@@ -40,31 +41,36 @@ export async function startLight(env: Env, options: StartOptions): Promise<Provi
   const resource = defaultResource().merge(
     resourceFromAttributes(serviceAttributes(env, options.version)),
   );
-  const spanProcessors = exporters(env, "TRACES").includes("otlp")
-    ? [
-        createSpanQueue({
-          client: clientOf("TRACES"),
-          ledger,
-          queueSpans: options.queueSpans,
-          batchSpans: countSetting(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
-          delayMillis: countSetting(env, "OTEL_BSP_SCHEDULE_DELAY", 5000),
-        }),
-      ]
-    : [];
-  const sampler = spanProcessors.length > 0 ? samplerOf(env, options.warn) : neverSample();
+  const queue = exporters(env, "TRACES").includes("otlp")
+    ? createSpanQueue({
+        client: clientOf("TRACES"),
+        ledger,
+        queueSpans: options.queueSpans,
+        batchSpans: countSetting(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+        delayMillis: countSetting(env, "OTEL_BSP_SCHEDULE_DELAY", 5000),
+      })
+    : undefined;
+  const sampler = queue ? samplerOf(env, options.warn) : neverSample();
   const readers = await startReaders(env, () => clientOf("METRICS"), ledger, options.warn);
+  const ids = createIds();
   const tracers = new (loadSdkTrace().TracerProvider)({
     resource,
     sampler,
-    spanProcessors,
-    idGenerator: createIds(),
+    spanProcessors: queue ? [queue] : [],
+    idGenerator: ids,
   });
+  const sdk = tracers.getTracer(scope, options.version);
+  const { version } = options;
+  const instrumentationScope = { name: scope, ...(version !== undefined && { version }) };
+  const origin = { resource, instrumentationScope };
   const meters = new (loadSdkMetrics().MeterProvider)({ resource, readers });
   const meter = meters.getMeter(scope, options.version);
   registerExportGauges(meter, ledger);
 
   return {
-    tracer: tracers.getTracer(scope, options.version),
+    tracer: queue
+      ? createLightTracer({ sdk, ids, origin, onEnd: (span) => queue.onEnd(span) })
+      : sdk,
     meter,
     async shutdown(deadlineMillis) {
       for (const client of clients) client.hurry();

@@ -3,8 +3,28 @@ import type { Attributes, HrTime, SpanContext } from "@opentelemetry/api";
 import type { MetricData, ResourceMetrics } from "@opentelemetry/sdk-metrics";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 
+/** As much of a span as is told of it. */
+export type ToldSpan = Pick<
+  ReadableSpan,
+  | "name"
+  | "kind"
+  | "spanContext"
+  | "parentSpanContext"
+  | "startTime"
+  | "endTime"
+  | "status"
+  | "attributes"
+  | "droppedAttributesCount"
+  | "links"
+  | "resource"
+  | "instrumentationScope"
+>;
+
 /** How the body of `POST /v1/traces` begins; spans of one tracer share resource and scope, and follow with commas. */
-export function encodeSpansHead({ resource, instrumentationScope }: ReadableSpan): string {
+export function encodeSpansHead({
+  resource,
+  instrumentationScope,
+}: Pick<ToldSpan, "resource" | "instrumentationScope">): string {
   const { name, version } = instrumentationScope;
   const attributes = JSON.stringify(keyValues(resource.attributes));
   const scope = JSON.stringify({ name, version });
@@ -28,7 +48,7 @@ export function encodeMetrics(metrics: ResourceMetrics): string {
  * One span of the body. Texts are put together here and not by `JSON.stringify` of an object: there are four spans a page, and
  * an export runs without a compiler for JavaScript. Ids are digits; whatever else is a text goes through `JSON.stringify`.
  */
-export function encodeSpan(span: ReadableSpan): string {
+export function encodeSpan(span: ToldSpan): string {
   const own = span.spanContext();
   const parent = span.parentSpanContext;
   const { message } = span.status;
@@ -46,8 +66,14 @@ export function encodeSpan(span: ReadableSpan): string {
 }
 
 function encodeAttributes(attributes: Attributes): string {
-  for (const _ in attributes) return JSON.stringify(keyValues(attributes));
-  return "[]";
+  let text = "";
+  for (const [key, value] of Object.entries(attributes)) {
+    const shown = Number.isSafeInteger(value)
+      ? `{"intValue":"${String(value)}"}`
+      : JSON.stringify(anyValue(value));
+    text += `${text && ","}{"key":${JSON.stringify(key)},"value":${shown}}`;
+  }
+  return `[${text}]`;
 }
 
 function encodeLink({ context, attributes }: ReadableSpan["links"][number]): object {

@@ -25,7 +25,8 @@ interface Journey {
   readonly span: Span;
   readonly context: Context;
   readonly startMillis: number;
-  readonly legs: Map<"spool" | "upload", Span>;
+  /** Under way now. */
+  readonly legs: { spool?: Span; upload?: Span };
 }
 
 /** More pages than this never wait between `chunk` and the next stage; older ones were dropped there. */
@@ -67,7 +68,7 @@ export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
       if (isTooMany(role, item)) return;
       const journey = journeyOf(item);
       if (role === "seal") return;
-      journey.legs.set(role, startLeg(tracer, journey, role));
+      journey.legs[role] = startLeg(tracer, journey, role);
       if (role === "upload") {
         const traceparent = formatTraceparent(journey.span.spanContext());
         Object.assign(item, { traceparent } satisfies Pick<DurablePage, "traceparent">);
@@ -115,7 +116,7 @@ function startJourney(tracer: Tracer, run: Context, page: AnyPage, startMillis: 
     },
     run,
   );
-  return { span, context: trace.setSpan(run, span), startMillis, legs: new Map() };
+  return { span, context: trace.setSpan(run, span), startMillis, legs: {} };
 }
 
 function startLeg(tracer: Tracer, journey: Journey, role: "spool" | "upload"): Span {
@@ -123,8 +124,8 @@ function startLeg(tracer: Tracer, journey: Journey, role: "spool" | "upload"): S
 }
 
 function endLeg(journey: Journey, role: "spool" | "upload"): void {
-  journey.legs.get(role)?.end(epochMillis());
-  journey.legs.delete(role);
+  journey.legs[role]?.end(epochMillis());
+  delete journey.legs[role];
 }
 
 /** The worker's own times, kept inside the page's: a worker counts in whole milliseconds. */
@@ -147,7 +148,7 @@ function endJourney(journey: Journey, sealedBytes: number): void {
 
 function abortJourney({ span, legs }: Journey): void {
   const now = epochMillis();
-  for (const leg of legs.values()) leg.end(now);
+  for (const leg of Object.values(legs)) leg.end(now);
   span.setAttribute(attributes.pageOutcome.name, "aborted");
   span.setStatus({ code: SpanStatusCode.ERROR });
   span.end(now);
@@ -155,8 +156,9 @@ function abortJourney({ span, legs }: Journey): void {
 
 function noteBirth(births: Map<number, number>, page: number): void {
   births.set(page, epochMillis());
-  const oldest = births.keys().next().value;
-  if (births.size > birthsKept && oldest !== undefined) births.delete(oldest);
+  if (births.size <= birthsKept) return;
+  const [oldest] = births.keys();
+  births.delete(oldest!);
 }
 
 function forgetBirths(births: Map<number, number>, upTo: number): void {

@@ -4,9 +4,9 @@
  * The SDK's own queue keeps span objects, which cost 25 MB of heap at 2000 spans a second; this one costs its blocks,
  * at most 4 MiB. One block is on its way at a time; what finds no room is dropped and counted.
  */
-import type { ReadableSpan, SpanProcessor } from "@opentelemetry/sdk-trace";
+import type { SpanProcessor } from "@opentelemetry/sdk-trace";
 import type { OtlpClient } from "./otlp-http.ts";
-import { encodeSpan, encodeSpansHead, spansTail } from "./otlp-json.ts";
+import { encodeSpan, encodeSpansHead, spansTail, type ToldSpan } from "./otlp-json.ts";
 import type { SpanLedger } from "./span-ledger.ts";
 
 export interface SpanQueueInit {
@@ -29,7 +29,12 @@ interface Block {
   spans: number;
 }
 
-export function createSpanQueue(init: SpanQueueInit): SpanProcessor {
+/** What the SDK ends its spans with, for all spans. */
+export interface SpanQueue extends SpanProcessor {
+  onEnd(span: ToldSpan): void;
+}
+
+export function createSpanQueue(init: SpanQueueInit): SpanQueue {
   const { client, ledger } = init;
   const blocks = createBlocks();
   const full: Block[] = [];
@@ -68,7 +73,7 @@ export function createSpanQueue(init: SpanQueueInit): SpanProcessor {
     sendNext();
   };
 
-  const queue = (span: ReadableSpan): boolean => {
+  const queue = (span: ToldSpan): boolean => {
     if (waiting >= init.queueSpans) return false;
     const text = encodeSpan(span);
     const size = Buffer.byteLength(text) + 1 + spansTail.length;
