@@ -4,7 +4,7 @@
  * share grows back, a step at a time.
  *
  * Most of what a run can give back at once is garbage that V8 has not collected yet, so under pressure it is collected when
- * it has grown, not when V8 finds it worth while.
+ * it has grown, not when V8 finds it worth while; the first time also what starting has left, and the room made for it.
  */
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -44,12 +44,14 @@ export interface Pressure {
   settle(): void;
 }
 
-/** What the loop measures, and the only thing it does by itself. */
+/** What the loop measures, and the only things it does by itself. */
 export interface ProcessMemory {
   rssBytes(): number;
   /** The heap with all that hangs on it outside. */
   heapBytes(): number;
   collect(): void;
+  /** Collects all that can be, and makes the young generation small: takes several times as long. */
+  shrink(): void;
 }
 
 export interface Ladder {
@@ -94,7 +96,9 @@ export function createPressure(
     step = nextStep(ladder, step, memory.rssBytes());
     share = leastShare ** (step / graduality);
     for (let passed = before; passed < step; passed += 1) reached[passed]! += 1;
-    if (step > 0) collectGrowth();
+    if (step === 0) return;
+    if (collections === 0) collect(memory.shrink);
+    else collectGrowth();
   };
 
   const collectGrowth = () => {
@@ -102,11 +106,11 @@ export function createPressure(
     // V8 has collected by itself meanwhile.
     if (now < heapBytes) heapBytes = now;
     if (now - heapBytes < Math.max(easyGrowthBytes, heapBytes / 2) * share) return;
-    collect();
+    collect(memory.collect);
   };
 
-  const collect = () => {
-    memory.collect();
+  const collect = (how: () => void) => {
+    how();
     collections += 1;
     heapBytes = memory.heapBytes();
   };
@@ -130,7 +134,7 @@ export function createPressure(
       measure();
     },
     settle() {
-      if (step > 0) collect();
+      if (step > 0) collect(memory.shrink);
     },
   };
 }
@@ -153,17 +157,25 @@ const ownMemory: ProcessMemory = {
     return heap + outside;
   },
   collect: () => (collector ??= findCollector())(),
+  shrink: () =>
+    (collector ??= findCollector())({ type: "major", execution: "sync", flavor: "last-resort" }),
 };
 
-let collector: (() => void) | undefined;
+type Collector = (kind?: {
+  readonly type: "major";
+  readonly execution: "sync";
+  readonly flavor: "last-resort";
+}) => void;
+
+let collector: Collector | undefined;
 
 /** V8 hands its collector to contexts made while the flag stands, and to nobody else. */
-function findCollector(): () => void {
-  const { gc } = globalThis as { gc?: () => void };
+function findCollector(): Collector {
+  const { gc } = globalThis as { gc?: Collector };
   if (gc) return gc;
   setFlagsFromString("--expose-gc");
   try {
-    return runInNewContext("gc") as () => void;
+    return runInNewContext("gc") as Collector;
   } finally {
     setFlagsFromString("--no-expose-gc");
   }

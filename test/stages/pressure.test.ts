@@ -60,13 +60,17 @@ describe("the ladder of memory pressure", () => {
 
 /** A process whose memory a test sets. */
 function played() {
-  const memory = { rss: 60, heap: 10, live: 10, collected: 0 };
+  const memory = { rss: 60, heap: 10, live: 10, collected: 0, shrunk: 0 };
   const settings = { budgetBytes: 125 * MiB, threshold: 0.8, graduality: 4, spareBytes: 0 };
   const pressure = createPressure(settings, {
     rssBytes: () => memory.rss * MiB,
     heapBytes: () => memory.heap * MiB,
     collect() {
       memory.collected += 1;
+      memory.heap = memory.live;
+    },
+    shrink() {
+      memory.shrunk += 1;
       memory.heap = memory.live;
     },
   });
@@ -118,22 +122,30 @@ describe("memory pressure", () => {
     assert.equal(memory.collected, 2, "at 12, and at 11 after V8 had come down to 9 by itself");
   });
 
+  it("shrinks the heap once, when there is pressure for the first time", () => {
+    const { memory, measure } = played();
+    measure({ rss: 60 });
+    assert.equal(memory.shrunk, 0);
+    for (const rss of [70, 100, 60, 60, 60, 60, 80]) measure({ rss });
+    assert.deepEqual([memory.shrunk, memory.collected], [1, 0]);
+  });
+
   it("collects between two parts of a run where there is pressure, and only there", () => {
     const { memory, pressure, measure } = played();
     pressure.settle();
-    assert.equal(memory.collected, 0);
+    assert.equal(memory.shrunk, 0);
     measure({ rss: 100 }).settle();
-    assert.equal(memory.collected, 1);
-    assert.equal(pressure.collections, 1);
+    assert.equal(memory.shrunk, 2);
+    assert.equal(pressure.collections, 2);
   });
 
   it("does not collect a large heap for a little growth", () => {
     const { memory, measure } = played();
     measure({ rss: 100, heap: 400, live: 400 });
     for (let heap = 401; heap < 450; heap += 1) measure({ heap });
-    assert.equal(memory.collected, 1);
+    assert.equal(memory.collected, 0);
     measure({ heap: 450 });
-    assert.equal(memory.collected, 2);
+    assert.equal(memory.collected, 1);
   });
 
   it("collects this process too", () => {
