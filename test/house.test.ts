@@ -40,6 +40,7 @@ const floors: readonly RegExp[] = [
 /** One library, one door: the file, or where several are needed the folder, that imports it. */
 const doors: Record<string, string> = {
   "@duckdb/node-api": "src/stages/sources/duckdb-library.ts",
+  "@noble/curves": "src/pipeline/ed25519.ts",
   "@opentelemetry/": "src/telemetry/",
   "@valibot/to-json-schema": "src/pipeline/json-schema.ts",
   "age-encryption": "src/workers/age-library.ts",

@@ -14,6 +14,32 @@ const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | const
 /** What becomes the content of a file, piece by piece. */
 export type Parts = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
+/** What is read piece by piece, from the start each time; a piece lasts until the next is asked for. */
+export type Reread = () => Parts;
+
+/** Bytes of a known length: held, or read piece by piece as a `Reread`. */
+export type Content = Uint8Array | StreamedContent;
+
+export interface StreamedContent {
+  readonly length: number;
+  readonly read: Reread;
+}
+
+export const partsOf = (content: Content): Parts =>
+  content instanceof Uint8Array ? [content] : content.read();
+
+/** All of a content in one piece, for those who take nothing else. */
+export async function wholeOf(content: Content): Promise<Uint8Array> {
+  if (content instanceof Uint8Array) return content;
+  const whole = new Uint8Array(content.length);
+  let at = 0;
+  for await (const part of content.read()) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 /** Writes all of `bytes`, however little each call takes: at `position`, or where the file stands. */
 export async function writeAll(
   file: Pick<DiskFile, "write">,
