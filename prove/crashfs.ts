@@ -186,7 +186,9 @@ async function goOn(
     // What was promised must be there after one more power cut too.
     const after = disk.afterCut(drawCut(random), new Map());
     const failure =
-      judgeExports(disk, expected) ?? judgeSpool(disk) ?? judgeExports(after, expected);
+      (await judgeExports(disk, expected)) ??
+      judgeSpool(disk) ??
+      (await judgeExports(after, expected));
     return { cuts, refused: false, failure };
   }
 }

@@ -9,7 +9,7 @@ import {
   type ManifestHead,
   type PageEntry,
 } from "../../src/pipeline/manifest.ts";
-import { readManifest } from "../../src/pipeline/read-manifest.ts";
+import { readWhole } from "../../test/fixtures/manifest.ts";
 import type { Golden } from "./exports.ts";
 
 /** A change to the folder of an export that every reader must notice. */
@@ -24,8 +24,7 @@ export interface Swap {
 
 /** Each fact of the manifest edited and spelled again as format 1 spells it, by somebody without the key. */
 export async function editedManifests(golden: Golden): Promise<Swap[]> {
-  const { head, pages, tail } = readManifest(golden.objects.get(manifestName)!);
-  const all = [...pages()];
+  const { head, entries: all, tail } = await readWhole(golden.objects.get(manifestName)!);
   const { totals } = tail;
   const heads: Partial<ManifestHead>[] = [
     { run: head.run.replace(/.$/, (last) => (last === "0" ? "1" : "0")) },
@@ -73,7 +72,7 @@ export async function spell(
   pages: readonly PageEntry[],
   plainBytes?: number,
 ): Promise<string> {
-  const { head, tail } = readManifest(golden.objects.get(manifestName)!);
+  const { head, tail } = await readWhole(golden.objects.get(manifestName)!);
   const { totals, ...rest } = tail;
   const ending = { ...rest, plainBytes: plainBytes ?? totals.plainBytes };
   return textOf(writeManifest({ ...head, ...edit }, pages, () => ending));

@@ -10,11 +10,11 @@ import {
   writeSums,
   type ManifestHead,
 } from "../../src/pipeline/manifest.ts";
-import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { readExport } from "../../src/readback/read-export.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
 import { forgeManifest } from "../../test/fixtures/forge.ts";
 import { createKey } from "../../test/fixtures/keys.ts";
+import { readWhole } from "../../test/fixtures/manifest.ts";
 import { editedManifests, spell, textOf, type Swap } from "./manifests.ts";
 import { findMissed, withDamage, type Golden } from "./exports.ts";
 import type { Tally } from "./damage.ts";
@@ -75,12 +75,11 @@ function foreignPages(golden: Golden, other: Golden): Swap[] {
   return pagesOf(golden).flatMap((name) => {
     const page = other.objects.get(name)!;
     const place = (folder: string) => writeFile(join(folder, name), page);
-    const refit = () => {
-      const { pages } = readManifest(golden.objects.get(manifestName)!);
-      const { sha256 } = [...readManifest(other.objects.get(manifestName)!).pages()].find(
-        (one) => one.name === name,
-      )!;
-      return [...pages()].map((one) =>
+    const refit = async () => {
+      const { entries } = await readWhole(golden.objects.get(manifestName)!);
+      const strange = await readWhole(other.objects.get(manifestName)!);
+      const { sha256 } = strange.entries.find((one) => one.name === name)!;
+      return entries.map((one) =>
         one.name === name ? { ...one, sha256, bytes: page.length } : one,
       );
     };
@@ -90,14 +89,14 @@ function foreignPages(golden: Golden, other: Golden): Swap[] {
         name: `${name} of another run, with its sums`,
         change: async (folder: string) => {
           await place(folder);
-          await writeFile(join(folder, sumsName), await textOf(writeSums(refit())));
+          await writeFile(join(folder, sumsName), await textOf(writeSums(await refit())));
         },
       },
       {
         name: `${name} of another run, with its sums and its line in the manifest`,
         change: async (folder: string) => {
           await place(folder);
-          const pages = refit();
+          const pages = await refit();
           await writeFile(join(folder, sumsName), await textOf(writeSums(pages)));
           await writeFile(join(folder, manifestName), await spell(golden, {}, pages));
         },
@@ -138,7 +137,7 @@ function replays(golden: Golden, other: Golden): Swap[] {
   const sign = async (folder: string) => {
     const { privateKey } = generateKeyPairSync("ed25519");
     const manifest = await readFile(join(folder, manifestName));
-    await writeFile(join(folder, signatureName), signManifest(manifest, privateKey));
+    await writeFile(join(folder, signatureName), await signManifest(() => [manifest], privateKey));
   };
   return [
     { name: "the signature of another run", change: take(signatureName) },

@@ -1,14 +1,9 @@
 /** What must be true of the disk when all is over: every export that was promised is there, whole, and nothing else. */
 import { hash } from "node:crypto";
-import {
-  manifestName,
-  signatureName,
-  sumsName,
-  type PageEntry,
-} from "../../src/pipeline/manifest.ts";
-import { verifyManifestSignature } from "../../src/pipeline/manifest-signature.ts";
-import { readManifest, type Manifest } from "../../src/pipeline/read-manifest.ts";
+import { manifestName, signatureName, sumsName } from "../../src/pipeline/manifest.ts";
+import { readSignedManifest } from "../../src/pipeline/manifest-signature.ts";
 import { incomingPrefix } from "../../src/stages/destinations/object-names.ts";
+import type { WholeManifest } from "../../test/fixtures/manifest.ts";
 import { FileNode, FolderNode } from "./files.ts";
 import type { Dataset, SealedPages } from "./pages.ts";
 import { outDir, pipeline, spoolDir } from "./run.ts";
@@ -24,13 +19,16 @@ export interface Expected {
 }
 
 /** @returns the first thing that is wrong */
-export function judgeExports(root: FolderNode, expected: Expected): string | undefined {
+export async function judgeExports(
+  root: FolderNode,
+  expected: Expected,
+): Promise<string | undefined> {
   const runs = filesBelow(root, `${outDir}/${pipeline}`);
   for (const run of expected.promised) {
     if (!runs.has(run)) return `run ${run} was told to be committed and is not there`;
   }
   for (const [run, files] of runs) {
-    const wrong = judgeRun(run, files, expected);
+    const wrong = await judgeRun(run, files, expected);
     if (wrong !== undefined) return `${run}: ${wrong}`;
   }
   return undefined;
@@ -44,14 +42,18 @@ export function judgeSpool(root: FolderNode): string | undefined {
   return more.length > 0 ? `the spool still holds ${more.join(", ")}` : undefined;
 }
 
-function judgeRun(run: string, files: Map<string, Buffer>, expected: Expected): string | undefined {
+async function judgeRun(
+  run: string,
+  files: Map<string, Buffer>,
+  expected: Expected,
+): Promise<string | undefined> {
   const { sealed, signer, dataset, untidy } = expected;
   const [manifest, signature, sums] = [manifestName, signatureName, sumsName].map((name) =>
     files.get(name),
   );
   if (!manifest) return `left without a manifest: ${[...files.keys()].join(", ")}`;
   if (!signature || !sums) return "the manifest is there, its signature or sums are not";
-  const read = readSigned(manifest, signature, signer);
+  const read = await readSigned(manifest, signature, signer);
   if (typeof read === "string") return read;
   const { head, tail, entries } = read;
   if (head.run !== run) return `the manifest is of run ${head.run}`;
@@ -72,25 +74,28 @@ function judgeRun(run: string, files: Map<string, Buffer>, expected: Expected): 
   return undefined;
 }
 
-interface Read extends Pick<Manifest, "head" | "tail"> {
-  readonly entries: readonly PageEntry[];
-}
-
 /** Most manifests come again and again: a signature is a function of key and bytes. */
-const known = new Map<string, Read | string>();
+const known = new Map<string, WholeManifest | string>();
 
-function readSigned(manifest: Buffer, signature: Buffer, signer: string): Read | string {
+async function readSigned(
+  manifest: Buffer,
+  signature: Buffer,
+  signer: string,
+): Promise<WholeManifest | string> {
   const key = hash("sha256", Buffer.concat([signature, manifest]), "hex");
-  const read = known.get(key) ?? readAnew(manifest, signature, signer);
+  const read = known.get(key) ?? (await readAnew(manifest, signature, signer));
   if (known.size < 100_000) known.set(key, read);
   return read;
 }
 
-function readAnew(manifest: Buffer, signature: Buffer, signer: string): Read | string {
+async function readAnew(
+  manifest: Buffer,
+  signature: Buffer,
+  signer: string,
+): Promise<WholeManifest | string> {
   try {
-    verifyManifestSignature(manifest, signature, signer);
-    const { head, tail, pages } = readManifest(manifest);
-    return { head, tail, entries: [...pages()] };
+    const { head, tail, pages } = await readSignedManifest(() => [manifest], signature, signer);
+    return { head, tail, entries: await Array.fromAsync(pages()) };
   } catch (error) {
     return String(error);
   }

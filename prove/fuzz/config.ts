@@ -5,11 +5,15 @@ import { join } from "node:path";
 import { parsePipeline, printPipeline } from "../../src/pipeline/load.ts";
 import { entryText, headText, tailText } from "../../src/pipeline/manifest.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
-import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { validateSpec } from "../../src/pipeline/validate.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { registry } from "../../src/stages/registry.ts";
-import { manifestBytes, sampleEntries, sampleHead } from "../../test/fixtures/manifest.ts";
+import {
+  manifestBytes,
+  readWhole,
+  sampleEntries,
+  sampleHead,
+} from "../../test/fixtures/manifest.ts";
 import { wordsOf } from "./chance.ts";
 import type { FuzzClass } from "./fuzz-class.ts";
 
@@ -108,10 +112,9 @@ export async function manifests(): Promise<FuzzClass> {
   ]);
   return {
     seeds: { whole: [...vectors, ...made], words: manifestWords },
-    run(bytes) {
-      const { head, tail, pages } = readManifest(bytes);
-      const entries = [...pages()].map(entryText).join(",\n");
-      const written = `${headText(head)}${entries}${tailText(tail)}`;
+    async run(bytes) {
+      const { head, tail, entries } = await readWhole(bytes);
+      const written = `${headText(head)}${entries.map(entryText).join(",\n")}${tailText(tail)}`;
       assert.ok(bytes.equals(Buffer.from(written)), "a manifest has one spelling");
     },
   };

@@ -112,7 +112,9 @@ export async function bundles(): Promise<FuzzClass> {
   ];
   const pieces: Uint8Array[] = [];
   for (const object of objects)
-    pieces.push(...(await entryPieces({ ...object, sha256: Buffer.alloc(32, 9) })));
+    pieces.push(
+      ...(await Array.fromAsync(entryPieces({ ...object, sha256: Buffer.alloc(32, 9) }))),
+    );
   const seeds = { whole: [Buffer.concat([...pieces, endOfArchive])], words: tarWords };
   return {
     seeds,

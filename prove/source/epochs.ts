@@ -6,7 +6,7 @@
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Client } from "pg";
-import { readManifest } from "../../src/pipeline/read-manifest.ts";
+import { readWhole } from "../../test/fixtures/manifest.ts";
 import { startTcpProxy } from "../../test/servers/tcp-proxy.ts";
 import { harms } from "./harms.ts";
 import { type Export, leftIn, makeExport, restoredTexts } from "./pipeline.ts";
@@ -154,7 +154,7 @@ async function writeTo(url: string, table: string, version: number): Promise<voi
 async function checkEpochs(url: string, { table, key }: Keyed, out: string): Promise<number> {
   const [text = ""] = await restoredTexts(out);
   const [run = ""] = await readdir(out);
-  const { head } = readManifest(await readFile(join(out, run, "manifest.json")));
+  const { head } = await readWhole(await readFile(join(out, run, "manifest.json")));
   const { proof } = head.consistency;
   const count = head.consistency.class === "epochs" ? Number(proof["epochs"]) : 1;
   const found = text.trimEnd().split("\n");

@@ -30,7 +30,7 @@ export async function provePagesStored(init: Asked, place: Place, prefix: string
         continue;
       // A listing may lag behind, or lack what is there: then the object itself is read.
       const found = await digestStored(destination, prefix + name, signal);
-      if (found?.toString("hex") === sealedDigest) continue;
+      if (found === sealedDigest) continue;
       throw await refuseLost(init, place, prefix, name);
     }
   } finally {
@@ -70,26 +70,26 @@ const takeBack = ({ disk, path }: Place): Promise<void> =>
 export async function proveStored(
   destination: Destination,
   name: string,
-  sha256: Uint8Array,
+  sha256: string,
   signal: AbortSignal,
 ): Promise<void> {
-  if ((await digestStored(destination, name, signal))?.equals(sha256)) return;
+  if ((await digestStored(destination, name, signal)) === sha256) return;
   throw new PipelineError(
     "integrity-failed",
     "commit: the destination gives back another manifest than was stored; do not trust it",
   );
 }
 
-/** What is really there; undefined when nothing is. */
+/** SHA-256 (hex) of what is really there; undefined when nothing is. */
 async function digestStored(
   destination: Destination,
   name: string,
   signal: AbortSignal,
-): Promise<Buffer | undefined> {
+): Promise<string | undefined> {
   const stored = createHash("sha256");
   try {
     for await (const piece of destination.get(name, signal)) stored.update(piece);
-    return stored.digest();
+    return stored.digest("hex");
   } catch (error) {
     if (error instanceof PipelineError && error.code === "not-found") return undefined;
     throw error;

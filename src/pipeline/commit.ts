@@ -2,12 +2,10 @@
  * The end of a run: SHA256SUMS, the signature and, last of all, the manifest; then proof that the manifest is there.
  * Every step may be repeated after a crash: the manifest is made once, durably, and the same bytes are stored again.
  */
-import { hash } from "node:crypto";
 import { join } from "node:path";
 import { PipelineError, assert } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { syncFolder, writeDurably, type Parts } from "../stages/durable-file.ts";
-import { freeBuffer } from "../stages/free-buffer.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
 import { spoolDamaged, type Checkpoint } from "../stages/pages/checkpoint.ts";
 import { assertComplete } from "../stages/pages/page-states.ts";
@@ -15,7 +13,7 @@ import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import { realWorld, type World } from "../stages/world.ts";
 import { provePagesStored, proveStored } from "./commit-proof.ts";
-import { signManifest, verifyManifestSignature } from "./manifest-signature.ts";
+import { readSignedManifest, signManifest, type SignedManifest } from "./manifest-signature.ts";
 import {
   draftName,
   manifestName,
@@ -27,7 +25,7 @@ import {
   type PageEntry,
 } from "./manifest.ts";
 import type { Plan } from "./plan-types.ts";
-import { readManifest } from "./read-manifest.ts";
+import { describeOwn, readOwn, type OwnFile } from "./own-files.ts";
 import { hasFile, type Place } from "./run-files.ts";
 import type { LastCommit, RunFolder } from "./run-folder.ts";
 import type { SigningKey } from "./signing-key.ts";
@@ -58,26 +56,22 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const sums = writeSums(entries(init.spool.checkpoints()));
   await onDisk(() => write(place, sumsName, sums));
   if (!isMade) await onDisk(() => writeOnce(init, place, totals));
-  const { signer, layers } = await checkOwnManifest(place, folder.record.runId);
+  const signed = await checkOwnManifest(place, folder.record.runId);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
   await provePagesStored(init, place, prefix);
-  const put = (name: string) =>
-    withOwn(place, name, async (bytes) => {
-      const sha256 = hash("sha256", bytes, "buffer");
-      await destination.put({ name: prefix + name, bytes, sha256 }, signal);
-      return sha256;
-    });
-  await put(sumsName);
-  await put(signatureName);
-  const sha256 = await put(manifestName);
-  await proveStored(destination, prefix + manifestName, sha256, signal);
+  for (const name of [sumsName, signatureName, manifestName]) {
+    const file = await describeOwn(place, name);
+    if (name === manifestName) requireDigest(file, signed.sha256);
+    await destination.put({ name: prefix + name, ...file }, signal);
+  }
+  await proveStored(destination, prefix + manifestName, signed.sha256, signal);
   await destination.finish(signal);
   const last: LastCommit = {
     runId: folder.record.runId,
     generation: generationOf(folder),
-    manifestDigest: sha256.toString("hex"),
-    signer,
-    layers,
+    manifestDigest: signed.sha256,
+    signer: signed.signer,
+    layers: signed.head.layers,
     ...totals,
   };
   await init.spool.close();
@@ -85,44 +79,29 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   return last;
 }
 
-/**
- * Reads a file of the run, for as long as `use` takes: with many pages it is large, and there is room for one of them. After
- * a failure somebody may still be sending from it: then it is left to the collector.
- */
-async function withOwn<Result>(
-  { disk, path }: Place,
-  name: string,
-  use: (bytes: Buffer) => Result | Promise<Result>,
-): Promise<Result> {
-  const bytes = await onDisk(() => disk.readFile(join(path, name)));
-  const result = await use(bytes);
-  freeBuffer(bytes);
-  return result;
-}
-
 /** The manifest may be of an earlier attempt, under an earlier key: its own signature says whose it is, and that it is whole. */
 async function checkOwnManifest(
   place: Place,
   runId: string,
   name = manifestName,
-): Promise<Pick<ManifestHead, "signer" | "layers">> {
-  const head = await withOwn(place, signatureName, (signature) =>
-    withOwn(place, name, (bytes) => readSigned(bytes, signature)),
-  );
-  if (!head) throw spoolDamaged("the manifest is not as it was signed");
-  if (head.run !== runId) throw spoolDamaged("the manifest is another run's");
-  return head;
+): Promise<SignedManifest> {
+  const { disk, path } = place;
+  const signature = await onDisk(() => disk.readFile(join(path, signatureName)));
+  const signed = await readSignedManifest(readOwn(place, name), signature).catch(refuseOwn);
+  if (signed.head.run !== runId) throw spoolDamaged("the manifest is another run's");
+  return signed;
 }
 
-/** Undefined for one that was changed: it may state another format or signer by then. */
-function readSigned(bytes: Uint8Array, signature: Uint8Array): ManifestHead | undefined {
-  try {
-    verifyManifestSignature(bytes, signature);
-    return readManifest(bytes).head;
-  } catch (error) {
-    if (error instanceof PipelineError) return undefined;
-    throw error;
-  }
+/** One that was changed may state another format or signer by now. */
+function refuseOwn(error: unknown): never {
+  const isChanged =
+    error instanceof PipelineError &&
+    (error.code === "integrity-failed" || error.code === "config-invalid");
+  throw isChanged ? spoolDamaged("the manifest is not as it was signed") : error;
+}
+
+function requireDigest({ sha256 }: OwnFile, wanted: string): void {
+  if (sha256.toString("hex") !== wanted) throw spoolDamaged("the manifest was changed");
 }
 
 const write = ({ disk, path }: Place, name: string, parts: Parts): Promise<void> =>
@@ -189,9 +168,7 @@ async function writeDraft(init: CommitInit, place: Place, totals: Totals): Promi
   });
   const pages = entries(spool.checkpoints());
   await write(place, draftName, writeManifest(headOf(init, totals.extension), pages, tail));
-  const signature = await withOwn(place, draftName, (manifest) =>
-    signManifest(manifest, key.privateKey),
-  );
+  const signature = await signManifest(readOwn(place, draftName), key.privateKey);
   await write(place, signatureName, [signature]);
 }
 

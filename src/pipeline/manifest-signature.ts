@@ -2,17 +2,19 @@
  * Ed25519 over the exact bytes of `manifest.json`, raw, 64 bytes, in `manifest.json.sig`: what
  * `openssl pkeyutl -verify -rawin` checks. Source: RFC 8032 (PureEdDSA).
  */
-import { createPublicKey, sign, verify, type KeyObject } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
 import { PipelineError } from "../errors.ts";
-import { readManifest } from "./read-manifest.ts";
+import type { Reread } from "../stages/durable-file.ts";
+import { readManifest, type Manifest } from "./read-manifest.ts";
 
-const signatureBytes = 64;
 // SubjectPublicKeyInfo of an Ed25519 key (RFC 8410) before the 32 bytes of the key itself.
 const spkiHead = Buffer.from("302a300506032b6570032100", "hex");
 
-/** Signs a manifest. Gives 64 bytes. Ed25519 reads its message twice, so the manifest is held whole. */
-export const signManifest = (bytes: Uint8Array, privateKey: KeyObject): Uint8Array =>
-  sign(null, bytes, privateKey);
+/** Signs a manifest, which is read twice. Gives 64 bytes. */
+export async function signManifest(read: Reread, privateKey: KeyObject): Promise<Uint8Array> {
+  const { signStreamed } = await import("./ed25519.ts");
+  return signStreamed(read, privateKey);
+}
 
 /** The public half of a key as the manifest and `--signer` spell it: `ed25519:<base64 of 32 bytes>`. */
 export function publicText(key: KeyObject): string {
@@ -50,22 +52,28 @@ export interface Verified {
   readonly pinned: boolean;
 }
 
+export interface SignedManifest extends Manifest, Verified {
+  /** SHA-256 (hex) of its text. */
+  readonly sha256: string;
+}
+
 /**
- * Checks the signature of a manifest over its exact bytes. Without `pinned` this proves only that nothing changed
- * since the holder of *some* key signed: pin the signer to know whose.
- * @throws PipelineError `integrity-failed` when the signature is wrong or by another than `pinned`.
+ * Reads a manifest and checks its signature over its exact bytes. Without `pinned` this proves only that nothing changed
+ * since the holder of *some* key signed: pin the signer to know whose. What `read` gives must be the same each time.
+ * @throws PipelineError `integrity-failed` when the signature is wrong or by another than `pinned`, and as `readManifest` does.
  */
-export function verifyManifestSignature(
-  bytes: Uint8Array,
+export async function readSignedManifest(
+  read: Reread,
   signature: Uint8Array,
   pinned?: string,
-): Verified {
+): Promise<SignedManifest> {
+  const { checkStreamed } = await import("./ed25519.ts");
   const expected = pinned === undefined ? undefined : parseSigner(pinned);
-  const signer = expected ? publicText(expected) : readManifest(bytes).head.signer;
-  const sound =
-    signature.length === signatureBytes &&
-    verify(null, bytes, expected ?? parseSigner(signer), signature);
-  if (!sound) {
+  const manifest = await readManifest(read);
+  const { signer } = manifest.head;
+  const key = expected ?? parseSigner(signer);
+  const { isSound, sha256 } = await checkStreamed(read, signature, key);
+  if (!isSound) {
     throw new PipelineError(
       "integrity-failed",
       expected
@@ -73,8 +81,8 @@ export function verifyManifestSignature(
         : "manifest: its signature is not by the signer it names; it was changed after signing",
     );
   }
-  if (expected && readManifest(bytes).head.signer !== signer) {
+  if (publicText(key) !== signer) {
     throw new PipelineError("integrity-failed", "manifest: it names another signer than signed it");
   }
-  return { signer, pinned: expected !== undefined };
+  return { ...manifest, signer, pinned: expected !== undefined, sha256 };
 }

@@ -4,7 +4,6 @@
  * What was understood is written again and compared with the bytes read, so spaces, other orders, further keys,
  * repeated keys and other number formats are all refused by the same comparison.
  */
-import { isUtf8 } from "node:buffer";
 import * as v from "valibot";
 import {
   csvWriterFields,
@@ -14,6 +13,8 @@ import {
 } from "../stages/formats/csv-dialect.ts";
 import { pageName } from "../stages/pages/checkpoint.ts";
 import { PipelineError } from "../errors.ts";
+import type { Reread } from "../stages/durable-file.ts";
+import { findParts, linesOf, notCanonical, pagesClose, type TextParts } from "./manifest-text.ts";
 import {
   entryText,
   headText,
@@ -34,7 +35,7 @@ export interface Manifest {
    * The pages in order; may be walked more than once.
    * @throws PipelineError `integrity-failed` at the first entry that is wrong, or at the end when totals differ.
    */
-  pages(): Generator<PageEntry>;
+  pages(): AsyncGenerator<PageEntry>;
 }
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -102,42 +103,16 @@ const entrySchema = v.strictObject({
   span: v.exactOptional(v.picklist(["first", "middle", "last"])),
 });
 
-const pagesOpen = '\n"pages":[\n';
-const pagesClose = "\n],\n";
-
 /**
- * Reads a manifest from its bytes, which are kept (not copied) while the result is used.
+ * Reads a manifest: once now, for its head and its tail, and once more for each walk of its pages. Never held whole.
  * @throws PipelineError `integrity-failed` for anything but a manifest in its one spelling, `config-invalid` for a
- * format version this reader does not know.
+ * format version this reader does not know, and what `read` throws.
  */
-export function readManifest(bytes: Uint8Array): Manifest {
-  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  checkVersion(all);
-  // Otherwise bytes that are no UTF-8 would be read as one and the same character.
-  if (!isUtf8(all)) throw notCanonical("its text, which is not valid UTF-8,");
-  // No string of JSON holds a raw newline, so these marks are where they seem to be.
-  const opens = all.indexOf(pagesOpen);
-  const closes = all.lastIndexOf(pagesClose);
-  if (opens < 0 || closes < opens) throw notCanonical("its layout");
-  const start = opens + pagesOpen.length;
-  const head = readHead(all.toString("utf8", 0, start));
-  const tail = readTail(all.toString("utf8", closes));
-  return {
-    head,
-    tail,
-    pages: () => readPages(all.subarray(start, closes), head, tail),
-  };
-}
-
-function checkVersion(all: Buffer): void {
-  const start = all.toString("latin1", 0, 64);
-  const version = /^\{"format":"spillway\/(\d{1,9})",\n/.exec(start)?.[1];
-  if (version === undefined) throw notCanonical("its first line");
-  if (version === "1") return;
-  throw new PipelineError(
-    "config-invalid",
-    `the export is written in format spillway/${version}; this reader knows ${manifestFormat}: use a newer spillway`,
-  );
+export async function readManifest(read: Reread): Promise<Manifest> {
+  const parts = await findParts(read);
+  const head = readHead(parts.head);
+  const tail = readTail(parts.tail);
+  return { head, tail, pages: () => readPages(read, parts, head, tail) };
 }
 
 function readHead(text: string): ManifestHead {
@@ -152,26 +127,31 @@ function readTail(text: string): ManifestTail {
   return tail;
 }
 
-function* readPages(lines: Buffer, head: ManifestHead, tail: ManifestTail): Generator<PageEntry> {
+async function* readPages(
+  read: Reread,
+  parts: TextParts,
+  head: ManifestHead,
+  tail: ManifestTail,
+): AsyncGenerator<PageEntry> {
   const extension = pageExtension(head.layers);
   const sum = { pages: 0, records: 0, bytes: 0 };
   let open = false;
-  for (let at = 0; at <= lines.length; sum.pages += 1) {
-    const newline = lines.indexOf(10, at);
-    const end = newline < 0 ? lines.length : newline;
-    const line = lines.toString("utf8", at, end);
-    const text = newline < 0 ? line : line.slice(0, -1);
-    const entry = understand(entrySchema, text, "pages");
-    const expected = entryText(entry) + (newline < 0 ? "" : ",");
-    if (line !== expected || entry.name !== pageName(sum.pages, extension)) {
-      throw notCanonical(`page ${sum.pages}`);
+  for await (const lines of linesOf(read, parts)) {
+    for (const line of lines) {
+      // All but the last line end in a comma.
+      const isLast = !line.endsWith("\n");
+      const entry = understand(entrySchema, isLast ? line : line.slice(0, -2), "pages");
+      const expected = entryText(entry) + (isLast ? "" : ",\n");
+      if (line !== expected || entry.name !== pageName(sum.pages, extension)) {
+        throw notCanonical(`page ${sum.pages}`);
+      }
+      checkSpan(entry, open);
+      open = entry.span === "first" || entry.span === "middle";
+      sum.pages += 1;
+      sum.records += entry.records;
+      sum.bytes += entry.bytes;
+      yield entry;
     }
-    checkSpan(entry, open);
-    open = entry.span === "first" || entry.span === "middle";
-    sum.records += entry.records;
-    sum.bytes += entry.bytes;
-    yield entry;
-    at = end + 1;
   }
   const { pages, records, bytes } = tail.totals;
   if (open || sum.pages !== pages || sum.records !== records || sum.bytes !== bytes) {
@@ -207,12 +187,5 @@ function understand<Schema extends v.GenericSchema>(
   throw new PipelineError(
     "integrity-failed",
     `manifest: ${path} is not what format 1 allows; it is damaged or was not written by spillway`,
-  );
-}
-
-function notCanonical(what: string): PipelineError {
-  return new PipelineError(
-    "integrity-failed",
-    `manifest: ${what} is not spelled as format 1 spells it; it is damaged or was not written by spillway`,
   );
 }

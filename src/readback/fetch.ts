@@ -1,14 +1,14 @@
 /** Reads objects into memory, never more than was agreed on. */
-import { hash } from "node:crypto";
 import { PipelineError } from "../errors.ts";
-import { verifyManifestSignature, type Verified } from "../pipeline/manifest-signature.ts";
-import { manifestName, signatureName } from "../pipeline/manifest.ts";
+import { readSignedManifest, type SignedManifest } from "../pipeline/manifest-signature.ts";
+import { manifestName, maxPages, signatureName } from "../pipeline/manifest.ts";
 import { readManifest, type Manifest } from "../pipeline/read-manifest.ts";
 import { maxPageBytes } from "../workers/frame.ts";
 import type { Run } from "./find-run.ts";
+import { keepObject } from "./kept-object.ts";
 
-/** A manifest of a hundred million bytes names half a million pages; beyond this it is refused. */
-const maxManifestBytes = 1024 * 2 ** 20;
+/** What names most pages with the longest names and largest counts. Beyond this it is refused. */
+const maxManifestBytes = maxPages * 256;
 const maxSignatureBytes = 64;
 // A page that does not compress grows by its frame, its age header and a tag for each 64 KiB.
 const maxSealedBytes = maxPageBytes + maxPageBytes / 256 + 2 ** 20;
@@ -42,37 +42,45 @@ export async function fetchExactly(
   throw new PipelineError("integrity-failed", `${name} ends after ${length} of ${bytes} bytes`);
 }
 
-/** Reads an object of at most `maxBytes` bytes. */
-async function fetchUpTo(
+/** An object of at most `maxBytes` bytes, in pieces. */
+async function* fetchUpTo(
   run: Run,
   name: string,
   maxBytes: number,
   signal: AbortSignal,
-): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
+): AsyncGenerator<Uint8Array> {
   let length = 0;
   for await (const piece of run.destination.get(run.path(name), signal)) {
     length += piece.length;
     if (length > maxBytes) {
       throw new PipelineError("integrity-failed", `${name} is longer than ${maxBytes} bytes`);
     }
-    // The destination may use its buffer again.
-    pieces.push(Uint8Array.from(piece));
+    yield piece;
   }
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
 }
 
-/** Reads a manifest without checking its signature: for listings, never for trust. */
-export const fetchManifestUnverified = async (run: Run, signal: AbortSignal): Promise<Manifest> =>
-  readManifest(await fetchUpTo(run, manifestName, maxManifestBytes, signal));
+const fetchSignature = async (run: Run, signal: AbortSignal): Promise<Uint8Array> => {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of fetchUpTo(run, signatureName, maxSignatureBytes, signal))
+    pieces.push(Uint8Array.from(piece));
+  return Buffer.concat(pieces);
+};
 
-export interface TrustedManifest extends Manifest, Verified {
-  /** SHA-256 (hex) of the manifest. */
-  readonly sha256: string;
+/** What a manifest says of the whole, without its pages and without checking its signature: for listings, never for trust. */
+export const fetchManifestUnverified = (
+  run: Run,
+  signal: AbortSignal,
+): Promise<Pick<Manifest, "head" | "tail">> =>
+  readManifest(() => fetchUpTo(run, manifestName, maxManifestBytes, signal));
+
+/** A manifest that is kept while it is used. */
+export interface TrustedManifest extends SignedManifest {
+  /** Lets go of it; its pages cannot be walked afterwards. */
+  readonly close: () => Promise<void>;
 }
 
 /**
- * Reads a manifest and checks its signature, by `pinned` when given.
+ * Reads a manifest and checks its signature, by `pinned` when given; the caller closes it.
  * @throws PipelineError `integrity-failed` when the run is incomplete or the signature wrong, `config-invalid` when
  * the format or the pin is unknown.
  */
@@ -87,12 +95,16 @@ export async function fetchManifest(
       "the export is incomplete: it has no signed manifest yet; expected the run to be finished or resumed first",
     );
   }
-  const bytes = await fetchUpTo(run, manifestName, maxManifestBytes, signal);
-  const signature = await fetchUpTo(run, signatureName, maxSignatureBytes, signal);
-  const verified = verifyManifestSignature(bytes, signature, pinned);
-  const manifest = readManifest(bytes);
-  refuseMoved(run, manifest.head);
-  return { ...manifest, ...verified, sha256: hash("sha256", bytes, "hex") };
+  const kept = await keepObject(fetchUpTo(run, manifestName, maxManifestBytes, signal), signal);
+  try {
+    const signature = await fetchSignature(run, signal);
+    const manifest = await readSignedManifest(kept.read, signature, pinned);
+    refuseMoved(run, manifest.head);
+    return { ...manifest, close: kept.close };
+  } catch (error) {
+    await kept.close();
+    throw error;
+  }
 }
 
 const ourRunId = /^\d{8}T\d{9}Z-[0-9a-f]{8}$/;

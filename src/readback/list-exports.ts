@@ -53,7 +53,10 @@ export async function* listExports(
   }
 }
 
-async function describe(found: FoundRun, read: () => Promise<Manifest>): Promise<ListedExport> {
+async function describe(
+  found: FoundRun,
+  read: () => Promise<Pick<Manifest, "head" | "tail">>,
+): Promise<ListedExport> {
   try {
     const { head, tail } = await read();
     const { pages, records, bytes } = tail.totals;

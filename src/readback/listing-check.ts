@@ -24,11 +24,12 @@ export async function checkListing(
   signal: AbortSignal,
 ): Promise<void> {
   const expected = expectedObjects(manifest.pages());
-  let next = expected.next().value;
+  const following = async () => (await expected.next()).value;
+  let next = await following();
   for await (const listed of listRun(run, signal)) {
     while (next && next.name < listed.name) {
       problems.add(next.name, "is missing");
-      next = expected.next().value;
+      next = await following();
     }
     if (next?.name !== listed.name) {
       problems.add(listed.name, "is not part of the export");
@@ -37,13 +38,15 @@ export async function checkListing(
     if (next.bytes !== undefined && next.bytes !== listed.bytes) {
       problems.add(next.name, `has ${listed.bytes} bytes where the manifest says ${next.bytes}`);
     }
-    next = expected.next().value;
+    next = await following();
   }
-  for (; next; next = expected.next().value) problems.add(next.name, "is missing");
+  for (; next; next = await following()) problems.add(next.name, "is missing");
 }
 
 /** Digits sort before capital letters, these before small ones. */
-function* expectedObjects(pages: Generator<PageEntry>): Generator<Expected, undefined> {
+async function* expectedObjects(
+  pages: AsyncGenerator<PageEntry>,
+): AsyncGenerator<Expected, undefined> {
   yield* pages;
   yield { name: sumsName };
   yield { name: manifestName };
@@ -70,7 +73,7 @@ export async function checkSums(
     let expected: Buffer = Buffer.alloc(0);
     for await (const piece of run.destination.get(run.path(sumsName), signal)) {
       for (let at = 0; at < piece.length;) {
-        if (expected.length === 0) expected = lines.next().value ?? Buffer.alloc(0);
+        if (expected.length === 0) expected = (await lines.next()).value ?? Buffer.alloc(0);
         const length = Math.min(expected.length, piece.length - at);
         const same = expected.subarray(0, length).equals(piece.subarray(at, at + length));
         if (length === 0 || !same) return true;
@@ -78,11 +81,11 @@ export async function checkSums(
         at += length;
       }
     }
-    return expected.length > 0 || !lines.next().done;
+    return expected.length > 0 || !(await lines.next()).done;
   });
   if (differs) problems.add(sumsName, "says otherwise than the manifest");
 }
 
-function* sumsLines(pages: Generator<PageEntry>): Generator<Buffer, undefined> {
-  for (const entry of pages) yield Buffer.from(sumsLine(entry));
+async function* sumsLines(pages: AsyncGenerator<PageEntry>): AsyncGenerator<Buffer, undefined> {
+  for await (const entry of pages) yield Buffer.from(sumsLine(entry));
 }

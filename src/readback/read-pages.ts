@@ -46,12 +46,14 @@ export async function openExport(url: string, options: ReadOptions): Promise<Ope
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const identities = await readIdentities(options);
   const run = await openRun(url, options, signal);
+  let manifest: TrustedManifest | undefined;
   const close = async () => {
     stop.abort();
+    await manifest?.close();
     await run.destination.close();
   };
   try {
-    const manifest = await fetchManifest(run, options.signer, signal);
+    manifest = await fetchManifest(run, options.signer, signal);
     const { compress, encrypt } = manifest.head.layers;
     const open = (sealed: Uint8Array) =>
       openPage(sealed, { compress, encrypt, identities, maxBytes: maxPageBytes });
@@ -87,7 +89,7 @@ async function* walk(
 }
 
 async function* fetchPages(run: Run, manifest: TrustedManifest, signal: AbortSignal) {
-  for (const entry of manifest.pages()) {
+  for await (const entry of manifest.pages()) {
     const sealed = await fetchPage(run, entry, signal);
     if (hash("sha256", sealed, "hex") !== entry.sha256) refuse(["was changed"], entry.name);
     yield { entry, sealed };

@@ -2,7 +2,7 @@
  * Verifies an export at three depths and lists all that is wrong, by object.
  *
  * `quick` trusts the destination's listing · `bytes` hashes every page · `full` opens every page and checks what
- * it says of itself. Holds one page and the sealed bytes of the next; the manifest's bytes; no list of objects.
+ * it says of itself. Holds one page and the sealed bytes of the next; of a large manifest, and of objects, no list.
  */
 import { hash } from "node:crypto";
 import { maxPageBytes } from "../workers/frame.ts";
@@ -61,11 +61,13 @@ export async function verifyExport(url: string, options: VerifyOptions): Promise
   const signal = options.signal ?? new AbortController().signal;
   const problems = createProblems();
   const run = await openRun(url, options, signal);
+  let manifest: TrustedManifest | undefined;
   try {
-    const manifest = await trust(run, options, problems, signal);
+    manifest = await trust(run, options, problems, signal);
     if (manifest) await examine(run, manifest, options, problems, signal);
     return report(run, manifest, options.level, problems);
   } finally {
+    await manifest?.close();
     await run.destination.close();
   }
 }
@@ -79,8 +81,13 @@ async function trust(
 ): Promise<TrustedManifest | undefined> {
   return problems.catching(manifestName, async () => {
     const manifest = await fetchManifest(run, options.signer, signal);
-    for (const _ of manifest.pages());
-    return manifest;
+    try {
+      for await (const _ of manifest.pages());
+      return manifest;
+    } catch (error) {
+      await manifest.close();
+      throw error;
+    }
   });
 }
 
@@ -108,7 +115,7 @@ async function examine(
     bytes += entry.bytes;
     options.onProgress?.({ pages, totalPages: manifest.tail.totals.pages, bytes });
   }
-  nameStrays(manifest, strays, problems);
+  await nameStrays(manifest, strays, problems);
 }
 
 interface Fetched {
@@ -124,7 +131,7 @@ async function* fetchAll(
   strays: Map<string, string>,
   signal: AbortSignal,
 ): AsyncGenerator<Fetched> {
-  for (const entry of manifest.pages()) {
+  for await (const entry of manifest.pages()) {
     // The listing has told already what is wrong with it.
     let sealed = problems.has(entry.name)
       ? undefined
@@ -164,15 +171,16 @@ async function createOpener(
 }
 
 /** A page with the bytes of another page was swapped or doubled, which is worth saying. */
-function nameStrays(
+async function nameStrays(
   manifest: TrustedManifest,
   strays: ReadonlyMap<string, string>,
   problems: Problems,
-): void {
+): Promise<void> {
   if (strays.size === 0) return;
   const wanted = new Set(strays.values());
   const owners = new Map<string, string>();
-  for (const { name, sha256 } of manifest.pages()) if (wanted.has(sha256)) owners.set(sha256, name);
+  for await (const { name, sha256 } of manifest.pages())
+    if (wanted.has(sha256)) owners.set(sha256, name);
   for (const [name, digest] of strays) {
     const owner = owners.get(digest);
     problems.add(

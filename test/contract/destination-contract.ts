@@ -11,9 +11,41 @@ import { type ErrorCode, PipelineError } from "../../src/errors.ts";
 const never = new AbortController().signal;
 
 /** An object of the given bytes, its digest made here. */
-export function objectOf(name: string, content: string | Uint8Array): StoredObject {
+export function objectOf(name: string, content: string | Uint8Array) {
   const bytes = typeof content === "string" ? Buffer.from(content) : content;
   return { name, bytes, sha256: createHash("sha256").update(bytes).digest() };
+}
+
+/** The same object as somebody gives it who does not hold it: in pieces that lie in the same memory, one after another. */
+function streamed(
+  { bytes, ...object }: ReturnType<typeof objectOf>,
+  pieceBytes: number,
+): StoredObject {
+  return {
+    ...object,
+    bytes: {
+      length: bytes.length,
+      async *read() {
+        const piece = new Uint8Array(pieceBytes);
+        for (let at = 0; at < bytes.length; at += pieceBytes) {
+          piece.set(bytes.subarray(at, at + pieceBytes));
+          await sleep(0);
+          yield piece.subarray(0, bytes.length - at);
+        }
+      },
+    },
+  };
+}
+
+/** The same object as a damaged disk gives it: it ends in an error. */
+function broken(object: StoredObject): StoredObject {
+  const { length } = object.bytes;
+  async function* read() {
+    yield new Uint8Array(length / 2);
+    await sleep(1);
+    throw new PipelineError("integrity-failed", "the disk gave other bytes");
+  }
+  return { ...object, bytes: { length, read } };
 }
 
 /** A page as it lies uncompressed and unencrypted, a record a line. */
@@ -187,6 +219,29 @@ export function destinationContract(open: () => Promise<Destination>, reset: () 
       bytes.set(randomBytes(bytes.length));
       await destination.put(objectOf("p/r/large", bytes), never);
       assert.ok((await readAll(destination, "p/r/large")).equals(bytes));
+    }));
+
+  it("keeps an object that comes in pieces as it keeps a whole one", () =>
+    using(async (destination) => {
+      for (const length of [0, 1, 100_000, 2 ** 20 + 1]) {
+        const object = objectOf(`p/r/pieces-${length}`, randomBytes(length));
+        await destination.put(streamed(object, 65_536), never);
+        assert.ok((await readAll(destination, object.name)).equals(object.bytes));
+        await destination.put(object, never);
+        await destination.put(streamed(object, 10_000), never);
+      }
+      const other = objectOf("p/r/pieces-100000", randomBytes(100_000));
+      await expectError("foreign-object", destination.put(streamed(other, 65_536), never));
+    }));
+
+  it("keeps nothing of an object whose reading fails, and says why", () =>
+    using(async (destination) => {
+      const object = objectOf("p/r/unread", randomBytes(300_000));
+      await expectError("integrity-failed", destination.put(broken(object), never));
+      await expectError("not-found", readAll(destination, object.name));
+      assert.deepEqual(await listAll(destination), []);
+      await destination.put(object, never);
+      assert.ok((await readAll(destination, object.name)).equals(object.bytes));
     }));
 
   it("takes puts side by side", () =>

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as v from "valibot";
 import type { Placed } from "../../src/pipeline/define.ts";
-import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { run } from "../../src/pipeline/run.ts";
 import type { RunSummary } from "../../src/pipeline/summary.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { postgres } from "../../src/stages/sources/postgres.ts";
 import { defineStage, type Log } from "../../src/stages/stage.ts";
+import { readWhole } from "../fixtures/manifest.ts";
 import { makePipeline, plainOf, readPageFiles, testEnv } from "../fixtures/pipelines.ts";
 
 export interface Cut {
@@ -88,7 +88,7 @@ function cutAfter(most: number | undefined) {
 
 async function readBack({ destination, manifest, layers }: RunSummary) {
   const pages = await readPageFiles(fileURLToPath(destination));
-  const { head } = readManifest(await readFile(fileURLToPath(manifest)));
+  const { head } = await readWhole(await readFile(fileURLToPath(manifest)));
   const text = layers.encrypt === "none" ? plainOf(pages) : "";
   return { pages, text, consistency: head.consistency };
 }

@@ -12,6 +12,7 @@ import { openSpool, type Spool } from "../../src/stages/pages/spool-store.ts";
 import { startTelemetry } from "../../src/telemetry/sdk.ts";
 import { watchRun } from "../../src/telemetry/watch.ts";
 import type { Pool } from "../../src/workers/pool.ts";
+import { wholeOf } from "../../src/stages/durable-file.ts";
 import { testEnv } from "../fixtures/pipelines.ts";
 
 export interface FlowOptions {
@@ -50,7 +51,7 @@ export async function flowThrough(pipeline: Pipeline, options: FlowOptions): Pro
   const lease = createLease(plan.report.leaseBytes);
   const objects = new Map<string, Uint8Array>();
   const keep: Destination["put"] = async ({ name, bytes }) =>
-    void objects.set(name.split("/").at(-1)!, Uint8Array.from(bytes));
+    void objects.set(name.split("/").at(-1)!, Uint8Array.from(await wholeOf(bytes)));
   const telemetry = await startTelemetry(undefined, {}, { service: { version: "0" } });
   const log = { info() {}, warn() {} };
   const error: unknown = await flow({

@@ -2,10 +2,9 @@
  * What is Azure Blob Storage's own in putting and reading: digests, error codes and listings.
  * Source: Azure Storage REST API, "Put Blob", "Get Blob Properties", "List Blobs", "Common REST API error codes".
  */
-import { createHash } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import { called } from "./azblob-request.ts";
-import type { Dialect } from "./http-dialect.ts";
+import { md5Of, type Dialect } from "./http-dialect.ts";
 import { type KeyLister, type Listing, keysPerListing } from "./key-listing.ts";
 import { elementsOf, textOf } from "./xml-text.ts";
 
@@ -13,11 +12,10 @@ export const azblobDialect: Dialect = {
   called,
   whereabouts: "the account and the container",
   redirected: "the endpoint",
-  headersOf({ bytes, sha256, traceparent }) {
-    const md5 = createHash("md5").update(bytes).digest("base64");
+  async headersOf({ bytes, sha256, traceparent }) {
     return {
       // What arrives is compared with this one, and kept beside the blob.
-      "content-md5": md5,
+      "content-md5": await md5Of(bytes),
       "x-ms-blob-type": "BlockBlob",
       "x-ms-meta-sha256": Buffer.from(sha256).toString("hex"),
       ...(traceparent === undefined ? {} : { "x-ms-meta-traceparent": traceparent }),

@@ -5,12 +5,13 @@
  */
 
 import type { Finding } from "../finding.ts";
+import type { Content } from "../durable-file.ts";
 import type { World } from "../world.ts";
 
-/** An object to store: whole bytes, so that length and digest are known before the first byte leaves. */
+/** An object to store: its length and its digest are known before the first byte leaves. */
 export interface StoredObject {
   readonly name: string;
-  readonly bytes: Uint8Array;
+  readonly bytes: Content;
   /** SHA-256 of `bytes`. */
   readonly sha256: Uint8Array;
   /** W3C traceparent to keep beside the object where the destination can. */

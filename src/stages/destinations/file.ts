@@ -15,7 +15,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Destination, ListedObject, OpenDestination, StoredObject } from "./destination.ts";
-import { makeFolder, makeTopFolder, shareFolderSync, writeSynced } from "../durable-file.ts";
+import {
+  makeFolder,
+  makeTopFolder,
+  partsOf,
+  shareFolderSync,
+  writeSynced,
+} from "../durable-file.ts";
 import { realWorld, type Disk, type World } from "../world.ts";
 import { removeFile } from "./file-remove.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
@@ -66,7 +72,7 @@ async function put(folders: Folders, object: StoredObject, signal: AbortSignal):
   const syncNames = await ready(folders, segments.slice(0, -1));
   const incoming = join(folder, `${incomingPrefix}${world.randomBytes(16).toString("hex")}`);
   const path = join(root, ...segments);
-  await writeSynced(incoming, [object.bytes], disk);
+  await writeSynced(incoming, partsOf(object.bytes), disk);
   try {
     signal.throwIfAborted();
     await refuseDetours(disk, root, segments.slice(0, -1));

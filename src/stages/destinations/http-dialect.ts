@@ -2,7 +2,9 @@
  * What differs between stores that are spoken to over HTTP: their headers, their words for what went wrong, their listings.
  * How objects are put and read without doubt is the same for all (`http-put.ts`, `http-read.ts`).
  */
+import { createHash } from "node:crypto";
 import { type ErrorCode, PipelineError } from "../../errors.ts";
+import { partsOf, type Content } from "../durable-file.ts";
 import type { StoredObject } from "./destination.ts";
 import type { HttpAnswer, HttpConnection, HttpRequest } from "./http-exchange.ts";
 import { type RetryPolicy, TryAgain, retryAfterMillis } from "./retry.ts";
@@ -33,7 +35,7 @@ export interface Dialect {
   readonly whereabouts: string;
   readonly redirected: string;
   /** Headers of a PUT beside its length, its type and its condition. */
-  headersOf(object: StoredObject): Readonly<Record<string, string>>;
+  headersOf(object: StoredObject): Promise<Readonly<Record<string, string>>>;
   /** Headers that make a store say all it knows of an object. */
   readonly askingHeaders: Readonly<Record<string, string>>;
   /** What an answer to PUT or HEAD says of the bytes that are there. */
@@ -60,6 +62,13 @@ export interface Session {
   readonly policy: RetryPolicy;
   /** Whether the store honours `If-None-Match`; undefined until it was seen. */
   conditional: boolean | undefined;
+}
+
+/** In base64, as stores want it. */
+export async function md5Of(content: Content): Promise<string> {
+  const md5 = createHash("md5");
+  for await (const part of partsOf(content)) md5.update(part);
+  return md5.digest("base64");
 }
 
 export async function refusalOf(dialect: Dialect, answer: HttpAnswer): Promise<Refusal> {

@@ -4,7 +4,9 @@
  */
 import type { Agent, ClientRequest, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import { PipelineError, systemCode } from "../../errors.ts";
+import type { Content } from "../durable-file.ts";
 import { httpClient } from "../node-http.ts";
+import { sendBody } from "./http-body.ts";
 import { TryAgain } from "./retry.ts";
 
 export interface HttpRequest {
@@ -13,7 +15,7 @@ export interface HttpRequest {
   readonly name?: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
+  readonly body?: Content;
 }
 
 export interface HttpAnswer {
@@ -56,7 +58,10 @@ export interface Line {
   };
 }
 
-/** Connects lazily; every request may take `timeoutMillis` in all, or that long for each part of a streamed body. */
+/**
+ * Connects lazily; every request may take `timeoutMillis` in all, or that long for each part of a streamed body, in
+ * whichever direction it goes.
+ */
 export function connectTo({ origin, called, timeoutMillis, address }: Line): HttpConnection {
   const client = httpClient(origin.protocol);
   const agent = new client.Agent({ keepAlive: true });
@@ -80,7 +85,7 @@ export function connectTo({ origin, called, timeoutMillis, address }: Line): Htt
         if (outgoing.writableFinished) resolve(answer);
         else void endEarly(outgoing, answer).then(resolve);
       });
-      outgoing.end(request.body);
+      void sendBody(outgoing, request.body, () => timer.refresh());
     });
 
   return {
@@ -222,6 +227,7 @@ function timedOut(timeoutMillis: number): Error {
 /** What a broken exchange means: nobody knows whether the server acted, so asking again is safe but needed. */
 function lost(error: unknown, signal: AbortSignal, called: string, isKept = false): unknown {
   if (signal.aborted) return signal.reason;
+  if (error instanceof PipelineError) return error;
   const code = systemCode(error) ?? "broken answer";
   if (/CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|EPROTO/.test(code)) {
     return new PipelineError(

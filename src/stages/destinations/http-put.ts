@@ -28,19 +28,19 @@ export async function put(
   signal: AbortSignal,
 ): Promise<void> {
   segmentsOf(object.name);
-  const parcel = parcelOf(session.dialect, object);
+  const parcel = await parcelOf(session.dialect, object);
   await persist(() => putOnce(session, parcel, signal), signal, session.policy);
   if (session.conditional === undefined) await probe(session, parcel, signal);
 }
 
-export function parcelOf(dialect: Dialect, object: StoredObject): Parcel {
+export async function parcelOf(dialect: Dialect, object: StoredObject): Promise<Parcel> {
   const { name, bytes } = object;
   const digest = Buffer.from(object.sha256);
   const headers = {
     "content-length": String(bytes.length),
     "content-type": "application/octet-stream",
     "if-none-match": "*",
-    ...dialect.headersOf(object),
+    ...(await dialect.headersOf(object)),
   };
   const request: HttpRequest = { method: "PUT", name, body: bytes, headers };
   const checksum = digest.toString("base64");

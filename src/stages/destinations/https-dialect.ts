@@ -10,7 +10,7 @@ export const httpsDialect: Dialect = {
   called,
   whereabouts: "the URL",
   redirected: "the URL",
-  headersOf({ name, sha256, traceparent }) {
+  async headersOf({ name, sha256, traceparent }) {
     const digest = Buffer.from(sha256);
     const key = createHash("sha256").update(`${name}\0`).update(digest).digest("hex");
     return {

@@ -3,7 +3,7 @@
  * rows of that table; everything else with its bytes.
  */
 import type { Session } from "../sources/postgres-session.ts";
-import type { ListedObject, StoredObject } from "./destination.ts";
+import type { ListedObject } from "./destination.ts";
 import type { Table } from "./postgres-table.ts";
 import {
   becameRows,
@@ -14,6 +14,7 @@ import {
   requireNotes,
   type ListedPart,
 } from "./table-notes.ts";
+import type { WholeObject } from "./table.ts";
 
 /** Pages are noted for their table; what is no page is noted for none. */
 const noTable = "0";
@@ -57,7 +58,7 @@ export async function openNotes(session: Session, { schema }: Table): Promise<st
 export async function noteObject(
   session: Session,
   notes: string,
-  { name, bytes, sha256 }: StoredObject,
+  { name, bytes, sha256 }: WholeObject,
   table: Table | undefined,
 ): Promise<boolean> {
   const target = table?.oid ?? noTable;

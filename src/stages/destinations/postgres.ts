@@ -12,14 +12,14 @@
  */
 import { PipelineError } from "../../errors.ts";
 import type { Session } from "../sources/postgres-session.ts";
-import type { Destination, OpenDestination, StoredObject } from "./destination.ts";
+import type { Destination, OpenDestination } from "./destination.ts";
 import { segmentsOf } from "./object-names.ts";
 import { createConnection, type Target } from "./postgres-connection.ts";
 import { findUnfinished, listNoted, noteObject, readNoted } from "./postgres-notes.ts";
 import { writeRows } from "./postgres-rows.ts";
 import type { Table } from "./postgres-table.ts";
 import { emptiedTable, listInParts, unfinishedRun } from "./table-notes.ts";
-import { recordsOf, tableOf } from "./table.ts";
+import { recordsOf, tableOf, wholeObject, type WholeObject } from "./table.ts";
 
 export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }) => {
   const wanted = tableOf(rows, "postgres");
@@ -29,7 +29,8 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }
     sequential: true,
     async put(object, signal) {
       segmentsOf(object.name);
-      await connection.use((target) => store(target, object), signal);
+      const whole = await wholeObject(object);
+      await connection.use((target) => store(target, whole), signal);
     },
     async *get(name, signal) {
       segmentsOf(name);
@@ -50,7 +51,7 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }
 };
 
 /** One transaction: the note that the object is stored, and, of a page, its rows. */
-async function store({ session, table, notes }: Target, object: StoredObject): Promise<void> {
+async function store({ session, table, notes }: Target, object: WholeObject): Promise<void> {
   const records = recordsOf(object);
   await session.ask("begin");
   const isNew = await noteObject(session, notes, object, records && table);

@@ -1,6 +1,5 @@
 /** What is S3's own in putting and reading: digests, ETags, error codes and listings. */
-import { createHash } from "node:crypto";
-import type { Dialect } from "./http-dialect.ts";
+import { md5Of, type Dialect } from "./http-dialect.ts";
 import { type KeyLister, keysPerListing } from "./key-listing.ts";
 import { errorCodeOf, listingOf } from "./s3-answers.ts";
 
@@ -8,10 +7,10 @@ export const s3Dialect: Dialect = {
   called: "the S3 endpoint",
   whereabouts: "the bucket and the endpoint",
   redirected: "region and endpoint",
-  headersOf({ bytes, sha256, traceparent }) {
+  async headersOf({ bytes, sha256, traceparent }) {
     const digest = Buffer.from(sha256);
     return {
-      "content-md5": createHash("md5").update(bytes).digest("base64"),
+      "content-md5": await md5Of(bytes),
       "x-amz-checksum-sha256": digest.toString("base64"),
       "x-amz-content-sha256": digest.toString("hex"),
       "x-amz-meta-sha256": digest.toString("hex"),

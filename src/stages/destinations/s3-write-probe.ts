@@ -16,18 +16,18 @@ const probeBytes = 64;
 export async function* probeWrites(bench: Bench): AsyncGenerator<Finding> {
   const name = `${bench.stem}-1`;
   const [bytes, others] = [randomBytes(probeBytes), randomBytes(probeBytes)];
-  const parcel = parcelFor(name, bytes);
+  const parcel = await parcelFor(name, bytes);
   const { answer, conditional } = await store(bench, parcel.request);
   yield good("writing", "works");
   yield compareClaim(answer, parcel);
-  yield* probeOverwriting(bench, parcelFor(name, others).request, conditional);
+  yield* probeOverwriting(bench, (await parcelFor(name, others)).request, conditional);
   yield* probeCopy(bench, name, [bytes, others]);
   yield* probeNames(bench, name);
-  const damaged = parcelFor(`${bench.stem}-2`, bytes).request;
-  yield* probeDamage(bench, { ...damaged, body: others });
+  const damaged = await parcelFor(`${bench.stem}-2`, bytes);
+  yield* probeDamage(bench, { ...damaged.request, body: others });
 }
 
-const parcelFor = (name: string, bytes: Buffer): Parcel =>
+const parcelFor = (name: string, bytes: Buffer): Promise<Parcel> =>
   parcelOf(s3Dialect, { name, bytes, sha256: createHash("sha256").update(bytes).digest() });
 
 /** Stores an object, without the condition where the store has none; tells whether it has. */

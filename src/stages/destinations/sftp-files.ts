@@ -1,5 +1,6 @@
 /** Files written over SFTP (draft 3, with OpenSSH's extensions), and failures in the words of our codes. */
 import { PipelineError } from "../../errors.ts";
+import { partsOf, type Content } from "../durable-file.ts";
 import { TryAgain } from "./retry.ts";
 import { type Held, type SftpConnection, nonsense } from "./sftp-connection.ts";
 
@@ -92,13 +93,17 @@ export async function makeFolder(
 export async function writeFile(
   connection: SftpConnection,
   path: string,
-  bytes: Uint8Array,
+  bytes: Content,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
     const file = await connection.hold((sftp, done) => sftp.open(path, "wx", 0o600, done), signal);
     const { handle } = file;
-    await writePieces(file, bytes, signal);
+    let at = 0;
+    for await (const part of partsOf(bytes)) {
+      await writePart(file, part, at, signal);
+      at += part.length;
+    }
     const isSynced = await trying(() =>
       file.tell((sftp, done) => sftp.ext_openssh_fsync(handle, done), signal),
     );
@@ -116,19 +121,23 @@ export async function writeFile(
   );
 }
 
-async function writePieces(file: Held, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+async function writePart(
+  file: Held,
+  part: Uint8Array,
+  position: number,
+  signal: AbortSignal,
+): Promise<void> {
   const write = (start: number) => {
     // What was not sent yet must not change: the lender may use its memory again after an abort.
-    const piece = Buffer.from(whole.subarray(start, start + pieceBytes));
+    const piece = Buffer.from(part.subarray(start, start + pieceBytes));
     return file.tell(
-      (sftp, done) => sftp.write(file.handle, piece, 0, piece.length, start, done),
+      (sftp, done) => sftp.write(file.handle, piece, 0, piece.length, position + start, done),
       signal,
     );
   };
-  for (let at = 0; at < whole.length; at += pieceBytes * piecesAtOnce) {
+  for (let at = 0; at < part.length; at += pieceBytes * piecesAtOnce) {
     const starts = Array.from({ length: piecesAtOnce }, (_, i) => at + i * pieceBytes);
-    await Promise.all(starts.filter((start) => start < whole.length).map(write));
+    await Promise.all(starts.filter((start) => start < part.length).map(write));
   }
 }
 

@@ -3,7 +3,7 @@
  * became rows of a table; everything else with its bytes.
  */
 import type { DatabaseSync } from "node:sqlite";
-import type { ListedObject, StoredObject } from "./destination.ts";
+import type { ListedObject } from "./destination.ts";
 import { prepare } from "./sqlite-statements.ts";
 import type { SqliteTable } from "./sqlite-table.ts";
 import {
@@ -15,6 +15,7 @@ import {
   requireNotes,
   type ListedPart,
 } from "./table-notes.ts";
+import type { WholeObject } from "./table.ts";
 
 /** Pages are noted for their table; what is no page is noted for none. */
 const noTable = "";
@@ -52,7 +53,7 @@ export function openNotes(database: DatabaseSync): void {
  */
 export function noteObject(
   database: DatabaseSync,
-  { name, bytes, sha256 }: StoredObject,
+  { name, bytes, sha256 }: WholeObject,
   table: SqliteTable | undefined,
 ): boolean {
   const target = table?.name ?? noTable;

@@ -13,7 +13,7 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
-import type { Destination, OpenDestination, StoredObject, TableOptions } from "./destination.ts";
+import type { Destination, OpenDestination, TableOptions } from "./destination.ts";
 import { segmentsOf } from "./object-names.ts";
 import { pathIdentity } from "./path-identity.ts";
 import { createConnection } from "./sqlite-connection.ts";
@@ -22,7 +22,7 @@ import { writeRows } from "./sqlite-rows.ts";
 import { prepare } from "./sqlite-statements.ts";
 import { describeTable, type SqliteTable } from "./sqlite-table.ts";
 import { emptiedTable, foldersOf, listInParts, unfinishedRun } from "./table-notes.ts";
-import { quoteName, recordsOf, tableOf } from "./table.ts";
+import { quoteName, recordsOf, tableOf, wholeObject, type WholeObject } from "./table.ts";
 
 /** The file that a URL of this scheme names. */
 export const pathOf = (url: URL): string => fileURLToPath(`file://${url.pathname}`);
@@ -39,7 +39,8 @@ export const openSqlite: OpenDestination = async (url, { timeoutMillis, rows }) 
     sequential: true,
     async put(object, signal) {
       segmentsOf(object.name);
-      const page: Page = { object, records: recordsOf(object), alone };
+      const whole = await wholeObject(object);
+      const page: Page = { object: whole, records: recordsOf(whole), alone };
       await connection.use(
         (file) => file.write((database) => store(database, wanted, page), signal),
         signal,
@@ -64,7 +65,7 @@ export const openSqlite: OpenDestination = async (url, { timeoutMillis, rows }) 
 
 /** An object, and what of it becomes rows. */
 interface Page {
-  readonly object: StoredObject;
+  readonly object: WholeObject;
   readonly records: Uint8Array | undefined;
   /** The run that needs not be asked for others beside it. */
   readonly alone: string | undefined;

@@ -8,7 +8,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
 import { staysOnThisMachine } from "../this-machine.ts";
-import type { Destination, ProbeOptions, StoredObject } from "./destination.ts";
+import type { Destination, ProbeOptions } from "./destination.ts";
 import { isLeftover, probeName } from "./probe-name.ts";
 import type { RetryPolicy } from "./retry.ts";
 
@@ -131,7 +131,7 @@ async function isShown(
   return found;
 }
 
-function objectOf(name: string): StoredObject {
+function objectOf(name: string) {
   const bytes = randomBytes(64);
   return { name, bytes, sha256: createHash("sha256").update(bytes).digest() };
 }

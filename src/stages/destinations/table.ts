@@ -1,5 +1,6 @@
 /** What destinations that take rows agree on: which objects are pages of rows, and which columns their records may name. */
 import { PipelineError } from "../../errors.ts";
+import { wholeOf } from "../durable-file.ts";
 import type { StoredObject, TableOptions } from "./destination.ts";
 
 /** A column of any database. */
@@ -28,13 +29,23 @@ export function tableOf(options: TableOptions | undefined, scheme: string): Tabl
   );
 }
 
+/** An object in one piece: it becomes rows, or one value of a note. */
+export interface WholeObject extends StoredObject {
+  readonly bytes: Uint8Array;
+}
+
+export const wholeObject = async (object: StoredObject): Promise<WholeObject> => ({
+  ...object,
+  bytes: await wholeOf(object.bytes),
+});
+
 const newline = 0x0a;
 
 /**
  * The records of a page; undefined for what is no page.
  * @throws PipelineError `destination-refused` where the page cannot be read, or ends within a record
  */
-export function recordsOf({ name, bytes }: StoredObject): Uint8Array | undefined {
+export function recordsOf({ name, bytes }: WholeObject): Uint8Array | undefined {
   const [, layers] = /\/\d{8}\.([a-z.]+)$/.exec(name) ?? [];
   if (layers === undefined) return undefined;
   if (layers !== "ndjson") {

@@ -5,7 +5,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { PipelineError } from "../../errors.ts";
-import { makeFolder, syncFolder, writeAll } from "../durable-file.ts";
+import { makeFolder, syncFolder, writeAll, type Parts } from "../durable-file.ts";
 import { digestOf, isFull, linkOnce, statOf } from "./file-work.ts";
 import { type TarEntry, readEntry } from "./tar-entry.ts";
 
@@ -124,14 +124,10 @@ export async function expectSoleWriter(bundle: Bundle, writer: FileHandle): Prom
 }
 
 /** Writes at the end of the bundle and gives the new end. */
-export async function append(
-  bundle: Bundle,
-  writer: FileHandle,
-  pieces: readonly Uint8Array[],
-): Promise<number> {
+export async function append(bundle: Bundle, writer: FileHandle, pieces: Parts): Promise<number> {
   let at = bundle.end;
   try {
-    for (const piece of pieces) {
+    for await (const piece of pieces) {
       await writeAll(writer, piece, at);
       at += piece.length;
     }
@@ -143,13 +139,16 @@ export async function append(
   }
 }
 
-/** Takes a failed entry back. A full disk may get room again; after any other error the file is not trusted. */
+/**
+ * Takes a failed entry back. A full disk may get room again, and of an object that could not be read the file knows nothing;
+ * after any other error it is not trusted.
+ */
 async function undo(bundle: Bundle, writer: FileHandle, error: unknown): Promise<void> {
   const isBack = await writer.truncate(bundle.end).then(
     () => true,
     () => false,
   );
-  if (isBack && isFull(error)) return;
+  if (isBack && (isFull(error) || error instanceof PipelineError)) return;
   bundle.poisoned = new PipelineError(
     "destination-failed",
     "an earlier write to the bundle failed, so it is not written to again; check the disk, then run again",

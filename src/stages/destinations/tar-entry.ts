@@ -5,9 +5,11 @@
  * tool ignores for regular files, carries the SHA-256 of the body: after a crash it tells a whole last entry from one
  * whose bytes never reached the disk.
  */
+import { once } from "node:events";
 import type { FileHandle } from "node:fs/promises";
 import { type Header, extract, pack } from "tar-stream";
 import { PipelineError, assert } from "../../errors.ts";
+import { partsOf } from "../durable-file.ts";
 import type { StoredObject } from "./destination.ts";
 
 const blockBytes = 512;
@@ -31,7 +33,14 @@ export interface TarEntry {
 }
 
 /** The entry of an object: header, body and padding, in pieces that share the object's memory. */
-export async function entryPieces(object: StoredObject): Promise<Uint8Array[]> {
+export async function* entryPieces(object: StoredObject): AsyncGenerator<Uint8Array> {
+  yield* headerPieces(object);
+  yield* partsOf(object.bytes);
+  yield new Uint8Array(-object.bytes.length & (blockBytes - 1));
+}
+
+/** What the library packs before it asks for the body. */
+async function* headerPieces(object: StoredObject): AsyncGenerator<Uint8Array> {
   const archive = pack();
   const header = {
     name: object.name,
@@ -41,15 +50,13 @@ export async function entryPieces(object: StoredObject): Promise<Uint8Array[]> {
     mtime: new Date(0),
     linkname: Buffer.from(object.sha256).toString("hex"),
   };
-  archive.entry(header, object.bytes);
-  archive.finalize();
-  const pieces: Uint8Array[] = [];
-  for await (const piece of archive) {
+  archive.entry(header);
+  await once(archive, "readable");
+  for (let piece: unknown; (piece = archive.read()) !== null;) {
     assert(piece instanceof Uint8Array, "tar-stream packs bytes");
-    pieces.push(piece);
+    yield piece;
   }
-  pieces.pop(); // The end of the archive comes once, from `finish`.
-  return pieces;
+  archive.destroy();
 }
 
 /**

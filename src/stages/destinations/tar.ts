@@ -86,7 +86,7 @@ async function put(bundle: Bundle, object: StoredObject, signal: AbortSignal): P
   if (bundle.poisoned) throw bundle.poisoned;
   const writer = (bundle.writer ??= await openWriter(bundle));
   await expectSoleWriter(bundle, writer);
-  bundle.end = await append(bundle, writer, await entryPieces(object));
+  bundle.end = await append(bundle, writer, entryPieces(object));
   entries.set(object.name, { start: bundle.end - padded(object), bytes: object.bytes.length });
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { wholeOf } from "../../../src/stages/durable-file.ts";
 import { PipelineError } from "../../../src/errors.ts";
 import type { Finding } from "../../../src/stages/finding.ts";
 import { probeStore, type Probed } from "../../../src/stages/destinations/store-probe.ts";
@@ -72,7 +73,7 @@ describe("a look at a store", () => {
 
   it("finds a store that overwrites, and one that gives other bytes back", async () => {
     const careless = storeOf((held) => ({
-      put: async ({ name, bytes }) => void held.set(name, bytes),
+      put: async ({ name, bytes }) => void held.set(name, await wholeOf(bytes)),
     }));
     assert.match(told(await look(careless.store)), /a taken name was overwritten/);
     assert.equal(careless.held.size, 0);

@@ -23,7 +23,7 @@ describe("an entry of a bundle", () => {
 
   async function archive(size?: Buffer): Promise<Buffer> {
     const object = { name: "a", bytes: Buffer.from("hello"), sha256: Buffer.alloc(32, 7) };
-    const bytes = Buffer.concat(await entryPieces(object));
+    const bytes = Buffer.concat(await Array.fromAsync(entryPieces(object)));
     size?.copy(bytes, sizeAt);
     bytes.fill(" ", checksumAt, checksumAt + 8);
     const sum = bytes.subarray(0, blockBytes).reduce((all, byte) => all + byte, 0);

@@ -8,6 +8,7 @@ import { sealedMost } from "../../../src/stages/pages/chunk.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
 import { destinationOptions, upload } from "../../../src/stages/pages/upload.ts";
 import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
+import { wholeOf } from "../../../src/stages/durable-file.ts";
 import { contentOf, makeSealed, never, openTestSpool, pageBytes } from "../../fixtures/pages.ts";
 import { stream, useFolder } from "../../fixtures/pipelines.ts";
 
@@ -71,7 +72,7 @@ describe("upload", () => {
     pages[1]!.traceparent = "00-a-b-01";
     // What lies in the memory is the object's only until the put returns.
     const { receipts, context } = start(async (object) => {
-      objects.push({ ...object, bytes: object.bytes.slice() });
+      objects.push({ ...object, bytes: (await wholeOf(object.bytes)).slice() });
     });
     await collect(receipts);
     // Two are under way at once, in any order.
@@ -81,7 +82,7 @@ describe("upload", () => {
       pages.map(({ name }) => `test/${context.run.id}/${name}`),
     );
     for (const [i, { bytes, sha256, traceparent }] of objects.entries()) {
-      assert.equal(Buffer.from(bytes).toString(), contentOf(i));
+      assert.equal(Buffer.from(await wholeOf(bytes)).toString(), contentOf(i));
       assert.deepEqual(sha256, pages[i]!.sealedDigest);
       assert.equal(traceparent, i === 1 ? "00-a-b-01" : undefined);
     }
@@ -170,11 +171,12 @@ describe("upload", () => {
     const seen = new Set<ArrayBufferLike>();
     const now = new Set<ArrayBufferLike>();
     const { receipts } = start(async ({ bytes }) => {
-      assert.ok(!now.has(bytes.buffer), "two uploads share memory");
-      now.add(bytes.buffer);
-      seen.add(bytes.buffer);
+      const { buffer } = await wholeOf(bytes);
+      assert.ok(!now.has(buffer), "two uploads share memory");
+      now.add(buffer);
+      seen.add(buffer);
       await sleep(2);
-      now.delete(bytes.buffer);
+      now.delete(buffer);
     }, 2);
     await collect(receipts);
     assert.equal(seen.size, 2);

@@ -1,0 +1,57 @@
+/** Files of a run in the spool that are too large to be held, its manifest and its sums: read and stored piece by piece. */
+import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import { join } from "node:path";
+import { readAll, type Reread, type StreamedContent } from "../stages/durable-file.ts";
+import { freeBuffer } from "../stages/free-buffer.ts";
+import { spoolDamaged } from "../stages/pages/checkpoint.ts";
+import { onDisk } from "../stages/pages/spool-room.ts";
+import type { Place } from "./run-files.ts";
+
+const pieceBytes = 256 * 1024;
+
+/** Reads a file; holds one piece of it. @throws PipelineError `spool-failed` when the disk does not give it */
+export const readOwn = ({ disk, path }: Place, name: string): Reread =>
+  async function* () {
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW;
+    const file = await onDisk(() => disk.open(join(path, name), flags));
+    const piece = Buffer.allocUnsafeSlow(pieceBytes);
+    try {
+      for (let at = 0, read; at % pieceBytes === 0; at += read.length) {
+        read = await onDisk(() => readAll(file, piece, at));
+        if (read.length === 0) break;
+        yield read;
+      }
+    } finally {
+      await onDisk(() => file.close());
+    }
+    // Only here: after a failure somebody may still be sending from it.
+    freeBuffer(piece);
+  };
+
+/** A file to store: what its digest is now must be what is sent. */
+export interface OwnFile {
+  readonly bytes: StreamedContent;
+  readonly sha256: Buffer;
+}
+
+/** Reads a file once, and once more whenever it is stored. @throws PipelineError `integrity-failed` where it was changed */
+export async function describeOwn(place: Place, name: string): Promise<OwnFile> {
+  const read = readOwn(place, name);
+  const digest = createHash("sha256");
+  let length = 0;
+  for await (const piece of read()) {
+    digest.update(piece);
+    length += piece.length;
+  }
+  const sha256 = digest.digest();
+  const readSame: Reread = async function* () {
+    const again = createHash("sha256");
+    for await (const piece of read()) {
+      again.update(piece);
+      yield piece;
+    }
+    if (!again.digest().equals(sha256)) throw spoolDamaged(`${name} was changed`);
+  };
+  return { bytes: { length, read: readSame }, sha256 };
+}
