@@ -2,7 +2,7 @@
  * Destination `file:` · objects as files below one folder.
  *
  * takes / gives  whole objects by name; pieces of at most 1 MiB back
- * holds          one piece while reading; while listing, the names of one folder for each level of depth
+ * holds          one piece while reading; while listing, the names of one folder for each level of depth, of pages a bit each
  * order          puts may run side by side; `list` is in name order
  * ends           a put returns when the file, its name and its folders would survive a power cut
  * fails          `foreign-object`, `destination-refused`, `destination-failed` (no space: try again), `not-found`
@@ -25,7 +25,8 @@ import {
 import { realWorld, type Disk, type World } from "../world.ts";
 import { removeFile } from "./file-remove.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
-import { compareNames, folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
+import { FolderNames } from "./folder-names.ts";
+import { folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
 import { pathIdentity } from "./path-identity.ts";
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
@@ -217,7 +218,7 @@ async function* walk(
   folder: readonly string[],
   signal: AbortSignal,
 ): AsyncGenerator<ListedObject> {
-  for (const entry of await sortedEntries(disk, join(root, ...folder), signal)) {
+  for (const entry of (await readNames(disk, join(root, ...folder), signal)).inOrder()) {
     signal.throwIfAborted();
     if (entry.endsWith("/")) {
       yield* walk(disk, root, [...folder, entry.slice(0, -1)], signal);
@@ -229,16 +230,16 @@ async function* walk(
 }
 
 /** Files and folders of one folder, folders with a `/` so that whole names come out in order. */
-async function sortedEntries(disk: Disk, path: string, signal: AbortSignal): Promise<string[]> {
-  const names: string[] = [];
+async function readNames(disk: Disk, path: string, signal: AbortSignal): Promise<FolderNames> {
+  const names = new FolderNames();
   try {
     for await (const entry of await disk.opendir(path)) {
       signal.throwIfAborted();
-      if (entry.isDirectory()) names.push(`${entry.name}/`);
-      else if (entry.isFile() && !entry.name.startsWith(incomingPrefix)) names.push(entry.name);
+      if (entry.isDirectory()) names.add(`${entry.name}/`);
+      else if (entry.isFile() && !entry.name.startsWith(incomingPrefix)) names.add(entry.name);
     }
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw error;
   }
-  return names.sort(compareNames);
+  return names;
 }

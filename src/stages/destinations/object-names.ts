@@ -57,8 +57,13 @@ function isSafeSegment(segment: string): boolean {
   );
 }
 
+// oxlint-disable-next-line eslint/no-control-regex
+const ascii = /^[\u0000-\u007f]*$/;
+
 /** Name order everywhere: by UTF-8 bytes, as object stores list and `LC_ALL=C sort` sorts. */
 export function compareNames(left: string, right: string): number {
+  // Most are, and need no copy to be compared.
+  if (ascii.test(left) && ascii.test(right)) return left < right ? -1 : left > right ? 1 : 0;
   return Buffer.compare(Buffer.from(left), Buffer.from(right));
 }
 
