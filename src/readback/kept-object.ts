@@ -10,8 +10,8 @@ import { PipelineError, systemCode } from "../errors.ts";
 import { isFull, readPieces } from "../stages/destinations/file-work.ts";
 import { writeAll, type Parts, type Reread } from "../stages/durable-file.ts";
 
-/** Of a manifest: five thousand pages. */
-const heldBytesAtMost = 2 ** 20;
+/** Of a manifest: twenty thousand pages. */
+const heldBytesAtMost = 4 * 2 ** 20;
 
 export interface KeptObject {
   readonly read: Reread;
@@ -33,8 +33,8 @@ export async function keepObject(parts: Parts, signal: AbortSignal): Promise<Kep
       // The giver may use its memory again.
       if (bytes <= heldBytesAtMost) held.push(Uint8Array.from(part));
       else {
-        file ??= await spill(held.splice(0));
-        await onTemporary(writeAll(file, part));
+        file ??= await openNameless();
+        for (const one of [...held.splice(0), part]) await onTemporary(writeAll(file, one));
       }
     }
   } catch (error) {
@@ -47,11 +47,10 @@ export async function keepObject(parts: Parts, signal: AbortSignal): Promise<Kep
 }
 
 /** A file that goes with this process, whatever ends it. */
-async function spill(held: readonly Uint8Array[]): Promise<FileHandle> {
+async function openNameless(): Promise<FileHandle> {
   const path = join(tmpdir(), `spillway-${randomBytes(16).toString("hex")}`);
   const file = await onTemporary(open(path, "wx+", 0o600));
   await unlink(path);
-  for (const part of held) await onTemporary(writeAll(file, part));
   return file;
 }
 
