@@ -9,6 +9,7 @@ import {
   type ManifestHead,
   type PageEntry,
 } from "../../src/pipeline/manifest.ts";
+import { gather } from "../../src/stages/durable-file.ts";
 import { readWhole } from "../../test/fixtures/manifest.ts";
 import type { Golden } from "./exports.ts";
 
@@ -79,4 +80,4 @@ export async function spell(
 }
 
 export const textOf = async (parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) =>
-  Buffer.concat(await Array.fromAsync(parts)).toString();
+  (await gather(parts)).toString();

@@ -16,6 +16,9 @@ const headBytesAtMost = 16 * 2 ** 20;
 const tailBytesAtMost = 64 * 2 ** 10;
 const lineBytesAtMost = 4 * 2 ** 10;
 
+/** The lines of so many bytes are read at once. */
+const stepBytes = 16 * 2 ** 10;
+
 export interface TextParts {
   readonly head: string;
   readonly tail: string;
@@ -29,30 +32,47 @@ export interface TextParts {
  * @throws PipelineError `integrity-failed`, `config-invalid` for a version that is unknown
  */
 export async function findParts(read: Reread): Promise<TextParts> {
-  const headPieces: Buffer[] = [];
-  /** The last bytes that were read; while the mark is looked for, as many as may be a part of it. */
-  let last: Buffer = Buffer.alloc(0);
+  const headPieces: Uint8Array[] = [];
+  const last = keepLast(tailBytesAtMost);
+  let seam: Buffer = Buffer.alloc(0);
   let start: number | undefined;
   let length = 0;
   for await (const piece of read()) {
-    const kept = start === undefined ? pagesOpen.length - 1 : tailBytesAtMost;
-    const before = length - Math.min(kept, last.length);
-    last = Buffer.concat([last.subarray(Math.max(0, last.length - kept)), piece]);
+    if (start === undefined) {
+      const opens = Buffer.concat([seam, piece]).indexOf(pagesOpen);
+      if (opens >= 0) start = length - seam.length + opens + pagesOpen.length;
+      headPieces.push(Uint8Array.from(piece));
+      seam = Buffer.concat([seam, piece.subarray(-pagesOpen.length)]).subarray(
+        1 - pagesOpen.length,
+      );
+    }
+    last.add(piece);
     length += piece.length;
-    if (start !== undefined) continue;
-    if (length > headBytesAtMost) throw notCanonical("its layout");
-    headPieces.push(Buffer.from(piece));
-    const opens = last.indexOf(pagesOpen);
-    if (opens >= 0) start = before + opens + pagesOpen.length;
-    if (start !== undefined) last = last.subarray(start - before);
+    if (start === undefined && length > headBytesAtMost) throw notCanonical("its layout");
   }
   const head = Buffer.concat(headPieces).subarray(0, start);
   checkVersion(head);
-  const closes = last.lastIndexOf(pagesClose);
-  const isCut = start === undefined || closes < 0 || last.length - closes > tailBytesAtMost;
-  if (isCut) throw notCanonical("its layout");
-  const end = length - last.length + closes;
-  return { head: textOf(head), tail: textOf(last.subarray(closes)), start: start!, end };
+  const ending = last.bytes();
+  const closes = ending.lastIndexOf(pagesClose);
+  const end = length - ending.length + closes;
+  if (start === undefined || closes < 0 || end < start) throw notCanonical("its layout");
+  return { head: textOf(head), tail: textOf(ending.subarray(closes)), start, end };
+}
+
+/** The last bytes of all that is added, in memory that is used again. */
+function keepLast(most: number) {
+  const memory = Buffer.alloc(most);
+  let kept = 0;
+  return {
+    add(piece: Uint8Array) {
+      const added = piece.subarray(-most);
+      const stays = Math.min(kept, most - added.length);
+      memory.copyWithin(0, kept - stays, kept);
+      memory.set(added, stays);
+      kept = stays + added.length;
+    },
+    bytes: () => memory.subarray(0, kept),
+  };
 }
 
 function checkVersion(head: Buffer): void {
@@ -92,8 +112,10 @@ async function* between(
   let at = 0;
   for await (const { buffer, byteOffset, length } of parts) {
     const piece = Buffer.from(buffer, byteOffset, length);
-    const [from, to] = [Math.max(start - at, 0), Math.min(end - at, length)];
-    if (from < to) yield piece.subarray(from, to);
+    const stop = Math.min(end - at, length);
+    // Texts of this length die young.
+    for (let from = Math.max(start - at, 0); from < stop; from += stepBytes)
+      yield piece.subarray(from, Math.min(from + stepBytes, stop));
     at += length;
     if (at >= end) return;
   }

@@ -5,6 +5,7 @@
  * exactly one spelling: the reader (`read-manifest.ts`) writes what it understood and compares bytes.
  */
 import { dialectOf, type CsvDialect } from "../stages/formats/csv-dialect.ts";
+import { freeBuffer } from "../stages/free-buffer.ts";
 import type { Consistency, Span } from "../stages/nouns.ts";
 import type { Codec } from "../workers/frame.ts";
 
@@ -137,34 +138,61 @@ export function tailText({ totals, rejected, resumedFrom }: ManifestTail): strin
 }
 
 /**
- * Writes a manifest piece by piece; `tail` is asked for after the last page. Holds one entry at a time.
- * Totals of pages, records and stored bytes are counted here.
+ * Writes a manifest piece by piece; `tail` is asked for after the last page. Totals of pages, records and stored bytes are
+ * counted here.
  */
-export async function* writeManifest(
+export const writeManifest = (
   head: ManifestHead,
   pages: AsyncIterable<PageEntry> | Iterable<PageEntry>,
   tail: () => Omit<ManifestTail, "totals"> & { readonly plainBytes: number },
-): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  yield encoder.encode(headText(head));
+): AsyncGenerator<Uint8Array> => inPieces(manifestTexts(head, pages, tail));
+
+async function* manifestTexts(
+  ...[head, pages, tail]: Parameters<typeof writeManifest>
+): AsyncGenerator<string> {
+  yield headText(head);
   const totals = { pages: 0, records: 0, bytes: 0 };
   for await (const entry of pages) {
-    yield encoder.encode((totals.pages === 0 ? "" : ",\n") + entryText(entry));
+    yield (totals.pages === 0 ? "" : ",\n") + entryText(entry);
     totals.pages += 1;
     totals.records += entry.records;
     totals.bytes += entry.bytes;
   }
   const { plainBytes, rejected, resumedFrom } = tail();
-  yield encoder.encode(tailText({ totals: { ...totals, plainBytes }, rejected, resumedFrom }));
+  yield tailText({ totals: { ...totals, plainBytes }, rejected, resumedFrom });
 }
 
 /** One line of `SHA256SUMS`, as `sha256sum -c` reads it. */
 export const sumsLine = ({ sha256, name }: PageEntry) => `${sha256}  ${name}\n`;
 
 /** Writes `SHA256SUMS` piece by piece. */
-export async function* writeSums(
+export const writeSums = (
   pages: AsyncIterable<PageEntry> | Iterable<PageEntry>,
-): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  for await (const entry of pages) yield encoder.encode(sumsLine(entry));
+): AsyncGenerator<Uint8Array> => inPieces(sumsTexts(pages));
+
+async function* sumsTexts(
+  pages: AsyncIterable<PageEntry> | Iterable<PageEntry>,
+): AsyncGenerator<string> {
+  for await (const entry of pages) yield sumsLine(entry);
+}
+
+/** A piece holds some hundred pages, and is large enough to have memory of its own. */
+const pieceChars = 64 * 1024;
+
+async function* inPieces(texts: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
+  let gathered = "";
+  for await (const text of texts) {
+    gathered += text;
+    if (gathered.length < pieceChars) continue;
+    yield* onePiece(gathered);
+    gathered = "";
+  }
+  yield* onePiece(gathered);
+}
+
+/** It lasts until the next is asked for. */
+function* onePiece(text: string): Generator<Uint8Array> {
+  const piece = Buffer.from(text);
+  yield piece;
+  freeBuffer(piece);
 }

@@ -8,7 +8,7 @@ import { spoolDamaged } from "../stages/pages/checkpoint.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Place } from "./run-files.ts";
 
-const pieceBytes = 256 * 1024;
+const pieceBytes = 64 * 1024;
 
 /** Reads a file; holds one piece of it. @throws PipelineError `spool-failed` when the disk does not give it */
 export const readOwn = ({ disk, path }: Place, name: string): Reread =>

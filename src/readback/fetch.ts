@@ -3,6 +3,7 @@ import { PipelineError } from "../errors.ts";
 import { readSignedManifest, type SignedManifest } from "../pipeline/manifest-signature.ts";
 import { manifestName, maxPages, signatureName } from "../pipeline/manifest.ts";
 import { readManifest, type Manifest } from "../pipeline/read-manifest.ts";
+import { gather } from "../stages/durable-file.ts";
 import { maxPageBytes } from "../workers/frame.ts";
 import type { Run } from "./find-run.ts";
 import { keepObject } from "./kept-object.ts";
@@ -59,13 +60,6 @@ async function* fetchUpTo(
   }
 }
 
-const fetchSignature = async (run: Run, signal: AbortSignal): Promise<Uint8Array> => {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of fetchUpTo(run, signatureName, maxSignatureBytes, signal))
-    pieces.push(Uint8Array.from(piece));
-  return Buffer.concat(pieces);
-};
-
 /** What a manifest says of the whole, without its pages and without checking its signature: for listings, never for trust. */
 export const fetchManifestUnverified = (
   run: Run,
@@ -97,7 +91,7 @@ export async function fetchManifest(
   }
   const kept = await keepObject(fetchUpTo(run, manifestName, maxManifestBytes, signal), signal);
   try {
-    const signature = await fetchSignature(run, signal);
+    const signature = await gather(fetchUpTo(run, signatureName, maxSignatureBytes, signal));
     const manifest = await readSignedManifest(kept.read, signature, pinned);
     refuseMoved(run, manifest.head);
     return { ...manifest, close: kept.close };

@@ -179,10 +179,7 @@ export class ValueFiles {
   async #endWaiting(file: ValueFile, signal: AbortSignal): Promise<void> {
     const { handle, bytes } = this.#waiting;
     if (!handle) return;
-    for await (const piece of readPieces(handle, 0, bytes, signal)) {
-      await this.#append(file, piece);
-      freeBuffer(piece);
-    }
+    for await (const piece of readPieces(handle, 0, bytes, signal)) await this.#append(file, piece);
     await handle.truncate(0);
     this.#waiting.bytes = 0;
   }

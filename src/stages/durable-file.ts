@@ -29,15 +29,14 @@ export const partsOf = (content: Content): Parts =>
   content instanceof Uint8Array ? [content] : content.read();
 
 /** All of a content in one piece, for those who take nothing else. */
-export async function wholeOf(content: Content): Promise<Uint8Array> {
-  if (content instanceof Uint8Array) return content;
-  const whole = new Uint8Array(content.length);
-  let at = 0;
-  for await (const part of content.read()) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+export const wholeOf = async (content: Content): Promise<Uint8Array> =>
+  content instanceof Uint8Array ? content : gather(content.read());
+
+/** Copies of all parts in one piece. */
+export async function gather(parts: Parts): Promise<Buffer> {
+  const copies: Uint8Array[] = [];
+  for await (const part of parts) copies.push(Uint8Array.from(part));
+  return Buffer.concat(copies);
 }
 
 /** Writes all of `bytes`, however little each call takes: at `position`, or where the file stands. */

@@ -7,6 +7,7 @@ import { readdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Destination, StoredObject } from "../../src/stages/destinations/destination.ts";
 import { type ErrorCode, PipelineError } from "../../src/errors.ts";
+import { gather } from "../../src/stages/durable-file.ts";
 
 const never = new AbortController().signal;
 
@@ -58,15 +59,8 @@ export const pageOfLines = (number: number, ...lines: readonly string[]): Stored
 export const pageOfRows = (number: number, ...rows: readonly object[]): StoredObject =>
   pageOfLines(number, ...rows.map((row) => JSON.stringify(row)));
 
-export async function readAll(
-  destination: Destination,
-  name: string,
-  signal = never,
-): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of destination.get(name, signal)) pieces.push(piece);
-  return Buffer.concat(pieces);
-}
+export const readAll = (destination: Destination, name: string, signal = never): Promise<Buffer> =>
+  gather(destination.get(name, signal));
 
 export async function listAll(destination: Destination, folder = "", signal = never) {
   return Array.fromAsync(destination.list(folder, signal));

@@ -7,7 +7,7 @@ import { partsOf, wholeOf } from "../../src/stages/durable-file.ts";
 import { realDisk, type Disk } from "../../src/stages/world.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 
-const pieceBytes = 256 * 1024;
+const pieceBytes = 64 * 1024;
 
 describe("a file of the run's own", () => {
   const folder = useFolder();

@@ -37,7 +37,7 @@ export interface Destination {
    */
   put(object: StoredObject, signal: AbortSignal): Promise<void>;
   /**
-   * Reads an object in pieces, in order, to its true end.
+   * Reads an object in pieces, in order, to its true end. A piece lasts until the next is asked for.
    * @throws PipelineError `not-found`; `destination-failed` when it ends early.
    */
   get(name: string, signal: AbortSignal): AsyncIterable<Uint8Array>;

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { PipelineError, systemCode } from "../../errors.ts";
+import { freeBuffer } from "../free-buffer.ts";
 import { realDisk, type Disk, type DiskFile, type Found } from "../world.ts";
 
 const pieceBytes = 2 ** 20;
@@ -42,7 +43,7 @@ export async function statOf(path: string, disk: Disk = realDisk): Promise<Found
 }
 
 /**
- * Reads `length` bytes from `start` in pieces of at most 1 MiB, each in memory of its own.
+ * Reads `length` bytes from `start` in pieces of at most 1 MiB, one after another in the same memory.
  * @throws PipelineError `destination-failed` when the file ends early.
  */
 export async function* readPieces(
@@ -51,11 +52,12 @@ export async function* readPieces(
   length: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
+  const memory = Buffer.allocUnsafeSlow(Math.min(pieceBytes, length));
   let done = 0;
   while (done < length) {
     signal.throwIfAborted();
-    const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, length - done));
-    const { bytesRead } = await file.read(piece, 0, piece.length, start + done);
+    const most = Math.min(memory.length, length - done);
+    const { bytesRead } = await file.read(memory, 0, most, start + done);
     if (bytesRead === 0) {
       throw new PipelineError(
         "destination-failed",
@@ -63,8 +65,9 @@ export async function* readPieces(
       );
     }
     done += bytesRead;
-    yield piece.subarray(0, bytesRead);
+    yield memory.subarray(0, bytesRead);
   }
+  freeBuffer(memory);
 }
 
 /** SHA-256 of `length` bytes of a file from `start`. */

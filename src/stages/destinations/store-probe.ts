@@ -6,6 +6,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
+import { gather } from "../durable-file.ts";
 import { doubt, fault, good, type Finding } from "../finding.ts";
 import { staysOnThisMachine } from "../this-machine.ts";
 import type { Destination, ProbeOptions } from "./destination.ts";
@@ -101,9 +102,8 @@ async function* probeWriting(
           "let no one else write below this folder",
       )
     : good("no overwriting", "a taken name is refused");
-  const pieces = await Array.fromAsync(store.get(name, signal));
-  if (!Buffer.concat(pieces).equals(object.bytes))
-    throw untrue("other bytes came back than were stored");
+  const found = await gather(store.get(name, signal));
+  if (!found.equals(object.bytes)) throw untrue("other bytes came back than were stored");
   yield good("reading back", "gives at once what was stored");
   const folder = name.slice(0, name.lastIndexOf("/"));
   if (await isShown(store, name, { folder, signal })) return;
