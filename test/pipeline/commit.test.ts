@@ -140,6 +140,16 @@ describe("commit", () => {
     assert.equal(stored.size, 3);
   });
 
+  it("stores no manifest that was changed after its signature was checked", async () => {
+    const put: Destination["put"] = async ({ name }) => {
+      if (name.endsWith(".sig")) await writeFile(join(init.folder.path, "manifest.json"), "{}");
+      assert.ok(!name.endsWith("manifest.json"), "it is not put");
+    };
+    const { init, close } = await ready(1, { put });
+    await assert.rejects(commitRun(init), { code: "integrity-failed", message: /was changed/ });
+    await close();
+  });
+
   it("says of each page which part of a record it holds", async () => {
     const { init, at, close } = await ready();
     const spans = ["first", "last", "whole"] as const;
