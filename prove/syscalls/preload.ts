@@ -105,6 +105,88 @@ function watchCalls(meet: Meet): void {
   };
 }
 
+type Callback = (error: unknown, ...values: readonly unknown[]) => void;
+type Calling = (...given: readonly unknown[]) => void;
+
+/** The same for a call that calls back. */
+function aroundCallback(
+  meet: Meet,
+  operation: string,
+  call: Calling,
+  pathOf: (given: readonly unknown[]) => unknown,
+): Calling {
+  const watched = around(meet, operation, (...given) => promised(call, ...given), pathOf);
+  return (...given) => {
+    const done = given.at(-1) as Callback;
+    watched(...given.slice(0, -1)).then((value) => done(null, value), done);
+  };
+}
+
+/**
+ * Calls that call back, in the one form that the disk of `src/stages/disk.ts` has them in; Node's own streams have it too.
+ * Files are known by their descriptors, from when they are opened until they are closed.
+ */
+function watchCallbacks(meet: Meet): void {
+  const calls = fs as unknown as Record<string, Calling>;
+  const paths = new Map<unknown, unknown>();
+  const written = new Set<unknown>();
+  const byDescriptor = ([descriptor]: readonly unknown[]) => paths.get(descriptor);
+  const real = { ...calls };
+  calls["unlink"] = aroundCallback(meet, "unlink", real["unlink"]!, ([path]) => path);
+  for (const name of ["rename", "link"])
+    calls[name] = aroundCallback(meet, name, real[name]!, ([, path]) => path);
+  const others = { fsync: "fsync", fdatasync: "datasync", ftruncate: "truncate" };
+  for (const [name, operation] of Object.entries(others))
+    calls[name] = aroundCallback(meet, operation, real[name]!, byDescriptor);
+  const create = aroundCallback(meet, "create", real["open"]!, ([path]) => path);
+  calls["open"] = (path, flags, mode, done) => {
+    const open = Number(flags) & O_CREAT ? create : real["open"]!;
+    open(path, flags, mode, (error: unknown, descriptor: unknown) => {
+      if (!error) paths.set(descriptor, path);
+      if (!error && Number(flags) & (O_WRONLY | O_RDWR)) written.add(descriptor);
+      (done as Callback)(error, descriptor);
+    });
+  };
+  calls["write"] = (descriptor, bytes, from, length, position, done) => {
+    const write = writeWatched(meet, paths.get(descriptor), (taken) =>
+      promised(real["write"]!, descriptor, bytes, from, taken, position),
+    );
+    write(Number(length)).then((taken) => (done as Callback)(null, taken), done as Callback);
+  };
+  calls["close"] = (descriptor, done) => {
+    const path = paths.get(descriptor);
+    paths.delete(descriptor);
+    const close = () => promised(real["close"]!, descriptor);
+    const closing = written.delete(descriptor) ? closeWatched(meet, path, close) : close();
+    closing.then(() => (done as Callback)(null), done as Callback);
+  };
+}
+
+const promised = (call: Calling, ...given: readonly unknown[]): Promise<unknown> =>
+  new Promise((resolve, reject) => {
+    call(...given, (error: unknown, value: unknown) => (error ? reject(error) : resolve(value)));
+  });
+
+/** A write that may take half of what it is given, fail, or be the last. */
+const writeWatched =
+  (meet: Meet, path: unknown, write: (length: number) => Promise<unknown>) =>
+  async (length: number): Promise<unknown> => {
+    const planned = meet(path, "write");
+    const half = halves.includes(planned);
+    if (!half) begin(planned);
+    const result = await write(half ? Math.ceil(length / 2) : length);
+    end(planned);
+    return result;
+  };
+
+/** A descriptor is gone even where closing it fails. */
+async function closeWatched(meet: Meet, path: unknown, close: Work): Promise<void> {
+  const planned = meet(path, "close");
+  if (planned !== "kill-before") await close();
+  begin(planned);
+  end(planned);
+}
+
 /** Files are watched from when they are opened; the methods of all of them are replaced with the first. */
 function watchFiles(meet: Meet): void {
   const paths = new WeakMap<object, unknown>();
@@ -133,14 +215,9 @@ function replaceMethods(prototype: object, meet: Meet, paths: WeakMap<object, un
   const replace = (name: string, value: Method) =>
     Object.defineProperty(prototype, name, { value, configurable: true, writable: true });
   const write = real["write"]!.value!;
-  replace("write", async function writeWatched(bytes, from, length, position) {
-    const planned = meet(paths.get(this), "write");
-    const half = halves.includes(planned);
-    if (!half) begin(planned);
-    const taken = half ? Math.ceil(Number(length) / 2) : length;
-    const result = await write.call(this, bytes, from, taken, position);
-    end(planned);
-    return result;
+  replace("write", async function watchedWrite(bytes, from, length, position) {
+    const work = (taken: number) => write.call(this, bytes, from, taken, position);
+    return await writeWatched(meet, paths.get(this), work)(Number(length));
   });
   const others = { sync: "fsync", datasync: "datasync", truncate: "truncate" };
   for (const [name, operation] of Object.entries(others)) {
@@ -156,21 +233,16 @@ function replaceMethods(prototype: object, meet: Meet, paths: WeakMap<object, un
   }
 }
 
-/** A descriptor is gone even where closing it fails. */
 function watchClose(file: FileHandle, path: string, meet: Meet): void {
   const close = file.close.bind(file);
-  file.close = async () => {
-    const planned = meet(path, "close");
-    if (planned !== "kill-before") await close();
-    begin(planned);
-    end(planned);
-  };
+  file.close = () => closeWatched(meet, path, close);
 }
 
 const orders = process.env[ordersVariable];
 if (orders !== undefined && isMainThread) {
   const meet = followOrders(JSON.parse(orders) as Orders);
   watchCalls(meet);
+  watchCallbacks(meet);
   watchFiles(meet);
   syncBuiltinESMExports();
 }
