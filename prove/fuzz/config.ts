@@ -5,16 +5,13 @@ import { join } from "node:path";
 import { parsePipeline, printPipeline } from "../../src/pipeline/load.ts";
 import { entryText, headText, tailText } from "../../src/pipeline/manifest.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
+import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { validateSpec } from "../../src/pipeline/validate.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { registry } from "../../src/stages/registry.ts";
-import {
-  manifestBytes,
-  readWhole,
-  sampleEntries,
-  sampleHead,
-} from "../../test/fixtures/manifest.ts";
-import { wordsOf } from "./chance.ts";
+import type { Reread } from "../../src/stages/durable-file.ts";
+import { manifestBytes, sampleEntries, sampleHead } from "../../test/fixtures/manifest.ts";
+import { cut, wordsOf } from "./chance.ts";
 import type { FuzzClass } from "./fuzz-class.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -112,10 +109,37 @@ export async function manifests(): Promise<FuzzClass> {
   ]);
   return {
     seeds: { whole: [...vectors, ...made], words: manifestWords },
-    async run(bytes) {
-      const { head, tail, entries } = await readWhole(bytes);
-      const written = `${headText(head)}${entries.map(entryText).join(",\n")}${tailText(tail)}`;
-      assert.ok(bytes.equals(Buffer.from(written)), "a manifest has one spelling");
+    async run(bytes, chance) {
+      const whole = await readAgain(() => [bytes]);
+      if (chance.once(2)) {
+        const pieces = cut(bytes, chance);
+        const again = await readAgain(() => inOneMemory(pieces));
+        const verdicts = [whole, again].map((one) => (typeof one === "string" ? one : one.code));
+        assert.equal(verdicts[1], verdicts[0], "cut and whole are understood alike");
+      }
+      if (typeof whole !== "string") throw whole;
+      assert.ok(bytes.equals(Buffer.from(whole)), "a manifest has one spelling");
     },
   };
+}
+
+/** What was understood, written again. */
+async function readAgain(read: Reread): Promise<string | PipelineError> {
+  try {
+    const { head, tail, pages } = await readManifest(read);
+    const entries = await Array.fromAsync(pages());
+    return `${headText(head)}${entries.map(entryText).join(",\n")}${tailText(tail)}`;
+  } catch (error) {
+    if (error instanceof PipelineError) return error;
+    throw error;
+  }
+}
+
+/** A piece lasts until the next is asked for. */
+function* inOneMemory(pieces: readonly Buffer[]): Generator<Uint8Array> {
+  const memory = new Uint8Array(Math.max(0, ...pieces.map(({ length }) => length)));
+  for (const piece of pieces) {
+    memory.set(piece);
+    yield memory.subarray(0, piece.length);
+  }
 }
