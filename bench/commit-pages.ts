@@ -9,12 +9,15 @@ import { publicText } from "../src/pipeline/manifest-signature.ts";
 import type { Plan } from "../src/pipeline/plan-types.ts";
 import { openRunFolder } from "../src/pipeline/run-folder.ts";
 import { openDestination } from "../src/stages/destinations/schemes.ts";
+import { createPressure } from "../src/stages/pressure.ts";
 import { pageName, type Checkpoint } from "../src/stages/pages/checkpoint.ts";
 
 const [verb, count = "0", folder = ""] = process.argv.slice(2);
 const pages = Number(count);
 const extension = "ndjson.zst.age";
 const out = join(folder, "out");
+/** Near what the sources weigh, so that memory is minded as in a run that is near its budget. */
+const budgetBytes = 96 * 2 ** 20;
 const sha256OfNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 const run = await openRunFolder({
@@ -43,6 +46,7 @@ async function commit(): Promise<void> {
     destination: await openDestination(pathToFileURL(out).href, { timeoutMillis: 60_000 }),
     key: { privateKey, publicText: publicText(privateKey), publicPem: "", made: false },
     signal: new AbortController().signal,
+    pressure: createPressure({ budgetBytes, threshold: 0.8, graduality: 4, spareBytes: 0 }),
   });
 }
 

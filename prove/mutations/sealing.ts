@@ -221,8 +221,8 @@ export const sealingMutations: readonly Mutation[] = [
   {
     bug: "a worker collects its garbage once",
     file: "src/workers/seal-worker.ts",
-    find: "  if (pages % pagesToCollection === 0)",
-    replace: "  if (pages === pagesToCollection)",
+    find: "  else if (pages % pagesToMajor === 0)",
+    replace: "  else if (pages === pagesToMajor)",
     why: "the longer a run, the higher its peak",
     caughtBy: sealTests,
   },

@@ -22,7 +22,7 @@ export const trustMutations: readonly Mutation[] = [
   {
     bug: "the destination is not asked for the pages before the commit",
     file: "src/pipeline/commit.ts",
-    find: "  await provePagesStored(init, place, prefix);\n",
+    find: "  await provePagesStored({ ...init, pages: walk(init) }, place, prefix);\n",
     replace: "",
     why: "a manifest names pages that the store has lost since",
     caughtBy: commitTests,
@@ -110,8 +110,8 @@ export const trustMutations: readonly Mutation[] = [
   {
     bug: "the seam between two pieces of a manifest is not looked at",
     file: "src/pipeline/manifest-text.ts",
-    find: "pagesOpen.length - 1 : tailBytesAtMost",
-    replace: "0 : tailBytesAtMost",
+    find: "Buffer.concat([seam, piece]).indexOf(pagesOpen);",
+    replace: "Buffer.from(piece).indexOf(pagesOpen);",
     why: "a sound manifest is refused, as its pieces fall",
     caughtBy: manifestTests,
   },

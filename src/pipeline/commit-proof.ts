@@ -5,12 +5,12 @@ import { PipelineError } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { syncFolder } from "../stages/durable-file.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
-import type { Spool } from "../stages/pages/spool-store.ts";
+import type { Checkpoint } from "../stages/pages/checkpoint.ts";
 import { draftName, manifestName } from "./manifest.ts";
 import type { Place } from "./run-files.ts";
 
 interface Asked {
-  readonly spool: Spool;
+  readonly pages: AsyncIterable<Checkpoint>;
   readonly destination: Destination;
   readonly signal: AbortSignal;
 }
@@ -20,11 +20,11 @@ interface Asked {
  * that acknowledged them. Both lists are in name order and neither is held.
  */
 export async function provePagesStored(init: Asked, place: Place, prefix: string): Promise<void> {
-  const { spool, destination, signal } = init;
+  const { pages, destination, signal } = init;
   const listed = destination.list(prefix.slice(0, -1), signal)[Symbol.asyncIterator]();
   try {
     let next = await listed.next();
-    for await (const { name, sealedBytes, sealedDigest } of spool.checkpoints()) {
+    for await (const { name, sealedBytes, sealedDigest } of pages) {
       while (!next.done && next.value.name < prefix + name) next = await listed.next();
       if (!next.done && next.value.name === prefix + name && next.value.bytes === sealedBytes)
         continue;

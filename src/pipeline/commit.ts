@@ -9,6 +9,7 @@ import { syncFolder, writeDurably, type Parts } from "../stages/durable-file.ts"
 import type { FinalFacts } from "../stages/nouns.ts";
 import { spoolDamaged, type Checkpoint } from "../stages/pages/checkpoint.ts";
 import { assertComplete } from "../stages/pages/page-states.ts";
+import type { Pressure } from "../stages/pressure.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import { realWorld, type World } from "../stages/world.ts";
@@ -38,8 +39,21 @@ export interface CommitInit {
   readonly destination: Destination;
   readonly key: SigningKey;
   readonly signal: AbortSignal;
+  /** Told of each page that is walked past; nobody where none is given. */
+  readonly pressure?: Pressure;
   /** Disk and clock; the real ones where none are given. */
   readonly world?: World;
+}
+
+/** What a page leaves to the collector, about, each time the pages are walked. */
+const pageGarbageBytes = 4096;
+
+/** The pages in order, however many, with an eye on memory. */
+async function* walk({ spool, pressure }: CommitInit): AsyncGenerator<Checkpoint> {
+  for await (const page of spool.checkpoints()) {
+    pressure?.passed(pageGarbageBytes);
+    yield page;
+  }
 }
 
 /**
@@ -53,12 +67,12 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const isMade = await hasFile(place, manifestName);
   const totals = await countPages(init, isMade);
   // They follow from the journal, so that none from an earlier attempt need be believed.
-  const sums = writeSums(entries(init.spool.checkpoints()));
+  const sums = writeSums(entries(walk(init)));
   await onDisk(() => write(place, sumsName, sums));
   if (!isMade) await onDisk(() => writeOnce(init, place, totals));
   const signed = await checkOwnManifest(place, folder.record.runId);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
-  await provePagesStored(init, place, prefix);
+  await provePagesStored({ ...init, pages: walk(init) }, place, prefix);
   for (const name of [sumsName, signatureName, manifestName]) {
     const file = await describeOwn(place, name);
     if (name === manifestName) requireDigest(file, signed.sha256);
@@ -117,10 +131,11 @@ const factsOf = ({ facts }: Spool): FinalFacts => {
 };
 
 /** A manifest that is made was checked then, by the stages that the run had. */
-async function countPages({ plan, spool }: CommitInit, isMade: boolean): Promise<Totals> {
+async function countPages(init: CommitInit, isMade: boolean): Promise<Totals> {
+  const { plan, spool } = init;
   const { end } = factsOf(spool);
   const totals = { rows: 0, pages: 0, bytesIn: 0, bytesOut: 0, extension: "" };
-  for await (const page of spool.checkpoints()) {
+  for await (const page of walk(init)) {
     totals.rows += page.records;
     totals.pages += 1;
     totals.bytesIn += page.bytes;
@@ -159,14 +174,14 @@ async function hasDraft(place: Place, runId: string): Promise<boolean> {
 }
 
 async function writeDraft(init: CommitInit, place: Place, totals: Totals): Promise<void> {
-  const { folder, spool, key } = init;
+  const { folder, key } = init;
   const { record } = folder;
   const tail = () => ({
     rejected: {},
     resumedFrom: folder.resumed ? record.runId : null,
     plainBytes: totals.bytesIn,
   });
-  const pages = entries(spool.checkpoints());
+  const pages = entries(walk(init));
   await write(place, draftName, writeManifest(headOf(init, totals.extension), pages, tail));
   const signature = await signManifest(readOwn(place, draftName), key.privateKey);
   await write(place, signatureName, [signature]);

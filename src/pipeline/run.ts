@@ -151,7 +151,7 @@ async function runWatched(opened: Opened & { spool: Spool; pool: Pool }): Promis
       await pool.close();
       lease.pressure.settle();
       watched.committing();
-      const last = await commitRun(opened);
+      const last = await commitRun({ ...opened, pressure: lease.pressure });
       await tidyUp(opened, last, log);
       watch.end();
       return { ...summarize(opened, last, watch), ...tellQueries(queries) };
