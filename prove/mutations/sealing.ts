@@ -10,8 +10,8 @@ export const sealingMutations: readonly Mutation[] = [
   {
     bug: "a page forgets the chain before it",
     file: "src/stages/pages/chunk.ts",
-    find: 'createHash("sha256").update(chain).update(digest).digest()',
-    replace: 'createHash("sha256").update(digest).digest()',
+    find: 'hash("sha256", Buffer.concat([chain, digest]), "buffer")',
+    replace: 'hash("sha256", digest, "buffer")',
     why: "pages can be left out, swapped and doubled unseen",
     caughtBy: [...chunkTests, "test/readback/format.test.ts"],
   },

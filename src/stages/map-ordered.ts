@@ -28,8 +28,9 @@ export async function* mapOrdered<In, Out>(
   try {
     while (!ended || running.length > 0) {
       if (!ended && !pull && running.length < width) pull = source.next();
-      if (await headIsFirst(running[0], pull)) {
-        const result = await running[0]!;
+      const [head] = running;
+      if (head && (!pull || (await isFirst(head, pull)))) {
+        const result = await head;
         void running.shift();
         yield result;
       } else {
@@ -53,11 +54,8 @@ const yes = () => true;
 const no = () => false;
 
 /** True when the oldest work is done (or failed) before the next item is there. */
-async function headIsFirst(head: Promise<unknown> | undefined, pull: Promise<unknown> | undefined) {
-  if (!head) return false;
-  if (!pull) return true;
-  return await Promise.race([head.then(yes, yes), pull.then(no, no)]);
-}
+const isFirst = (head: Promise<unknown>, pull: Promise<unknown>): Promise<boolean> =>
+  Promise.race([head.then(yes, yes), pull.then(no, no)]);
 
 /** Closes the source, behind an item it was asked for and that comes too late. */
 async function close<In>(

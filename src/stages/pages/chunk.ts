@@ -6,7 +6,7 @@
  * ends    the last page is marked final, knows the columns and the source's proof; no records make one empty page
  * fails   budget-too-small (one page does not fit the lease) · config-invalid (more pages than the format has numbers)
  */
-import { createHash, hash } from "node:crypto";
+import { hash } from "node:crypto";
 import * as v from "valibot";
 import { count, size } from "../atoms.ts";
 import { PipelineError, assert } from "../../errors.ts";
@@ -245,5 +245,5 @@ export function refuseBeyondFormat(page: number): void {
 
 /** SHA-256(chain before ‖ digest of the page's records). */
 export function nextChain(chain: Uint8Array, digest: Uint8Array): Uint8Array {
-  return createHash("sha256").update(chain).update(digest).digest();
+  return hash("sha256", Buffer.concat([chain, digest]), "buffer");
 }
