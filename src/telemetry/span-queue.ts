@@ -23,6 +23,9 @@ export interface SpanQueueInit {
 const blockBytes = 256 * 1024;
 const mostBlocks = 16;
 
+/** Of any text, in UTF-8: good enough here, and nothing is counted. */
+const mostBytes = ({ length }: string): number => 3 * length;
+
 interface Block {
   readonly bytes: Buffer<ArrayBuffer>;
   length: number;
@@ -76,12 +79,12 @@ export function createSpanQueue(init: SpanQueueInit): SpanQueue {
   const queue = (span: ToldSpan): boolean => {
     if (waiting >= init.queueSpans) return false;
     const text = encodeSpan(span);
-    const size = Buffer.byteLength(text) + 1 + spansTail.length;
-    if (filling && filling.length + size > blockBytes) dispatch();
+    const most = mostBytes(text) + 1 + spansTail.length;
+    if (filling && filling.length + most > blockBytes) dispatch();
     filling ??= blocks.take(encodeSpansHead(span));
-    if (!filling || filling.length + size > blockBytes) return false;
-    if (filling.spans > 0) filling.length += filling.bytes.write(",", filling.length);
-    filling.length += filling.bytes.write(text, filling.length);
+    if (!filling || filling.length + most > blockBytes) return false;
+    const { bytes, length, spans } = filling;
+    filling.length += bytes.write(spans > 0 ? `,${text}` : text, length);
     filling.spans += 1;
     waiting += 1;
     if (filling.spans >= init.batchSpans) dispatch();
