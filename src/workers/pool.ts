@@ -47,7 +47,8 @@ export function createPool(threads: number): Pool {
   const unlessAborted = createWaits();
 
   const attempt = async (task: SealTask, signal: AbortSignal): Promise<SealedResult> => {
-    watchdog.heard();
+    // Of an idle pool nobody has heard for long.
+    if (running.size === 0) watchdog.heard();
     const work = piscina.run(task, { signal: watchdog.signal });
     const settle = () => {
       watchdog.heard();
@@ -103,7 +104,7 @@ function createWatchdog() {
       addEventListener: (_name: "abort", stop: () => void) => void stops.add(stop),
       removeEventListener: (_name: "abort", stop: () => void) => void stops.delete(stop),
     },
-    /** A page has come or gone. */
+    /** A worker has answered, or is asked after a rest. */
     heard: () => void timer.refresh(),
     end: () => clearTimeout(timer),
   };
