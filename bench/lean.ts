@@ -2,6 +2,7 @@
 export const leanFlags: readonly string[] = [
   "--max-semi-space-size=1",
   "--optimize-for-size",
+  "--no-incremental-marking",
   "--no-short-builtin-calls",
   "--no-opt",
   "--no-maglev",
