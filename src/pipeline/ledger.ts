@@ -12,7 +12,7 @@ const MiB = 1024 * 1024;
  * compiler for WebAssembly is held by the stage that needs it.)
  */
 const base = {
-  node: 62 * MiB,
+  node: 60 * MiB,
   thread: 9 * MiB,
   telemetry: { off: 0, light: 5 * MiB, node: 16 * MiB },
 };

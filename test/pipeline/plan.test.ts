@@ -150,6 +150,19 @@ describe("plan", () => {
     );
   });
 
+  it("fits files of rows into the default budget, telemetry and row work included", async () => {
+    const rowWork = ["  - select: [id]", "  - filter: { column: id, equals: 1 }"];
+    for (const source of ["csv", "json", "ndjson"]) {
+      const of = [`  - ${source}: in.${source}`, ...rowWork, ...stages.slice(1)];
+      const yaml = ["name: x", "stages:", ...of, "telemetry: { otlp: http://x }"].join("\n");
+      const { report } = await planPipeline(parsePipeline(yaml, "x.yaml"), {
+        resolve: "none",
+        env: {},
+      });
+      assert.equal(report.memoryBytes, 96 * 2 ** 20, source);
+    }
+  });
+
   it("counts telemetry only where somebody listens", async () => {
     const lines = async (env: Record<string, string>, more: readonly string[] = []) =>
       (await planYaml([...stages, ...more], env)).report.ledger.map(({ name }) => name);

@@ -1,6 +1,6 @@
 /**
  * what: the records of a CSV file or stdin (RFC 4180), read as PostgreSQL's COPY reads CSV · takes nothing / gives rows
- * holds: a parser, the largest record allowed as bytes and as cells, the cells of one read, one batch
+ * holds: the largest record allowed as bytes and as cells, the cells of one read, one batch
  * order: as in the file
  * ends: a batch without rows that carries the proof; a header alone has no rows; no header where one is due is refused
  * fails: source-bad-data (with file:line), input-missing, source-refused, source-changed: fix the file;
@@ -13,14 +13,7 @@ import { copyDialect, csvFields, refuseClashes, type CsvDialect } from "../forma
 import type { Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { PipelineError } from "../../errors.ts";
-import {
-  badData,
-  batchBytes,
-  digestQuery,
-  parserBytes,
-  readBytes,
-  readInput,
-} from "./input-file.ts";
+import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-file.ts";
 import { inputPath, maxRecord } from "./ndjson.ts";
 
 const asCopyHas = <Field extends v.GenericSchema<string, string>>(field: Field, usual: string) =>
@@ -48,7 +41,7 @@ export const csv = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => parserBytes + 40 * readBytes + batchBytes + 4 * maxRecord,
+  holds: ({ maxRecord }) => 40 * readBytes + batchBytes + 4 * maxRecord,
   open: ({ path, maxRecord, ...dialect }, ctx) =>
     readInput(path, digestOf(path, dialect), ctx, ({ name, bytes }) =>
       readCsv(bytes, name, { ...dialect, maxRecord }),

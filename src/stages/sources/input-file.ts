@@ -14,7 +14,7 @@ import type { RowContext } from "../stage.ts";
 
 /** Bytes asked of a file at once. */
 export const readBytes = 64 * 1024;
-/** What a parser of every byte takes of a process, its compiled code and its garbage: a run weighs so much more than one of NDJSON. */
+/** What a parser of every byte takes where the large compiler works on it: a run weighs so much more than one of NDJSON. */
 export const parserBytes = 3.5 * 2 ** 20;
 /** A batch of rows is passed on when it holds about so many bytes; more outlives the young generation of V8. */
 export const batchBytes = 64 * 1024;

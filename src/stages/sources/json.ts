@@ -1,6 +1,6 @@
 /**
  * what: the objects of one JSON array, however large, from a file or stdin · takes nothing / gives rows (documents)
- * holds: a parser, the largest object allowed as text and as a row, the token under way, two reads and one batch
+ * holds: the largest object allowed as text and as a row, the token under way, two reads and one batch
  * order: as in the array
  * ends: a batch without rows that carries the proof, after the document proved whole; `[]` has no rows
  * fails: source-bad-data (element and bytes named), input-missing, source-refused, source-changed: fix the file;
@@ -11,14 +11,7 @@ import { text } from "../atoms.ts";
 import type { RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { PipelineError } from "../../errors.ts";
-import {
-  badData,
-  batchBytes,
-  digestQuery,
-  parserBytes,
-  readBytes,
-  readInput,
-} from "./input-file.ts";
+import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-file.ts";
 import { createElements, tooLarge } from "./json-elements.ts";
 import { inputPath, maxRecord } from "./ndjson.ts";
 
@@ -47,8 +40,7 @@ export const json = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) =>
-    parserBytes + 2 * readBytes + 64 * pieceBytes + batchBytes + 4 * maxRecord,
+  holds: ({ maxRecord }) => 2 * readBytes + 64 * pieceBytes + batchBytes + 4 * maxRecord,
   open: ({ path, pick, maxRecord }, ctx) =>
     readInput(path, digestQuery("json", path, pick ?? null), ctx, ({ name, bytes }) =>
       readJson(bytes, name, { pick, maxRecord }),
