@@ -2,10 +2,11 @@
  * The end of a run: SHA256SUMS, the signature and, last of all, the manifest; then proof that the manifest is there.
  * Every step may be repeated after a crash: the manifest is made once, durably, and the same bytes are stored again.
  */
+import { hash } from "node:crypto";
 import { join } from "node:path";
 import { PipelineError, assert } from "../errors.ts";
-import type { Destination } from "../stages/destinations/destination.ts";
-import { syncFolder, writeDurably, type Parts } from "../stages/durable-file.ts";
+import type { Destination, StoredObject } from "../stages/destinations/destination.ts";
+import { syncFolder } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
 import { spoolDamaged, type Checkpoint } from "../stages/pages/checkpoint.ts";
 import { assertComplete } from "../stages/pages/page-states.ts";
@@ -26,7 +27,7 @@ import {
   type PageEntry,
 } from "./manifest.ts";
 import type { Plan } from "./plan-types.ts";
-import { describeOwn, readOwn, type OwnFile } from "./own-files.ts";
+import { describeOwn, readOwn, writeOwn } from "./own-files.ts";
 import { hasFile, type Place } from "./run-files.ts";
 import type { LastCommit, RunFolder } from "./run-folder.ts";
 import type { SigningKey } from "./signing-key.ts";
@@ -67,17 +68,16 @@ export async function commitRun(init: CommitInit): Promise<LastCommit> {
   const isMade = await hasFile(place, manifestName);
   const totals = await countPages(init, isMade);
   // They follow from the journal, so that none from an earlier attempt need be believed.
-  const sums = writeSums(entries(walk(init)));
-  await onDisk(() => write(place, sumsName, sums));
+  const sums = await onDisk(() => writeOwn(place, sumsName, writeSums(entries(walk(init)))));
   if (!isMade) await onDisk(() => writeOnce(init, place, totals));
-  const signed = await checkOwnManifest(place, folder.record.runId);
+  const { signature, ...signed } = await checkOwnManifest(place, folder.record.runId);
   const prefix = `${folder.record.pipeline}/${folder.record.runId}/`;
   await provePagesStored({ ...init, pages: walk(init) }, place, prefix);
-  for (const name of [sumsName, signatureName, manifestName]) {
-    const file = await describeOwn(place, name);
-    if (name === manifestName) requireDigest(file, signed.sha256);
-    await destination.put({ name: prefix + name, ...file }, signal);
-  }
+  const put = (name: string, object: Omit<StoredObject, "name">) =>
+    destination.put({ name: prefix + name, ...object }, signal);
+  await put(sumsName, await describeOwn(place, sumsName, sums));
+  await put(signatureName, { bytes: signature, sha256: hash("sha256", signature, "buffer") });
+  await put(manifestName, await describeOwn(place, manifestName, signed.sha256));
   await proveStored(destination, prefix + manifestName, signed.sha256, signal);
   await destination.finish(signal);
   const last: LastCommit = {
@@ -98,12 +98,12 @@ async function checkOwnManifest(
   place: Place,
   runId: string,
   name = manifestName,
-): Promise<SignedManifest> {
+): Promise<SignedManifest & { readonly signature: Uint8Array }> {
   const { disk, path } = place;
   const signature = await onDisk(() => disk.readFile(join(path, signatureName)));
   const signed = await readSignedManifest(readOwn(place, name), signature).catch(refuseOwn);
   if (signed.head.run !== runId) throw spoolDamaged("the manifest is another run's");
-  return signed;
+  return { ...signed, signature };
 }
 
 /** One that was changed may state another format or signer by now. */
@@ -113,13 +113,6 @@ function refuseOwn(error: unknown): never {
     (error.code === "integrity-failed" || error.code === "config-invalid");
   throw isChanged ? spoolDamaged("the manifest is not as it was signed") : error;
 }
-
-function requireDigest({ sha256 }: OwnFile, wanted: string): void {
-  if (sha256.toString("hex") !== wanted) throw spoolDamaged("the manifest was changed");
-}
-
-const write = ({ disk, path }: Place, name: string, parts: Parts): Promise<void> =>
-  writeDurably(join(path, "incoming", name), join(path, name), parts, disk);
 
 const generationOf = ({ last }: RunFolder): number => (last?.generation ?? 0) + 1;
 
@@ -182,9 +175,10 @@ async function writeDraft(init: CommitInit, place: Place, totals: Totals): Promi
     plainBytes: totals.bytesIn,
   });
   const pages = entries(walk(init));
-  await write(place, draftName, writeManifest(headOf(init, totals.extension), pages, tail));
-  const signature = await signManifest(readOwn(place, draftName), key.privateKey);
-  await write(place, signatureName, [signature]);
+  const manifest = writeManifest(headOf(init, totals.extension), pages, tail);
+  // What is signed is what was written, at either reading.
+  const { bytes } = await describeOwn(place, draftName, await writeOwn(place, draftName, manifest));
+  await writeOwn(place, signatureName, [await signManifest(bytes.read, key.privateKey)]);
 }
 
 function headOf({ plan, folder, spool, key, world }: CommitInit, extension: string): ManifestHead {

@@ -52,6 +52,16 @@ export interface Verified {
   readonly pinned: boolean;
 }
 
+function keyNamedBy(signer: string): KeyObject {
+  try {
+    return parseSigner(signer);
+  } catch (cause) {
+    throw new PipelineError("integrity-failed", "manifest: its signer is no Ed25519 key", {
+      cause,
+    });
+  }
+}
+
 export interface SignedManifest extends Manifest, Verified {
   /** SHA-256 (hex) of its text. */
   readonly sha256: string;
@@ -71,7 +81,7 @@ export async function readSignedManifest(
   const expected = pinned === undefined ? undefined : parseSigner(pinned);
   const manifest = await readManifest(read);
   const { signer } = manifest.head;
-  const key = expected ?? parseSigner(signer);
+  const key = expected ?? keyNamedBy(signer);
   const { isSound, sha256 } = await checkStreamed(read, signature, key);
   if (!isSound) {
     throw new PipelineError(

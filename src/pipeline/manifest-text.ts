@@ -4,20 +4,22 @@
  */
 import { isUtf8 } from "node:buffer";
 import { PipelineError } from "../errors.ts";
-import type { Parts, Reread } from "../stages/durable-file.ts";
+import { inBlocks, type Parts, type Reread } from "../stages/durable-file.ts";
 import { manifestFormat } from "./manifest.ts";
 
 // No string of JSON holds a raw newline, so these marks are where they seem to be.
 const pagesOpen = '\n"pages":[\n';
 export const pagesClose = "\n],\n";
 
-/** Of a table with a hundred thousand columns. */
-const headBytesAtMost = 16 * 2 ** 20;
+/** Of a table with fifty thousand columns. */
+const headBytesAtMost = 4 * 2 ** 20;
 const tailBytesAtMost = 64 * 2 ** 10;
 const lineBytesAtMost = 4 * 2 ** 10;
 
-/** The lines of so many bytes are read at once. */
-const stepBytes = 16 * 2 ** 10;
+const newline = 0x0a;
+
+/** So much is looked at at once, however it comes. Texts of this length die young. */
+const blockBytes = 16 * 2 ** 10;
 
 export interface TextParts {
   readonly head: string;
@@ -32,31 +34,46 @@ export interface TextParts {
  * @throws PipelineError `integrity-failed`, `config-invalid` for a version that is unknown
  */
 export async function findParts(read: Reread): Promise<TextParts> {
-  const headPieces: Uint8Array[] = [];
+  const headBlocks: Uint8Array[] = [];
   const last = keepLast(tailBytesAtMost);
   let seam: Buffer = Buffer.alloc(0);
   let start: number | undefined;
   let length = 0;
-  for await (const piece of read()) {
+  for await (const block of inBlocks(read(), blockBytes)) {
     if (start === undefined) {
-      const opens = Buffer.concat([seam, piece]).indexOf(pagesOpen);
+      const opens = Buffer.concat([seam, block]).indexOf(pagesOpen);
       if (opens >= 0) start = length - seam.length + opens + pagesOpen.length;
-      headPieces.push(Uint8Array.from(piece));
-      seam = Buffer.concat([seam, piece.subarray(-pagesOpen.length)]).subarray(
-        1 - pagesOpen.length,
-      );
+      seam = Buffer.from(block.subarray(1 - pagesOpen.length));
+      headBlocks.push(Uint8Array.from(block));
     }
-    last.add(piece);
-    length += piece.length;
-    if (start === undefined && length > headBytesAtMost) throw notCanonical("its layout");
+    last.add(block);
+    length += block.length;
+    if ((start ?? length) > headBytesAtMost) break;
   }
-  const head = Buffer.concat(headPieces).subarray(0, start);
+  const head = Buffer.concat(headBlocks).subarray(0, start);
   checkVersion(head);
   const ending = last.bytes();
   const closes = ending.lastIndexOf(pagesClose);
   const end = length - ending.length + closes;
-  if (start === undefined || closes < 0 || end < start) throw notCanonical("its layout");
-  return { head: textOf(head), tail: textOf(ending.subarray(closes)), start, end };
+  const isFound = start !== undefined && head.length <= headBytesAtMost && closes >= 0;
+  if (!isFound || end < start!) throw notCanonical("its layout");
+  return { head: textOf(head), tail: textOf(ending.subarray(closes)), start: start!, end };
+}
+
+/**
+ * Passes bytes on as long as they may be a manifest's, for those who keep them before they read them.
+ * @throws PipelineError `integrity-failed`, `config-invalid` for a version that is unknown
+ */
+export async function* whilePlausible(parts: Parts): AsyncGenerator<Uint8Array> {
+  let length = 0;
+  let unbroken = 0;
+  for await (const block of inBlocks(parts, blockBytes)) {
+    if (length === 0) checkVersion(Buffer.from(block));
+    length += block.length;
+    unbroken = block.includes(newline) ? 0 : unbroken + block.length;
+    if (length > headBytesAtMost && unbroken > tailBytesAtMost) throw notCanonical("its layout");
+    yield block;
+  }
 }
 
 /** The last bytes of all that is added, in memory that is used again. */
@@ -95,7 +112,7 @@ function textOf(bytes: Buffer): string {
 /** The lines of the pages, as many at once as a piece ends, each with its newline; the last one has none. */
 export async function* linesOf(read: Reread, parts: TextParts): AsyncGenerator<readonly string[]> {
   let begun = "";
-  for await (const piece of between(read(), parts)) {
+  for await (const piece of between(inBlocks(read(), blockBytes), parts)) {
     // What is not ASCII has no place here, and does not survive the comparison with what was understood.
     const lines = (begun + piece.toString("latin1")).split(/(?<=\n)/);
     begun = lines.at(-1)?.endsWith("\n") ? "" : lines.pop()!;
@@ -112,10 +129,8 @@ async function* between(
   let at = 0;
   for await (const { buffer, byteOffset, length } of parts) {
     const piece = Buffer.from(buffer, byteOffset, length);
-    const stop = Math.min(end - at, length);
-    // Texts of this length die young.
-    for (let from = Math.max(start - at, 0); from < stop; from += stepBytes)
-      yield piece.subarray(from, Math.min(from + stepBytes, stop));
+    const [from, to] = [Math.max(start - at, 0), Math.min(end - at, length)];
+    if (from < to) yield piece.subarray(from, to);
     at += length;
     if (at >= end) return;
   }

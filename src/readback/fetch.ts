@@ -2,6 +2,7 @@
 import { PipelineError } from "../errors.ts";
 import { readSignedManifest, type SignedManifest } from "../pipeline/manifest-signature.ts";
 import { manifestName, maxPages, signatureName } from "../pipeline/manifest.ts";
+import { whilePlausible } from "../pipeline/manifest-text.ts";
 import { readManifest, type Manifest } from "../pipeline/read-manifest.ts";
 import { gather } from "../stages/durable-file.ts";
 import { maxPageBytes } from "../workers/frame.ts";
@@ -89,7 +90,8 @@ export async function fetchManifest(
       "the export is incomplete: it has no signed manifest yet; expected the run to be finished or resumed first",
     );
   }
-  const kept = await keepObject(fetchUpTo(run, manifestName, maxManifestBytes, signal), signal);
+  const text = fetchUpTo(run, manifestName, maxManifestBytes, signal);
+  const kept = await keepObject(whilePlausible(text), signal);
   try {
     const signature = await gather(fetchUpTo(run, signatureName, maxSignatureBytes, signal));
     const manifest = await readSignedManifest(kept.read, signature, pinned);

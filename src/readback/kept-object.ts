@@ -3,15 +3,17 @@
  * without a name, so that memory stays bounded and the store is asked once.
  */
 import { randomBytes } from "node:crypto";
-import { open, unlink, type FileHandle } from "node:fs/promises";
+import { constants } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
 import { isFull, readPieces } from "../stages/destinations/file-work.ts";
-import { writeAll, type Parts, type Reread } from "../stages/durable-file.ts";
+import { inBlocks, writeAll, type Parts, type Reread } from "../stages/durable-file.ts";
+import { realDisk, type DiskFile } from "../stages/world.ts";
 
-/** Of a manifest: twenty thousand pages. */
+/** Of a manifest: thirty thousand pages. */
 const heldBytesAtMost = 4 * 2 ** 20;
+const blockBytes = 64 * 2 ** 10;
 
 export interface KeptObject {
   readonly read: Reread;
@@ -26,15 +28,14 @@ export interface KeptObject {
 export async function keepObject(parts: Parts, signal: AbortSignal): Promise<KeptObject> {
   const held: Uint8Array[] = [];
   let bytes = 0;
-  let file: FileHandle | undefined;
+  let file: DiskFile | undefined;
   try {
-    for await (const part of parts) {
-      bytes += part.length;
-      // The giver may use its memory again.
-      if (bytes <= heldBytesAtMost) held.push(Uint8Array.from(part));
+    for await (const block of inBlocks(parts, blockBytes)) {
+      bytes += block.length;
+      if (bytes <= heldBytesAtMost) held.push(Uint8Array.from(block));
       else {
         file ??= await openNameless();
-        for (const one of [...held.splice(0), part]) await onTemporary(writeAll(file, one));
+        for (const one of [...held.splice(0), block]) await onTemporary(writeAll(file, one));
       }
     }
   } catch (error) {
@@ -42,16 +43,50 @@ export async function keepObject(parts: Parts, signal: AbortSignal): Promise<Kep
     throw error;
   }
   if (!file) return { read: () => held, close: async () => {} };
-  const kept = file;
-  return { read: () => readPieces(kept, 0, bytes, signal), close: () => kept.close() };
+  const kept = new KeptFile(file, bytes, signal);
+  return { read: () => kept.pieces(), close: () => kept.close() };
+}
+
+/** Closes what a reader forgot: one that leaves a walk without a word is told by the collector alone. */
+const forgotten = new FinalizationRegistry((file: DiskFile) => void file.close().catch(() => {}));
+
+class KeptFile {
+  readonly #file: DiskFile;
+  readonly #bytes: number;
+  readonly #signal: AbortSignal;
+  #closing: Promise<void> | undefined;
+
+  constructor(file: DiskFile, bytes: number, signal: AbortSignal) {
+    this.#file = file;
+    this.#bytes = bytes;
+    this.#signal = signal;
+    forgotten.register(this, file, this);
+  }
+
+  async *pieces(): AsyncGenerator<Uint8Array> {
+    for await (const piece of readPieces(this.#file, 0, this.#bytes, this.#signal)) yield piece;
+  }
+
+  close(): Promise<void> {
+    forgotten.unregister(this);
+    return (this.#closing ??= this.#file.close());
+  }
 }
 
 /** A file that goes with this process, whatever ends it. */
-async function openNameless(): Promise<FileHandle> {
+async function openNameless(): Promise<DiskFile> {
   const path = join(tmpdir(), `spillway-${randomBytes(16).toString("hex")}`);
-  const file = await onTemporary(open(path, "wx+", 0o600));
-  await unlink(path);
-  return file;
+  const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
+  const file = await onTemporary(
+    realDisk.open(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600),
+  );
+  try {
+    await onTemporary(realDisk.unlink(path));
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 async function onTemporary<Result>(work: Promise<Result>): Promise<Result> {

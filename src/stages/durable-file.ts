@@ -5,7 +5,7 @@
  */
 import { constants } from "node:fs";
 import { dirname } from "node:path";
-import { systemCode } from "../errors.ts";
+import { assert, systemCode } from "../errors.ts";
 import { shareNext } from "./share-next.ts";
 import { realDisk, type Disk, type DiskFile } from "./world.ts";
 
@@ -25,12 +25,48 @@ export interface StreamedContent {
   readonly read: Reread;
 }
 
+/** The parts of a content: as many bytes as it says, or an error in place of the last of them. */
 export const partsOf = (content: Content): Parts =>
-  content instanceof Uint8Array ? [content] : content.read();
+  content instanceof Uint8Array ? [content] : counted(content);
+
+async function* counted({ length, read }: StreamedContent): AsyncGenerator<Uint8Array> {
+  let left = length;
+  for await (const part of read()) {
+    left -= part.length;
+    if (left < 0) break;
+    yield part;
+  }
+  assert(left === 0, "a content is as long as it says");
+}
 
 /** All of a content in one piece, for those who take nothing else. */
-export const wholeOf = async (content: Content): Promise<Uint8Array> =>
-  content instanceof Uint8Array ? content : gather(content.read());
+export async function wholeOf(content: Content): Promise<Uint8Array> {
+  if (content instanceof Uint8Array) return content;
+  const whole = new Uint8Array(content.length);
+  let at = 0;
+  for await (const part of partsOf(content)) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** The same bytes in blocks of one length, the last one shorter, one after another in the same memory. */
+export async function* inBlocks(parts: Parts, blockBytes: number): AsyncGenerator<Uint8Array> {
+  const block = new Uint8Array(blockBytes);
+  let filled = 0;
+  for await (const part of parts) {
+    for (let at = 0; at < part.length;) {
+      const taken = Math.min(blockBytes - filled, part.length - at);
+      block.set(part.subarray(at, at + taken), filled);
+      [at, filled] = [at + taken, filled + taken];
+      if (filled < blockBytes) continue;
+      yield block;
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield block.subarray(0, filled);
+}
 
 /** Copies of all parts in one piece. */
 export async function gather(parts: Parts): Promise<Buffer> {

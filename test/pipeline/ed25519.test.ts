@@ -116,4 +116,31 @@ describe("Ed25519 over a message in pieces", () => {
     await assert.rejects(signStreamed(read, privateKey), { code: "integrity-failed" });
     assert.equal(time, 2);
   });
+
+  it("accepts nothing by a key of small order, under which one signature fits many messages", async () => {
+    const smallOrder = [
+      "0100000000000000000000000000000000000000000000000000000000000000",
+      "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+      "0000000000000000000000000000000000000000000000000000000000000080",
+      "0000000000000000000000000000000000000000000000000000000000000000",
+      "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+      "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+      "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+      "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    ].map((text) => Buffer.from(text, "hex"));
+    for (const raw of smallOrder) {
+      const key = createPublicKey({
+        key: Buffer.concat([publicHead, raw]),
+        format: "der",
+        type: "spki",
+      });
+      for (const commitment of smallOrder) {
+        const signature = Buffer.concat([commitment, Buffer.alloc(32)]);
+        for (let message = 0; message < 8; message += 1) {
+          const read = inPieces(Buffer.from([message]), 1);
+          assert.equal((await checkStreamed(read, signature, key)).isSound, false);
+        }
+      }
+    }
+  });
 });

@@ -58,6 +58,18 @@ describe("manifest", () => {
     }
   });
 
+  it("is read alike wherever its pages begin in the blocks it is read in", async () => {
+    const withName = (letters: number) => {
+      const columns = [{ name: "n".repeat(letters), type: "text" }];
+      return manifestBytes({ ...sampleHead, schema: { columns } });
+    };
+    const mark = (await withName(0)).indexOf('\n"pages":[\n');
+    for (let within = -1; within <= 12; within += 1) {
+      const { entries } = await readWhole(await withName(16_384 - mark - within));
+      assert.equal(entries.length, 3);
+    }
+  });
+
   it("is refused where its lines, its head or its end never end, however it comes", async () => {
     const text = (await manifestBytes()).toString();
     const long = "a".repeat(5000);

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describeOwn, readOwn } from "../../src/pipeline/own-files.ts";
-import { partsOf, wholeOf } from "../../src/stages/durable-file.ts";
+import { describeOwn, readOwn, writeOwn } from "../../src/pipeline/own-files.ts";
+import { gather, partsOf, wholeOf } from "../../src/stages/durable-file.ts";
 import { realDisk, type Disk } from "../../src/stages/world.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 
 const pieceBytes = 64 * 1024;
+const hexOf = (bytes: Uint8Array) => hash("sha256", bytes, "hex");
 
 describe("a file of the run's own", () => {
   const folder = useFolder();
@@ -23,9 +24,13 @@ describe("a file of the run's own", () => {
   it("is read in pieces of bounded size, from the start each time, whatever its length", async () => {
     for (const length of [0, 1, pieceBytes - 1, pieceBytes, pieceBytes + 1, 3 * pieceBytes]) {
       const bytes = randomBytes(length);
-      const { bytes: content, sha256 } = await describeOwn(await placeOf(bytes), name);
+      const { bytes: content, sha256 } = await describeOwn(
+        await placeOf(bytes),
+        name,
+        hexOf(bytes),
+      );
       assert.equal(content.length, length);
-      assert.deepEqual(sha256, createHash("sha256").update(bytes).digest());
+      assert.equal(sha256.toString("hex"), hexOf(bytes));
       for (let time = 0; time < 2; time += 1) assert.ok(bytes.equals(await wholeOf(content)));
       for await (const part of partsOf(content)) assert.ok(part.length <= pieceBytes);
     }
@@ -41,17 +46,53 @@ describe("a file of the run's own", () => {
         close: () => file.close(),
       } as Awaited<ReturnType<Disk["open"]>>;
     };
-    const { bytes: content } = await describeOwn(await placeOf(bytes, { ...realDisk, open }), name);
+    const place = await placeOf(bytes, { ...realDisk, open });
+    const { bytes: content } = await describeOwn(place, name, hexOf(bytes));
     assert.ok(bytes.equals(await wholeOf(content)));
   });
 
-  it("is refused at its end where it was changed since its digest was taken", async () => {
-    const bytes = randomBytes(pieceBytes + 10);
+  it("is refused before the last of it is given where it was changed, cut or lengthened", async () => {
+    const bytes = randomBytes(2 * pieceBytes + 10);
     const place = await placeOf(bytes);
-    const { bytes: content } = await describeOwn(place, name);
-    bytes[bytes.length - 1]! ^= 1;
+    const { bytes: content } = await describeOwn(place, name, hexOf(bytes));
+    const flipped = Uint8Array.from(bytes);
+    flipped[5]! ^= 1;
+    const others = [
+      flipped,
+      bytes.subarray(0, -1),
+      bytes.subarray(0, pieceBytes),
+      new Uint8Array(0),
+    ];
+    for (const other of [
+      ...others,
+      Buffer.concat([bytes, bytes]),
+      Buffer.concat([bytes, Buffer.from("x")]),
+    ]) {
+      await writeFile(join(place.path, name), other);
+      let given = 0;
+      const reading = (async () => {
+        for await (const part of content.read()) given += part.length;
+      })();
+      await assert.rejects(reading, { code: "integrity-failed", exitCode: 6 });
+      assert.ok(given < bytes.length, `${given} bytes were given`);
+    }
     await writeFile(join(place.path, name), bytes);
-    await assert.rejects(wholeOf(content), { code: "integrity-failed", exitCode: 6 });
+    assert.ok(bytes.equals(await wholeOf(content)));
+  });
+
+  it("is refused where it is another one than was made", async () => {
+    const place = await placeOf(Buffer.from("{}"));
+    await assert.rejects(describeOwn(place, name, hexOf(Buffer.from("[]"))), {
+      code: "integrity-failed",
+    });
+  });
+
+  it("is written as it is read, and its digest told", async () => {
+    const place = await placeOf(Buffer.from("old"));
+    await mkdir(join(place.path, "incoming"));
+    const told = await writeOwn(place, name, [Buffer.from("a"), Buffer.from("b")]);
+    assert.equal(told, hexOf(Buffer.from("ab")));
+    assert.equal((await gather(readOwn(place, name)())).toString(), "ab");
   });
 
   it("says so where the disk does not give it", async () => {

@@ -62,9 +62,12 @@ function set(numbers: Numbers, number: number): void {
 function* namesOf(numbers: Numbers, ending: string): Generator<string, undefined> {
   for (const at of [...numbers.keys()].sort((one, other) => one - other)) {
     const block = numbers.get(at)!;
-    for (let within = 0; within < blockNumbers; within += 1) {
-      if (!((block[within >> 3]! >> (within & 7)) & 1)) continue;
-      yield `${String(at * blockNumbers + within).padStart(8, "0")}${ending}`;
+    for (const [eighth, bits] of block.entries()) {
+      for (let bit = 0; bits >> bit > 0; bit += 1) {
+        if (!((bits >> bit) & 1)) continue;
+        const number = at * blockNumbers + eighth * 8 + bit;
+        yield `${String(number).padStart(8, "0")}${ending}`;
+      }
     }
   }
 }
