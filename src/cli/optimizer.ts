@@ -1,18 +1,21 @@
 /**
  * V8's optimizing compilers: up to 9 MB of a process, and more for a moment. An export starts without them
  * (bin/spillway.js) and needs none where WebAssembly writes the records; where JavaScript works on every row, one is called
- * back: the small one where the parser is the work, and has functions so large that the other's memory would show.
+ * back: the small one where the parser of JSON is the work, and has functions so large that the other's memory would show.
  */
 import type { PlanReport } from "../pipeline/plan-types.ts";
+import { registry } from "../stages/registry.ts";
 import { callOptimizer, callSmallOptimizer } from "../stages/optimizer.ts";
 
 export function tuneCompiler({ stages }: PlanReport): void {
   if (stages.some(({ from }) => isCompiled(from))) return;
-  if (stages.some(({ from }) => isParsed(from))) callSmallOptimizer();
+  const isOwn = stages.some(({ from }) => from.some(isOwnWork));
+  if (!isOwn && stages.some(({ from }) => from[0] === "json")) callSmallOptimizer();
   else callOptimizer();
 }
 
 const isCompiled = (from: readonly string[]): boolean =>
   from[0] === "postgres" && from.includes("serialize");
 
-const isParsed = (from: readonly string[]): boolean => from[0] === "csv" || from[0] === "json";
+/** A user's functions, whatever they do to each row. */
+const isOwnWork = (name: string): boolean => name === "map" || !registry.has(name);

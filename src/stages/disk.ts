@@ -87,52 +87,89 @@ export const realDisk: Disk = {
   unlink: (path) => done((done) => fs.unlink(path, done)),
 };
 
-/** Whoever opened it closes it: no collector does. */
+type Answer<Value> = (error: Error | null, value: Value) => void;
+
+/**
+ * Whoever opened it closes it: no collector does. Closing waits for the calls under way: a write that hangs may still reach
+ * the file, and whoever closed it would tell another that it is free.
+ */
 class OpenFile implements DiskFile {
   #descriptor: number;
+  #underWay = 0;
+  #onIdle: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(descriptor: number) {
     this.#descriptor = descriptor;
   }
 
   read(into: Uint8Array, offset: number, length: number, position: number) {
-    return new Promise<{ readonly bytesRead: number }>((resolve, reject) => {
-      fs.read(this.#descriptor, into, offset, length, position, (error, bytesRead) =>
-        error ? reject(error) : resolve({ bytesRead }),
-      );
-    });
+    return this.#ask(
+      (descriptor, answer: Answer<number>) =>
+        fs.read(descriptor, into, offset, length, position, answer),
+      (bytesRead) => ({ bytesRead }),
+    );
   }
 
   write(bytes: Uint8Array, offset: number, length: number, position: number | null) {
-    return new Promise<{ readonly bytesWritten: number }>((resolve, reject) => {
-      fs.write(this.#descriptor, bytes, offset, length, position, (error, bytesWritten) =>
-        error ? reject(error) : resolve({ bytesWritten }),
-      );
-    });
+    return this.#ask(
+      (descriptor, answer: Answer<number>) =>
+        fs.write(descriptor, bytes, offset, length, position, answer),
+      (bytesWritten) => ({ bytesWritten }),
+    );
   }
 
   stat(): Promise<Found> {
-    return new Promise((resolve, reject) => {
-      fs.fstat(this.#descriptor, (error, found) => (error ? reject(error) : resolve(found)));
-    });
+    return this.#ask(
+      (descriptor, answer: Answer<Found>) => fs.fstat(descriptor, answer),
+      (found) => found,
+    );
   }
 
   truncate(bytes: number): Promise<void> {
-    return done((done) => fs.ftruncate(this.#descriptor, bytes, done));
+    return this.#tell((descriptor, done) => fs.ftruncate(descriptor, bytes, done));
   }
 
   sync(): Promise<void> {
-    return done((done) => fs.fsync(this.#descriptor, done));
+    return this.#tell(fs.fsync);
   }
 
   datasync(): Promise<void> {
-    return done((done) => fs.fdatasync(this.#descriptor, done));
+    return this.#tell(fs.fdatasync);
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
   }
 
   /** The number may be another file's at once: it is forgotten first, so that nothing more is done to it. */
-  close(): Promise<void> {
+  async #close(): Promise<void> {
     const descriptor = this.#descriptor;
     this.#descriptor = -1;
-    return done((done) => fs.close(descriptor, done));
+    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    await done((done) => fs.close(descriptor, done));
+  }
+
+  #ask<Value, Result>(
+    call: (descriptor: number, answer: Answer<Value>) => void,
+    toResult: (value: Value) => Result,
+  ): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      call(this.#descriptor, (error, value) => {
+        this.#end();
+        if (error) reject(error);
+        else resolve(toResult(value));
+      });
+      this.#underWay += 1;
+    });
+  }
+
+  #tell(call: (descriptor: number, done: Done) => void): Promise<void> {
+    return this.#ask<void, void>(call, () => undefined);
+  }
+
+  #end(): void {
+    this.#underWay -= 1;
+    if (this.#underWay === 0) this.#onIdle?.();
   }
 }

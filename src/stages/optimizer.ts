@@ -4,5 +4,5 @@ import { setFlagsFromString } from "node:v8";
 /** TurboFan: the fastest code. For one large function it may take 10 MB at once, which malloc then keeps. */
 export const callOptimizer = (): void => setFlagsFromString("--opt");
 
-/** Maglev: quick to compile, and little memory; as fast for JSON, a fifth slower for CSV (bench/RESULTS.md). */
+/** Maglev: quick to compile, and little memory; as fast for JSON, a fifth and more slower for CSV (bench/RESULTS.md). */
 export const callSmallOptimizer = (): void => setFlagsFromString("--maglev");

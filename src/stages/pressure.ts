@@ -157,8 +157,11 @@ const ownMemory: ProcessMemory = {
     return heap + outside;
   },
   collect: () => (collector ??= findCollector())(),
-  shrink: () =>
-    (collector ??= findCollector())({ type: "major", execution: "sync", flavor: "last-resort" }),
+  shrink() {
+    // In somebody's program with a large heap it would stand still for half a second.
+    if (getHeapStatistics().total_heap_size > smallHeapBytes) return;
+    (collector ??= findCollector())({ type: "major", execution: "sync", flavor: "last-resort" });
+  },
 };
 
 type Collector = (kind?: {
@@ -166,6 +169,8 @@ type Collector = (kind?: {
   readonly execution: "sync";
   readonly flavor: "last-resort";
 }) => void;
+
+const smallHeapBytes = 64 * MiB;
 
 let collector: Collector | undefined;
 

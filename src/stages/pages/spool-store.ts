@@ -114,9 +114,14 @@ const appending = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND;
 
 async function openJournal(folder: string, disk: Disk): Promise<Journal> {
   const file = await disk.open(journalOf(folder), appending, 0o600);
-  // The journal is believed where a page is gone, so its name must be as durable as its lines.
-  await syncFolder(folder, disk);
-  return createJournal(file, (await file.stat()).size);
+  try {
+    // The journal is believed where a page is gone, so its name must be as durable as its lines.
+    await syncFolder(folder, disk);
+    return createJournal(file, (await file.stat()).size);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 type Opening = Omit<SpoolOptions, "key"> & { readonly key: KeyObject; readonly world: World };

@@ -18,6 +18,7 @@ import { PipelineError } from "../../../src/errors.ts";
 import type { SealedPage } from "../../../src/stages/nouns.ts";
 import { toDurablePage } from "../../../src/stages/pages/checkpoint.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
+import { realDisk, realWorld, type Disk } from "../../../src/stages/world.ts";
 import { contentOf, makeSealed, never, openTestSpool } from "../../fixtures/pages.ts";
 import { mountSmallDisk } from "../../fixtures/small-disk.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
@@ -192,6 +193,34 @@ describe("spool-store", () => {
       return ["spool-failed", "integrity-failed"].includes(error.code);
     });
     await spool.close();
+  });
+
+  it("closes its journal where the folder of it cannot be made durable", async () => {
+    const path = folder.next();
+    let open = 0;
+    const disk: Disk = {
+      ...realDisk,
+      async open(...how) {
+        const file = await realDisk.open(...how);
+        open += 1;
+        return {
+          read: (...args) => file.read(...args),
+          write: (...args) => file.write(...args),
+          truncate: (bytes) => file.truncate(bytes),
+          stat: () => file.stat(),
+          datasync: () => file.datasync(),
+          sync: () =>
+            how[0] === path
+              ? Promise.reject(Object.assign(new Error("refused"), { code: "EIO" }))
+              : file.sync(),
+          close: () => file.close().then(() => void (open -= 1)),
+        };
+      },
+    };
+    await assert.rejects(openTestSpool(path, { world: { ...realWorld, disk } }), {
+      code: "spool-failed",
+    });
+    assert.equal(open, 0);
   });
 
   it("waits for a store under way when it is closed, and begins none after", async () => {
