@@ -31,7 +31,7 @@ let least: number | undefined;
 for (const pages of counts) {
   const folder = await mkdtemp(join(tmpdir(), "spillway-commit-"));
   try {
-    const node = `${process.execPath} ${leanFlags.join(" ")} --expose-gc`;
+    const node = `${process.execPath} ${leanFlags.join(" ")}`;
     await measure(`${process.execPath} ${commitPages} make ${pages} ${folder}`);
     const commit = await measure(`${node} ${commitPages} commit ${pages} ${folder}`, {
       env: leanEnv,

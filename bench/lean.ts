@@ -1,6 +1,7 @@
 /** How `bin/spillway.js` starts an export: the flags of V8, and the environment. */
 export const leanFlags: readonly string[] = [
   "--max-semi-space-size=1",
+  "--expose-gc",
   "--optimize-for-size",
   "--no-incremental-marking",
   "--no-short-builtin-calls",
