@@ -291,7 +291,7 @@ async function reading(
   await using(store, (to) => to.put(objectOf("p/r/page", content), never));
   const pieces: Uint8Array[] = [];
   const isMended = await play(store, way, expected, async (to) => {
-    for await (const piece of to.get("p/r/page", never)) pieces.push(piece);
+    for await (const piece of to.get("p/r/page", never)) pieces.push(Uint8Array.from(piece));
   });
   const got = Buffer.concat(pieces);
   assert.ok(content.subarray(0, got.length).equals(got), "gives only what is there");

@@ -169,7 +169,7 @@ describe("destination sftp against OpenSSH", () => {
       const pieces: Uint8Array[] = [];
       for await (const piece of destination.get(large.name, never)) {
         if (pieces.length === 3) proxy.reset();
-        pieces.push(piece);
+        pieces.push(Uint8Array.from(piece));
       }
       assert.ok(Buffer.concat(pieces).equals(large.bytes));
       const reading = destination.get(large.name, never)[Symbol.asyncIterator]();
