@@ -11,7 +11,7 @@ import { openDesk, pipelineText, rowsText } from "./spawn-cli.ts";
 const busy = `
   const { parentPort } = require("node:worker_threads");
   parentPort.postMessage("up");
-  setInterval(function turnRound() { for (let i = 0, x = 0; i < 1e5; i += 1) x += Math.sqrt(i); }, 1);`;
+  setInterval(function turnRound() { for (let i = 0, x = 0; i < 3e6; i += 1) x += Math.sqrt(i); }, 1);`;
 
 interface Profile {
   readonly nodes: readonly { readonly callFrame: { readonly functionName: string } }[];
@@ -24,29 +24,32 @@ describe("CPU profiles", () => {
 
   it("are written of the main thread and of each worker, at a signal", async () => {
     const worker = new Worker(busy, { eval: true });
-    await once(worker, "message");
-    const written = Promise.withResolvers<readonly string[]>();
-    const into = folder.next();
-    const failed = (reason: string) => written.reject(new Error(reason));
-    const profile = listenForProfile({
-      folder: into,
-      written: written.resolve,
-      failed,
-      millis: 300,
-    });
-    process.kill(process.pid, "SIGUSR2");
-    process.kill(process.pid, "SIGUSR2");
-    const paths = await written.promise;
-    await profile.dispose();
-    assert.deepEqual(
-      paths.map((path) => basename(path).replace(/^\d{8}T\d{6}Z/, "")),
-      ["-main.cpuprofile", "-worker-1.cpuprofile"],
-    );
-    const ofWorker = await read(paths[1]!);
-    assert(ofWorker.samples.length > 10);
-    assert(ofWorker.nodes.some(({ callFrame }) => callFrame.functionName === "turnRound"));
-    assert.equal((await stat(paths[0]!)).mode & 0o777, 0o600);
-    await worker.terminate();
+    try {
+      await once(worker, "message");
+      const written = Promise.withResolvers<readonly string[]>();
+      const into = folder.next();
+      const failed = (reason: string) => written.reject(new Error(reason));
+      const profile = listenForProfile({
+        folder: into,
+        written: written.resolve,
+        failed,
+        millis: 300,
+      });
+      process.kill(process.pid, "SIGUSR2");
+      process.kill(process.pid, "SIGUSR2");
+      const paths = await written.promise;
+      await profile.dispose();
+      assert.deepEqual(
+        paths.map((path) => basename(path).replace(/^\d{8}T\d{6}Z/, "")),
+        ["-main.cpuprofile", "-worker-1.cpuprofile"],
+      );
+      const ofWorker = await read(paths[1]!);
+      assert(ofWorker.samples.length > 10);
+      assert(ofWorker.nodes.some(({ callFrame }) => callFrame.functionName === "turnRound"));
+      assert.equal((await stat(paths[0]!)).mode & 0o777, 0o600);
+    } finally {
+      await worker.terminate();
+    }
   });
 
   it("that are under way at the end are written then", async () => {
