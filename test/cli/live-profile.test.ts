@@ -8,10 +8,13 @@ import { listenForProfile } from "../../src/cli/live-profile.ts";
 import { useFolder } from "../fixtures/pipelines.ts";
 import { openDesk, pipelineText, rowsText } from "./spawn-cli.ts";
 
+/** A function that is new each time: of one that was optimized before, a profile may not know the name. */
 const busy = `
   const { parentPort } = require("node:worker_threads");
   parentPort.postMessage("up");
-  setInterval(function turnRound() { for (let i = 0, x = 0; i < 3e6; i += 1) x += Math.sqrt(i); }, 1);`;
+  const text = "return function turnRound() { for (let i = 0, x = 0; i < 1e5; i += 1) x += Math.sqrt(i); }";
+  let turns = 0;
+  setInterval(() => new Function(text + "//" + (turns += 1))()(), 1);`;
 
 interface Profile {
   readonly nodes: readonly { readonly callFrame: { readonly functionName: string } }[];
