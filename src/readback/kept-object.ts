@@ -54,7 +54,6 @@ class KeptFile {
   readonly #file: DiskFile;
   readonly #bytes: number;
   readonly #signal: AbortSignal;
-  #closing: Promise<void> | undefined;
 
   constructor(file: DiskFile, bytes: number, signal: AbortSignal) {
     this.#file = file;
@@ -64,12 +63,12 @@ class KeptFile {
   }
 
   async *pieces(): AsyncGenerator<Uint8Array> {
-    for await (const piece of readPieces(this.#file, 0, this.#bytes, this.#signal)) yield piece;
+    yield* readPieces(this.#file, 0, this.#bytes, this.#signal);
   }
 
   close(): Promise<void> {
     forgotten.unregister(this);
-    return (this.#closing ??= this.#file.close());
+    return this.#file.close();
   }
 }
 
