@@ -1,11 +1,12 @@
 /** Contenders take turns, round by round, so that what disturbs the machine disturbs all of them; then a table. */
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rename } from "node:fs/promises";
+import { systemCode } from "../src/errors.ts";
 import { measure, median, type Measured, type MeasureOptions } from "./measure.ts";
 
 export interface Contender {
   readonly name: string;
   readonly script: string;
-  /** Removed after each run, untimed. */
+  /** What a run leaves, in the folder that the benchmark removes at its end. */
   readonly leaves?: string;
   /** A JSON file the script writes, whose `seconds` count instead of ours: the program's own, without its start. */
   readonly ownSeconds?: string;
@@ -27,6 +28,7 @@ export async function contest<Name extends string>(
   for (let run = 0; run <= runs; run += 1) {
     for (const [key, contender] of entries) {
       const measured = await runOnce(contender, options);
+      if (contender.leaves) await moveAway(contender.leaves, `${key}-${run}`);
       process.stderr.write(`${run}/${runs} ${measured.seconds.toFixed(2)} s ${contender.name}\n`);
       if (run > 0) rounds[key].push(measured);
     }
@@ -35,11 +37,20 @@ export async function contest<Name extends string>(
 }
 
 async function runOnce(contender: Contender, options: MeasureOptions): Promise<Measured> {
-  const { script, leaves, ownSeconds } = contender;
+  const { script, ownSeconds } = contender;
   const measured = await measure(script, options);
   const own = ownSeconds && (JSON.parse(await readFile(ownSeconds, "utf8")) as Measured);
-  if (leaves) await rm(leaves, { recursive: true, force: true });
   return own ? { ...measured, seconds: own.seconds } : measured;
+}
+
+/**
+ * Out of the next run's way, and not yet removed: ext4 without a journal looks over all files that were deleted in the last
+ * minutes when it creates one, so whoever comes next would pay for it.
+ */
+async function moveAway(path: string, turn: string): Promise<void> {
+  await rename(path, `${path}-${turn}`).catch((error: unknown) => {
+    if (systemCode(error) !== "ENOENT") throw error;
+  });
 }
 
 /** The median over the rounds of one figure. */

@@ -33,6 +33,7 @@ export async function contendersOf(place: Place) {
   const job = (name: string, stages: readonly object[], more: object = {}) =>
     writeJob(folder, { name, records: stages, to: place.to, telemetry, ...more });
   const ndjson = await job("ndjson", ndjsonOf(url, query));
+  const double = await job("ndjson-2", ndjsonOf(url, query), { page: "2MiB", memory: "100MiB" });
   const wide = await job("ndjson-4", ndjsonOf(url, query), { page: "4MiB", memory: "128MiB" });
   const csv = await job("csv", [{ postgres: { url, query } }, { serialize: "csv" }]);
   const copy = await job("copy", [{ "postgres-copy": { url, query, format: "csv" } }]);
@@ -64,6 +65,7 @@ export async function contendersOf(place: Place) {
 
   const always = {
     ours: ours("ndjson, pages of 1 MiB", ndjson),
+    double: ours("ndjson, pages of 2 MiB", double),
     wide: ours("ndjson, pages of 4 MiB", wide),
     jsonShell: shell("json", 1, "row_to_json"),
     textbook: {
