@@ -11,8 +11,11 @@ import { type OnReadOpts, Socket } from "node:net";
 export interface DirectReader {
   /** Where the next read goes; undefined while what it brings must wait. */
   readonly inlet: Uint8Array | undefined;
-  /** `bytes` were read, into the inlet or, of a read that began before, elsewhere; valid during the call. */
-  onRead(bytes: Buffer): void;
+  /**
+   * `bytes` were read, into the inlet or, of a read that began before, elsewhere; valid during the call.
+   * @returns false to stop reading, until the socket is resumed
+   */
+  onRead(bytes: Buffer): boolean;
 }
 
 export interface DirectSocket {
@@ -77,8 +80,8 @@ function createReads(socket: () => Socket): Reads {
       buffer: () => reader?.inlet ?? first,
       callback(bytes, buffer) {
         const read = Buffer.from(buffer.buffer, buffer.byteOffset, bytes);
-        if (reader) reader.onRead(read);
-        else socket().emit("data", Buffer.from(read));
+        if (reader) return reader.onRead(read);
+        socket().emit("data", Buffer.from(read));
         return true;
       },
     },
