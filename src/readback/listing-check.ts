@@ -2,8 +2,8 @@
 import {
   manifestName,
   signatureName,
-  sumsLine,
   sumsName,
+  writeSums,
   type PageEntry,
 } from "../pipeline/manifest.ts";
 import type { Manifest } from "../pipeline/read-manifest.ts";
@@ -60,6 +60,8 @@ async function* listRun(run: Run, signal: AbortSignal): AsyncGenerator<ListedObj
   }
 }
 
+const nothing: Uint8Array = new Uint8Array();
+
 /** `SHA256SUMS` is not signed, so it must say exactly what the signed manifest says. */
 export async function checkSums(
   run: Run,
@@ -69,23 +71,20 @@ export async function checkSums(
 ): Promise<void> {
   if (problems.has(sumsName)) return;
   const differs = await problems.catching(sumsName, async () => {
-    const lines = sumsLines(manifest.pages());
-    let expected: Buffer = Buffer.alloc(0);
+    const sums = writeSums(manifest.pages());
+    const following = async (): Promise<Uint8Array> => (await sums.next()).value ?? nothing;
+    let expected = nothing;
     for await (const piece of run.destination.get(run.path(sumsName), signal)) {
       for (let at = 0; at < piece.length;) {
-        if (expected.length === 0) expected = (await lines.next()).value ?? Buffer.alloc(0);
+        if (expected.length === 0) expected = await following();
         const length = Math.min(expected.length, piece.length - at);
-        const same = expected.subarray(0, length).equals(piece.subarray(at, at + length));
-        if (length === 0 || !same) return true;
+        const [wanted, found] = [expected.subarray(0, length), piece.subarray(at, at + length)];
+        if (length === 0 || Buffer.compare(wanted, found) !== 0) return true;
         expected = expected.subarray(length);
         at += length;
       }
     }
-    return expected.length > 0 || !(await lines.next()).done;
+    return expected.length > 0 || (await following()).length > 0;
   });
   if (differs) problems.add(sumsName, "says otherwise than the manifest");
-}
-
-async function* sumsLines(pages: AsyncGenerator<PageEntry>): AsyncGenerator<Buffer, undefined> {
-  for await (const entry of pages) yield Buffer.from(sumsLine(entry));
 }
