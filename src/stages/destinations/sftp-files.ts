@@ -98,18 +98,12 @@ export async function writeFile(
 ): Promise<boolean> {
   try {
     const file = await connection.hold((sftp, done) => sftp.open(path, "wx", 0o600, done), signal);
-    const { handle } = file;
-    let at = 0;
-    for await (const part of partsOf(bytes)) {
-      await writePart(file, part, at, signal);
-      at += part.length;
-    }
-    const isSynced = await trying(() =>
-      file.tell((sftp, done) => sftp.ext_openssh_fsync(handle, done), signal),
-    );
-    const { size } = await file.ask<Attributes>((sftp, done) => sftp.fstat(handle, done), signal);
-    await file.tell((sftp, done) => sftp.close(handle, done), signal);
-    if (size === bytes.length) return isSynced;
+    const filled = await fill(file, bytes, signal).catch(async (error: unknown) => {
+      await closeQuietly(file, signal);
+      throw error;
+    });
+    await file.tell((sftp, done) => sftp.close(file.handle, done), signal);
+    if (filled.bytes === bytes.length) return filled.isSynced;
   } catch (error) {
     throw failureOf(error, "writing a file");
   }
@@ -119,6 +113,20 @@ export async function writeFile(
       "the SSH server kept a part of a file only; try again later",
     ),
   );
+}
+
+async function fill(file: Held, bytes: Content, signal: AbortSignal) {
+  const { handle } = file;
+  let at = 0;
+  for await (const part of partsOf(bytes)) {
+    await writePart(file, part, at, signal);
+    at += part.length;
+  }
+  const isSynced = await trying(() =>
+    file.tell((sftp, done) => sftp.ext_openssh_fsync(handle, done), signal),
+  );
+  const { size } = await file.ask<Attributes>((sftp, done) => sftp.fstat(handle, done), signal);
+  return { isSynced, bytes: size };
 }
 
 async function writePart(
@@ -139,6 +147,12 @@ async function writePart(
     const starts = Array.from({ length: piecesAtOnce }, (_, i) => at + i * pieceBytes);
     await Promise.all(starts.filter((start) => start < part.length).map(write));
   }
+}
+
+/** Whoever has stopped does not wait for it; the server closes what is open with the connection. */
+export async function closeQuietly(held: Held | undefined, signal: AbortSignal): Promise<void> {
+  if (held === undefined || signal.aborted) return;
+  await held.tell((sftp, done) => sftp.close(held.handle, done), signal).catch(() => undefined);
 }
 
 /** False where the server lacks what is asked. */

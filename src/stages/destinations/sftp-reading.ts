@@ -6,6 +6,7 @@ import { type Held, type SftpConnection, nonsense } from "./sftp-connection.ts";
 import {
   type Attributes,
   type Found,
+  closeQuietly,
   failureOf,
   foundOf,
   statOf,
@@ -115,9 +116,3 @@ export async function* readFrom(file: OpenFile, start: number): AsyncGenerator<B
 
 export const broken = (what: string) =>
   new PipelineError("destination-failed", `an object ${what}`);
-
-/** Whoever has stopped does not wait for it; the server closes what is open with the connection. */
-async function closeQuietly(held: Held | undefined, signal: AbortSignal): Promise<void> {
-  if (held === undefined || signal.aborted) return;
-  await held.tell((sftp, done) => sftp.close(held.handle, done), signal).catch(() => undefined);
-}

@@ -320,6 +320,25 @@ describe("destination sftp before a server that fails and lies", () => {
     await destination.close();
   });
 
+  it("closes what it wrote to, also where the content or the server fails", async () => {
+    const destination = await open();
+    const object = objectOf("p/x", Buffer.alloc(600_000, "x"));
+    const breaksOff = function* () {
+      yield Buffer.alloc(300_000, "x");
+      throw new Error("cannot be read");
+    };
+    const bytes = { length: 600_000, read: breaksOff };
+    server.requests.length = 0;
+    await assert.rejects(destination.put({ ...object, bytes }, never), /cannot be read/);
+    once("write", fails, 1, midway)();
+    await destination.put(object, never);
+    const count = (verb: string) =>
+      server.requests.filter((request) => request.startsWith(`${verb} ${root}/p/.incoming-`))
+        .length;
+    assert.deepEqual([count("open"), count("close")], [3, 3]);
+    await destination.close();
+  });
+
   it("listens for ever to no server that never ends a listing, neither for it nor before a put", async () => {
     const page = (name: string) => ({ name, isFolder: false, size: 1, changed: 1 });
     const pages = [[], [page("a"), page("b")]];
