@@ -21,6 +21,7 @@ export interface Pool {
 const attemptsMost = 3;
 /** A page takes milliseconds; a worker that needs this long is stuck. */
 const deadlineMillis = 120_000;
+const looksADeadline = 4;
 /** Pages under way at the end are a few milliseconds from done. */
 const closeMillis = 2000;
 
@@ -47,13 +48,8 @@ export function createPool(threads: number): Pool {
   const unlessAborted = createWaits();
 
   const attempt = async (task: SealTask, signal: AbortSignal): Promise<SealedResult> => {
-    // Of an idle pool nobody has heard for long.
-    if (running.size === 0) watchdog.heard();
     const work = piscina.run(task, { signal: watchdog.signal });
-    const settle = () => {
-      watchdog.heard();
-      running.delete(work);
-    };
+    const settle = () => void running.delete(work);
     running.add(work);
     work.then(settle, settle);
     const answer = (await unlessAborted(work, signal)) as SealedResult | Failure;
@@ -89,24 +85,29 @@ export function createPool(threads: number): Pool {
 }
 
 /**
- * Notices workers that are stuck: when none has answered for so long, those that have a page are ended, and their pages are
- * tried again. One timer and one list for all pages: a timer and a controller for each are dear where pages are small.
+ * Notices workers that are stuck: one that keeps a page for so long is ended, whatever others answer, and the page is tried
+ * again. One timer and one list for all pages: a timer and a controller for each are dear where pages are small.
  */
 function createWatchdog() {
-  const stops = new Set<() => void>();
-  const stopAll = () => {
-    for (const stop of stops) stop();
+  /** What ends the work on a page, oldest first, and how many looks there had been when it began. */
+  const underWay = new Map<() => void, number>();
+  let looks = 0;
+  const look = () => {
+    looks += 1;
+    for (const [stop, since] of underWay) {
+      if (looks - since <= looksADeadline) break;
+      underWay.delete(stop);
+      stop();
+    }
   };
-  const timer = setTimeout(stopAll, deadlineMillis).unref();
+  const timer = setInterval(look, deadlineMillis / looksADeadline).unref();
   return {
     /** As much of a signal as piscina asks for; it listens while it has the task. */
     signal: {
-      addEventListener: (_name: "abort", stop: () => void) => void stops.add(stop),
-      removeEventListener: (_name: "abort", stop: () => void) => void stops.delete(stop),
+      addEventListener: (_name: "abort", stop: () => void) => void underWay.set(stop, looks),
+      removeEventListener: (_name: "abort", stop: () => void) => void underWay.delete(stop),
     },
-    /** A worker has answered, or is asked after a rest. */
-    heard: () => void timer.refresh(),
-    end: () => clearTimeout(timer),
+    end: () => clearInterval(timer),
   };
 }
 
