@@ -1,4 +1,5 @@
 /** Worker threads for work on bytes: the only file that knows piscina. */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Piscina } from "piscina";
 import { PipelineError, isAbort } from "../errors.ts";
@@ -30,7 +31,8 @@ export function createPool(threads: number): Pool {
   // The build turns `.ts` into `.js`; the worker's file has whichever ending this one has.
   const ending = import.meta.filename.endsWith(".ts") ? "ts" : "js";
   const piscina = new Piscina({
-    filename: new URL(`./seal-worker.${ending}`, import.meta.url).href,
+    // A path: of a URL, piscina would make one for each task.
+    filename: join(import.meta.dirname, `seal-worker.${ending}`),
     name: "seal",
     minThreads: threads,
     maxThreads: threads,
