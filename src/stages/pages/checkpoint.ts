@@ -85,11 +85,15 @@ export function toDurablePage(checkpoint: Checkpoint): DurablePage {
 
 /** What follows the sealed bytes in a page file. */
 export function encodeTrailer(key: HmacKey, checkpoint: Checkpoint): Uint8Array {
-  const json = Buffer.from(JSON.stringify(checkpoint));
-  assert(json.length <= jsonBytesMost, "a checkpoint is small");
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(json.length);
-  return Buffer.concat([json, mac(key, json), length, magic]);
+  const json = JSON.stringify(checkpoint);
+  const jsonBytes = Buffer.byteLength(json);
+  assert(jsonBytes <= jsonBytesMost, "a checkpoint is small");
+  const trailer = Buffer.allocUnsafe(jsonBytes + footBytes);
+  trailer.write(json);
+  mac(key, trailer.subarray(0, jsonBytes)).copy(trailer, jsonBytes);
+  trailer.writeUInt32LE(jsonBytes, jsonBytes + macBytes);
+  magic.copy(trailer, jsonBytes + macBytes + 4);
+  return trailer;
 }
 
 /**
