@@ -20,42 +20,52 @@ export async function* mapOrdered<In, Out>(
   work: (item: In, signal: AbortSignal) => Promise<Out>,
 ): AsyncGenerator<Out> {
   const source = input[Symbol.asyncIterator]();
-  const running: Promise<Out>[] = [];
+  const running: UnderWay<Out>[] = [];
   const over = new AbortController();
   const wanted = AbortSignal.any([signal, over.signal]);
-  let pull: Promise<IteratorResult<In>> | undefined;
+  let pull: UnderWay<IteratorResult<In>> | undefined;
   let ended = false;
+  let wake = () => {};
+  const watch = <T>(promise: Promise<T>): UnderWay<T> => {
+    const watched = { promise, isSettled: false };
+    const settle = () => {
+      watched.isSettled = true;
+      wake();
+    };
+    // A failure is met when its turn comes; until then it is no unhandled rejection.
+    promise.then(settle, settle);
+    return watched;
+  };
   try {
     while (!ended || running.length > 0) {
-      if (!ended && !pull && running.length < width) pull = source.next();
+      if (!ended && !pull && running.length < width) pull = watch(source.next());
       const [head] = running;
-      if (head && (!pull || (await isFirst(head, pull)))) {
-        const result = await head;
+      if (head && (!pull || head.isSettled)) {
+        const result = await head.promise;
         void running.shift();
         yield result;
-      } else {
-        const next = await pull!;
+      } else if (!head || pull!.isSettled) {
+        const next = await pull!.promise;
         pull = undefined;
         if (next.done) ended = true;
-        else running.push(silence(work(next.value, wanted)));
-      }
+        else running.push(watch(work(next.value, wanted)));
+      } else await new Promise<void>((resolve) => (wake = resolve));
     }
   } finally {
     over.abort();
-    const closed = ended ? undefined : close(source, pull, discard);
-    const rest = await Promise.allSettled(running);
+    const closed = ended ? undefined : close(source, pull?.promise, discard);
+    const rest = await Promise.allSettled(running.map(({ promise }) => promise));
     for (const one of rest) if (one.status === "fulfilled") discard(one.value);
     // A pull that hangs is ended by the run's signal, not waited for here.
     if (!pull) await closed;
   }
 }
 
-const yes = () => true;
-const no = () => false;
-
-/** True when the oldest work is done (or failed) before the next item is there. */
-const isFirst = (head: Promise<unknown>, pull: Promise<unknown>): Promise<boolean> =>
-  Promise.race([head.then(yes, yes), pull.then(no, no)]);
+/** Asked whether it has settled, rather than raced for: a race makes five promises, and leaves them with what is slow. */
+interface UnderWay<T> {
+  readonly promise: Promise<T>;
+  readonly isSettled: boolean;
+}
 
 /** Closes the source, behind an item it was asked for and that comes too late. */
 async function close<In>(
@@ -69,10 +79,4 @@ async function close<In>(
   );
   // Nobody waits for it when there was such an item, and the failure that ended the work is the one to be told.
   await Promise.allSettled([late, source.return?.()]);
-}
-
-/** A failure is met when its turn comes; until then it is no unhandled rejection. */
-function silence<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
 }
