@@ -6,6 +6,7 @@ import type { ReadOptions } from "../readback/find-run.ts";
 import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import { alreadyWritten, type Verb } from "./verb.ts";
 
 export const cat: Verb = {
@@ -23,6 +24,7 @@ export const cat: Verb = {
   ],
   notes: ["Records are printed as they were stored; with --json, as one JSON array.", s3Note],
   async run(call) {
+    keepHeapSmall();
     const interrupt = listenForInterrupt(interrupted, () => {});
     const page = call.count("page");
     if (call.json && page !== undefined)

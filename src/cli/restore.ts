@@ -8,6 +8,7 @@ import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
 import { alignColumns, formatCount, formatCounted } from "./screen.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import { alreadyWritten, type Call, type Paint, type Verb } from "./verb.ts";
 
 export const restore: Verb = {
@@ -61,6 +62,7 @@ export const restore: Verb = {
         "restore: --to - and --json both want standard output; expected one of them",
       );
     const place = placeOf(to, call);
+    keepHeapSmall();
     const progress = startProgress(call);
     const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
     try {

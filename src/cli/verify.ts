@@ -7,6 +7,7 @@ import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { hasKey, keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
 import { alignColumns, formatCount, formatCounted, harmless } from "./screen.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import type { Paint, Report, Verb } from "./verb.ts";
 
 export const verify: Verb = {
@@ -30,6 +31,7 @@ export const verify: Verb = {
   ],
   notes: [s3Note],
   async run(call) {
+    keepHeapSmall();
     const progress = startProgress(call);
     const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
     const level = (call.text("level") ?? (hasKey(call) ? "full" : "bytes")) as VerifyLevel;
