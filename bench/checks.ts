@@ -29,7 +29,7 @@ interface Change {
 
 /** Every file and folder is synced through a handle of Node's. */
 const noSync: Change = {
-  file: "src/cli/main.ts",
+  file: "src/cli/command.ts",
   find: "async function main(",
   put: `const handle = await process.getBuiltinModule("fs/promises").open("/dev/null");
     Object.assign(Object.getPrototypeOf(handle), { sync: async () => {}, datasync: async () => {} });

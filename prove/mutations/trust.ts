@@ -230,7 +230,7 @@ export const trustMutations: readonly Mutation[] = [
   },
   {
     bug: "a failed run ends with 0",
-    file: "src/cli/main.ts",
+    file: "src/cli/command.ts",
     find: "  const exitCode = report.failure ? tell(report.failure) : (report.exitCode ?? 0);",
     replace:
       "  const exitCode = report.failure ? tell(report.failure) * 0 : (report.exitCode ?? 0);",

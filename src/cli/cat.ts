@@ -1,7 +1,5 @@
 /** `spillway cat`: records of an export to standard output, all of them or those of one page. */
 import { once } from "node:events";
-import { readPages } from "../readback/read-pages.ts";
-import { readExport } from "../readback/read-export.ts";
 import type { ReadOptions } from "../readback/find-run.ts";
 import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
@@ -41,6 +39,7 @@ export const cat: Verb = {
 };
 
 async function printPages(url: string, options: ReadOptions, only: number | undefined) {
+  const { readPages } = await import("../readback/read-pages.ts");
   let number = 0;
   for await (const { content } of readPages(url, options)) {
     if (only === undefined || only === number) await write(content);
@@ -56,6 +55,7 @@ async function printPages(url: string, options: ReadOptions, only: number | unde
 
 /** A failure after the first row leaves the array open, so that nobody takes a part for the whole. */
 async function printArray(url: string, options: ReadOptions): Promise<void> {
+  const { readExport } = await import("../readback/read-export.ts");
   let before = "[\n";
   for await (const row of readExport(url, options)) {
     await write(before + JSON.stringify(row));

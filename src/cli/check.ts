@@ -1,6 +1,4 @@
 /** `spillway check`: everything a run would refuse before it touches source or destination, references included. */
-import { loadPipeline } from "../pipeline/load.ts";
-import { planPipeline } from "../pipeline/plan.ts";
 import { PipelineError } from "../errors.ts";
 import { failureDocument } from "./failure.ts";
 import type { Report, Verb } from "./verb.ts";
@@ -20,6 +18,8 @@ export const check: Verb = {
   argument: ["<file>", "pipeline in YAML"],
   examples: ["spillway check export.yaml", "spillway check export.yaml --json"],
   async run(call) {
+    const { loadPipeline } = await import("../pipeline/load.ts");
+    const { planPipeline } = await import("../pipeline/plan.ts");
     try {
       const pipeline = await loadPipeline(call.argument);
       await planPipeline(pipeline, { resolve: "full", env: call.env });

@@ -1,6 +1,5 @@
 /** `spillway count`: how many rows a source has, before anything is exported. */
-import { countSource, countUrl, type SourceCount } from "../pipeline/count-source.ts";
-import { loadPipeline } from "../pipeline/load.ts";
+import type { SourceCount } from "../pipeline/count-source.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { formatCount } from "./screen.ts";
 import type { Verb } from "./verb.ts";
@@ -21,6 +20,8 @@ export const count: Verb = {
     const interrupt = listenForInterrupt(interrupted, () => {});
     const { signal } = interrupt;
     try {
+      const { countSource, countUrl } = await import("../pipeline/count-source.ts");
+      const { loadPipeline } = await import("../pipeline/load.ts");
       const counted = /^https?:\/\//.test(call.argument)
         ? await countUrl(call.argument, signal)
         : await countSource(await loadPipeline(call.argument), { env: call.env, signal });

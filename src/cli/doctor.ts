@@ -1,6 +1,6 @@
 /** `spillway doctor`: what would make an export fail or weaken a promise, found before it, and what follows. */
 import { errorCodes } from "../errors.ts";
-import { examine, type AreaFinding } from "../pipeline/doctor/examine.ts";
+import type { AreaFinding } from "../pipeline/doctor/examine.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { formatCounted, harmless } from "./screen.ts";
 import type { Paint, Verb } from "./verb.ts";
@@ -18,6 +18,7 @@ export const doctor: Verb = {
   async run(call) {
     const interrupt = listenForInterrupt(interrupted, () => {});
     try {
+      const { examine } = await import("../pipeline/doctor/examine.ts");
       const { signal } = interrupt;
       const checks = await examine(call.argument, { env: call.env, signal });
       const exitCode = exitCodeOf(checks);

@@ -5,7 +5,7 @@ import { join, relative } from "node:path";
 import { PipelineError } from "../errors.ts";
 import { checkRecipients } from "../workers/age.ts";
 import { makeAgeKey, writeNewFile } from "./key-file.ts";
-import { schemaText } from "./schema.ts";
+import { pipelineSchema } from "./schema.ts";
 import { alignColumns } from "./screen.ts";
 import { shellWord } from "./stock-commands.ts";
 import type { Verb } from "./verb.ts";
@@ -37,7 +37,7 @@ export const init: Verb = {
     refuseTaken(folder, key ? [pipelineName, schemaName, keyName] : [pipelineName, schemaName]);
     await mkdir(folder, { recursive: true });
     if (key) await writeNewFile(join(folder, keyName), key.text, 0o600);
-    await writeNewFile(join(folder, schemaName), `${schemaText()}\n`);
+    await writeNewFile(join(folder, schemaName), `${(await pipelineSchema()).text()}\n`);
     await writeNewFile(join(folder, pipelineName), starterPipeline(to));
     const file = join(folder, pipelineName);
     const identity = key ? join(folder, keyName) : undefined;

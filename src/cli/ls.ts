@@ -1,5 +1,5 @@
 /** `spillway ls`: the exports below a URL, finished or not. */
-import { listExports, type ListedExport } from "../readback/list-exports.ts";
+import type { ListedExport } from "../readback/list-exports.ts";
 import { formatBytes } from "../stages/atoms.ts";
 import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
@@ -17,6 +17,7 @@ export const ls: Verb = {
   async run(call) {
     const interrupt = listenForInterrupt(interrupted, () => {});
     try {
+      const { listExports } = await import("../readback/list-exports.ts");
       const options = await readingOptions(call, interrupt.signal);
       const exports = await Array.fromAsync(listExports(call.argument, options));
       if (exports.length === 0)

@@ -1,9 +1,7 @@
 /** `spillway plan`: what will run, and what it will hold, before anything is touched. */
-import { loadPipeline } from "../pipeline/load.ts";
-import { planPipeline } from "../pipeline/plan.ts";
 import type { PlanReport } from "../pipeline/plan-types.ts";
 import type { Pipeline } from "../pipeline/define.ts";
-import { sampleRows, type Sample } from "../pipeline/sample.ts";
+import type { Sample } from "../pipeline/sample.ts";
 import { formatBytes } from "../stages/atoms.ts";
 import { withoutLiterals } from "../stages/queries/without-literals.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
@@ -27,6 +25,8 @@ export const plan: Verb = {
     "References (${env:…}, ${file:…}) stay unread; `spillway check` says which of them are missing.",
   ],
   async run(call) {
+    const { loadPipeline } = await import("../pipeline/load.ts");
+    const { planPipeline } = await import("../pipeline/plan.ts");
     const pipeline = await loadPipeline(call.argument);
     const planned = await planPipeline(pipeline, { resolve: "none", env: call.env });
     const report = withoutValues(planned.report);
@@ -45,6 +45,7 @@ async function readSample(pipeline: Pipeline, rows: number, call: Call): Promise
   const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
   const log = { info() {}, warn: progress.warn };
   try {
+    const { sampleRows } = await import("../pipeline/sample.ts");
     return await sampleRows(pipeline, { rows, log, signal: interrupt.signal, env: call.env });
   } finally {
     interrupt.dispose();

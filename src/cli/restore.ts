@@ -1,6 +1,6 @@
 /** `spillway restore`: an export back to files, to standard output or to a table, authenticated before it is released. */
 import { basename } from "node:path";
-import { restoreExport, type RestoreOptions, type RestoreSummary } from "../readback/restore.ts";
+import type { RestoreOptions, RestoreSummary } from "../readback/restore.ts";
 import { formatBytes } from "../stages/atoms.ts";
 import { takesRows } from "../stages/destinations/schemes.ts";
 import { PipelineError } from "../errors.ts";
@@ -66,6 +66,7 @@ export const restore: Verb = {
     const progress = startProgress(call);
     const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
     try {
+      const { restoreExport } = await import("../readback/restore.ts");
       const summary = await restoreExport(call.argument, {
         ...(await readingOptions(call, interrupt.signal)),
         to: place,

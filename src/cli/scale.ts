@@ -1,9 +1,7 @@
 /** `spillway scale`: the pipeline over 10, 100, 1000 … rows, and how the time of each stage grows. */
-import { loadPipeline } from "../pipeline/load.ts";
-import { scale as measureScale, type ScaleReport, type StageCurve } from "../pipeline/scale.ts";
+import type { ScaleReport, StageCurve } from "../pipeline/scale.ts";
 import { PipelineError } from "../errors.ts";
 import { listenForInterrupt, interrupted } from "./interrupt.ts";
-import { tuneCompiler } from "./optimizer.ts";
 import { startProgress } from "./progress.ts";
 import { alignColumns, formatCount } from "./screen.ts";
 import type { Paint, Verb } from "./verb.ts";
@@ -32,6 +30,9 @@ export const scale: Verb = {
     const progress = startProgress(call);
     const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
     try {
+      const { loadPipeline } = await import("../pipeline/load.ts");
+      const { scale: measureScale } = await import("../pipeline/scale.ts");
+      const { tuneCompiler } = await import("./optimizer.ts");
       const pipeline = await loadPipeline(call.argument);
       const most = call.count("most");
       if (most !== undefined && most < leastRows)

@@ -2,12 +2,11 @@
 import { once } from "node:events";
 import { failureText } from "./failure.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
-import { runProcesses } from "./run-process.ts";
 import { harmless, paintFor } from "./screen.ts";
 import type { Call, Verb } from "./verb.ts";
-import { listenForHealth, type Health } from "../pipeline/serve/health.ts";
+import type { Health } from "../pipeline/serve/health.ts";
 import type { StartRun } from "../pipeline/serve/runs.ts";
-import { startServer, type Server, type ServerInit } from "../pipeline/serve/server.ts";
+import type { Server, ServerInit } from "../pipeline/serve/server.ts";
 
 const usualAddress = "127.0.0.1:9470";
 
@@ -29,6 +28,7 @@ export const serve: Verb = {
   ],
   async run(call) {
     const tell = (line: string) => call.quiet || say(line);
+    const { runProcesses } = await import("./run-process.ts");
     const runs = runProcesses(process.env, (name, line) => tell(`${name}: ${line}`));
     const interrupt = listenForInterrupt(
       interrupted,
@@ -41,6 +41,7 @@ export const serve: Verb = {
     let health: Health | undefined;
     try {
       const server = await begin(call, tell, runs.start, async (status) => {
+        const { listenForHealth } = await import("../pipeline/serve/health.ts");
         health = await listenForHealth(address, status);
       });
       await serveUntil(interrupt.signal, server, health!.url, tell);
@@ -52,12 +53,13 @@ export const serve: Verb = {
   },
 };
 
-function begin(
+async function begin(
   call: Call,
   log: (line: string) => void,
   start: StartRun,
   listen: ServerInit["listen"],
 ): Promise<Server> {
+  const { startServer } = await import("../pipeline/serve/server.ts");
   const starting = startServer({
     listen,
     paths: call.operands,

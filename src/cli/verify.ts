@@ -1,5 +1,5 @@
 /** `spillway verify`: is an export whole, unchanged, and by whom it should be? */
-import { verifyExport, type VerifyLevel, type VerifyReport } from "../readback/verify.ts";
+import type { VerifyLevel, VerifyReport } from "../readback/verify.ts";
 import { formatBytes } from "../stages/atoms.ts";
 import { PipelineError } from "../errors.ts";
 import { failureDocument } from "./failure.ts";
@@ -36,6 +36,7 @@ export const verify: Verb = {
     const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
     const level = (call.text("level") ?? (hasKey(call) ? "full" : "bytes")) as VerifyLevel;
     try {
+      const { verifyExport } = await import("../readback/verify.ts");
       const report = await verifyExport(call.argument, {
         ...(await readingOptions(call, interrupt.signal)),
         level,

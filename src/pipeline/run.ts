@@ -12,7 +12,7 @@ import { createQueries, type Queries } from "../stages/queries/queries.ts";
 import type { Log, StageContext } from "../stages/stage.ts";
 import { untilAborted } from "../stages/until-aborted.ts";
 import type { RunWatch } from "../telemetry/watch.ts";
-import { createPool, type Pool } from "../workers/pool.ts";
+import type { Pool } from "../workers/pool.ts";
 import { commitRun } from "./commit.ts";
 import type { Pipeline } from "./define.ts";
 import { flow, toPipelineError } from "./flow.ts";
@@ -121,6 +121,7 @@ async function runInFolder(opened: Opened): Promise<RunSummary> {
     opened.options.log?.warn(
       "no last key can be opened, as after a change of the password; the run goes on by proof, from the start of the query",
     );
+  const { createPool } = await import("../workers/pool.ts");
   const pool = createPool(plan.report.threads);
   try {
     return await runWatched({ ...opened, spool, pool });

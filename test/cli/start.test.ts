@@ -19,14 +19,15 @@ function oldNode(): string | undefined {
     });
 }
 
-/** What npm would install, with `main` for what was built. */
+/** What npm would install, with `main` for what was built: the command, and that of an export. */
 async function install(folder: string, main: string): Promise<void> {
   await mkdir(join(folder, "dist/js"), { recursive: true });
   await mkdir(join(folder, "bin"));
   await symlink(join(cliPath, "../../node_modules"), join(folder, "node_modules"));
   await writeFile(join(folder, "package.json"), '{ "type": "module" }');
   await cp(cliPath, join(folder, "bin", "spillway.js"));
-  await writeFile(join(folder, "dist/js/main.js"), main);
+  for (const name of ["main", "main-run"])
+    await writeFile(join(folder, `dist/js/${name}.js`), main);
 }
 
 describe("bin/spillway.js", () => {

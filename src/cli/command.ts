@@ -1,0 +1,72 @@
+/** The command line: finds the verb, prints what it gives back or why it failed, ends with its exit code. */
+import { systemCode, type PipelineError } from "../errors.ts";
+import { asFailure, failureDocument, failureText } from "./failure.ts";
+import { endNow } from "./interrupt.ts";
+import { parseArguments } from "./program.ts";
+import { paintFor } from "./screen.ts";
+import type { Call, Report, Verb } from "./verb.ts";
+
+async function main(args: readonly string[], verbs: readonly Verb[]): Promise<number> {
+  // The one that is called, or all of them for help and suggestions.
+  const called = verbs.filter(({ name }) => name === args.find((arg) => !arg.startsWith("-")));
+  const parsed = await parseArguments(args, called.length > 0 ? called : verbs);
+  if (typeof parsed === "number") return parsed;
+  const report = await parsed.verb.run(parsed.call);
+  const exitCode = report.failure ? tell(report.failure) : (report.exitCode ?? 0);
+  process.exitCode = exitCode;
+  await printReport(report, parsed.call);
+  if (report.leavesWork) endProcess = endNow;
+  return exitCode;
+}
+
+/** Says what failed: a sentence on standard error, the document on standard output when it is for one. */
+async function fail(error: unknown): Promise<number> {
+  const failure = asFailure(error);
+  process.exitCode = tell(failure);
+  if (args.includes("--json")) await printJson(failureDocument(failure));
+  return failure.exitCode;
+}
+
+function tell(failure: PipelineError): number {
+  const paint = paintFor(process.stderr);
+  process.stderr.write(`${failureText(failure, paint, args.includes("--debug"))}\n`);
+  return failure.exitCode;
+}
+
+async function printReport(report: Report, { json, quiet }: Call): Promise<void> {
+  if (report.document === undefined) return;
+  if (json) return printJson(report.document);
+  const text = report.isData || !quiet ? report.text(paintFor(process.stdout)) : "";
+  if (text !== "") await print(text);
+}
+
+const printJson = (document: unknown) => print(JSON.stringify(document, null, 2));
+
+function print(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
+}
+
+const args = process.argv.slice(2);
+let endProcess: (code: number) => never = process.exit;
+
+/** Reads the command line, does what it says with one of `verbs`, and ends the process. */
+export async function runCommand(verbs: readonly Verb[]): Promise<never> {
+  // Whoever reads our output may stop reading: that ends the command, and is no failure of it.
+  process.stdout.on("error", (error) => {
+    process.exit(systemCode(error) === "EPIPE" ? (process.exitCode ?? 0) : 1);
+  });
+  // An export goes on when nobody looks at its progress any more.
+  process.stderr.on("error", () => {});
+  // A report on a crash would show the environment, where secrets are.
+  Object.assign(process.report, { excludeEnv: true });
+  // Node's own way to tell of it would print messages that may quote rows. The first one is told; others follow from it.
+  process.once("uncaughtException", (error) => {
+    process.on("uncaughtException", () => {});
+    void fail(error).then((code) => process.exit(code));
+  });
+
+  const code = await main(args, verbs).catch(fail);
+  // What was written last may still be on its way to a pipe.
+  await new Promise((flushed) => process.stdout.write("", flushed));
+  return endProcess(code);
+}
