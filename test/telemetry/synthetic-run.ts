@@ -20,18 +20,23 @@ export interface SyntheticRun {
   /** Fails the upload of this page. */
   readonly failAt?: { readonly page: number; readonly error: Error };
   readonly lease?: Lease;
+  /** How stages pass their time. */
+  readonly sleep?: Sleep;
 }
+
+type Sleep = (millis: number) => Promise<void>;
 
 /** Runs it to its end through the watch; the traceparents that pages carried into the upload come back. */
 export async function runSynthetic(watch: RunWatch, run: SyntheticRun): Promise<string[]> {
   const lease = watch.watchLease(run.lease ?? createLease(1 << 20));
+  const sleep = run.sleep ?? sleepMillis;
   const traceparents: string[] = [];
   const uploads = (page: DurablePage) => {
     traceparents.push(page.traceparent ?? "");
     if (page.page === run.failAt?.page) throw run.failAt.error;
   };
   const rows = watch.wrap({ name: "postgres", takes: "nothing", gives: "rows" }, nothing(), () =>
-    source(run.pages),
+    source(run.pages, sleep),
   );
   const records = watch.wrap(
     { name: "serialize", takes: "rows", gives: "records" },
@@ -42,17 +47,17 @@ export async function runSynthetic(watch: RunWatch, run: SyntheticRun): Promise<
     chunk(input, lease),
   );
   const sealed = watch.wrap({ name: "seal", takes: "pages", gives: "sealed" }, pages, (input) =>
-    mapOneByOne(input, seal),
+    mapOneByOne(input, (page: Page) => seal(page, sleep)),
   );
   const durable = watch.wrap(
     { name: "spool", takes: "sealed", gives: "durable" },
     sealed,
-    (input) => mapOneByOne(input, spool),
+    (input) => mapOneByOne(input, (sealed: SealedPage) => spool(sealed, sleep)),
   );
   const receipts = watch.wrap(
     { name: "upload", takes: "durable", gives: "receipts" },
     durable,
-    (input) => mapOneByOne(input, upload(uploads)),
+    (input) => mapOneByOne(input, upload(uploads, sleep)),
   );
   for await (const receipt of receipts) void receipt;
   return traceparents;
@@ -60,9 +65,9 @@ export async function runSynthetic(watch: RunWatch, run: SyntheticRun): Promise<
 
 async function* nothing(): AsyncGenerator<never> {}
 
-async function* source(pages: number): AsyncGenerator<RowBatch> {
+async function* source(pages: number, sleep: Sleep): AsyncGenerator<RowBatch> {
   for (let page = 0; page < pages; page += 1) {
-    await sleepMillis(1);
+    await sleep(1);
     const rows = Array.from({ length: rowsAPage }, (_, row) => [String(row)]);
     yield { shape: "tuples", columns: [], rows, bytes: rowsAPage * 200 };
   }
@@ -114,19 +119,19 @@ function identityOf(page: number, batch: RecordBatch): PageIdentity {
   };
 }
 
-async function seal(page: Page): Promise<SealedPage> {
+async function seal(page: Page, sleep: Sleep): Promise<SealedPage> {
   // As the worker tells it: to the microsecond, so that nothing is lost to rounding.
   const now = () => performance.timeOrigin + performance.now();
   const startMillis = now();
-  await sleepMillis(3);
+  await sleep(3);
   const content = page.content.slice(0, page.content.length / 2);
   page.release();
   const work = { startMillis, endMillis: now() };
   return { ...page, content, sealedDigest: new Uint8Array(32), work };
 }
 
-async function spool(sealed: SealedPage): Promise<DurablePage> {
-  await sleepMillis(2);
+async function spool(sealed: SealedPage, sleep: Sleep): Promise<DurablePage> {
+  await sleep(2);
   return {
     page: sealed.page,
     records: sealed.records,
@@ -141,13 +146,13 @@ async function spool(sealed: SealedPage): Promise<DurablePage> {
 }
 
 const upload =
-  (uploads: (page: DurablePage) => void) =>
+  (uploads: (page: DurablePage) => void, sleep: Sleep) =>
   async (page: DurablePage): Promise<Receipt> => {
-    await sleepMillis(2);
+    await sleep(2);
     uploads(page);
     return page;
   };
 
-export function sleepMillis(millis: number): Promise<void> {
+function sleepMillis(millis: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, millis));
 }
