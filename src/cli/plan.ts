@@ -6,7 +6,7 @@ import { formatBytes } from "../stages/atoms.ts";
 import { withoutLiterals } from "../stages/queries/without-literals.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
-import { alignColumns, drawBar, formatCount } from "./screen.ts";
+import { alignColumns, drawBar, formatCount, formatCounted } from "./screen.ts";
 import type { Call, Paint, Verb } from "./verb.ts";
 
 export const plan: Verb = {
@@ -68,7 +68,7 @@ function sampleText(sample: Sample | undefined, { bold, dim, cyan, yellow }: Pai
   const advice = sample.stages.flatMap((stage) => (stage.advice ? [stage.advice] : []));
   return [
     "",
-    bold(`Of the first ${formatCount(sample.rows)} rows`),
+    bold(`Of the first ${formatCounted(sample.rows, "row")}`),
     ...alignColumns([head, ...lines], { right: [1, 2, 3] }),
     ...advice.map((line) => `  ${yellow(line)}`),
   ];

@@ -2,7 +2,7 @@
 import type { Progress } from "../pipeline/summary.ts";
 import { formatBytes, formatDuration } from "../stages/atoms.ts";
 import type { ProgressParts } from "./progress.ts";
-import { drawBar, formatCount } from "./screen.ts";
+import { drawBar, formatCount, formatCounted } from "./screen.ts";
 import type { Paint } from "./verb.ts";
 
 const windowMillis = 5000;
@@ -39,7 +39,9 @@ function partsOf(progress: Progress, rowsPerSecond: number, paint: Paint): strin
   // An estimate may be passed; 100 % is said by the summary alone.
   const share = known ? Math.min(0.99, rows / expectedRows) : undefined;
   const about = expectedExact ? "" : "~";
-  const of = known ? `/${about}${formatCount(expectedRows)}` : "";
+  const counted = known
+    ? `${formatCount(rows)}/${about}${formatCounted(expectedRows, "row")}`
+    : formatCounted(rows, "row");
   const left = known && rowsPerSecond > 0 ? (expectedRows - rows) / rowsPerSecond : undefined;
   const percent =
     share !== undefined && phase === "exporting"
@@ -48,10 +50,12 @@ function partsOf(progress: Progress, rowsPerSecond: number, paint: Paint): strin
   const isWide = paint.width >= wideTerminal;
   const parts = isWide || percent === undefined ? [paint.bold(phase)] : [];
   if (percent !== undefined) parts.push(isWide ? percent + bar(share ?? 0, paint) : percent);
-  parts.push(`${formatCount(rows)}${of} rows`, `${formatCount(rowsPerSecond)} rows/s`);
+  parts.push(counted, `${formatCount(rowsPerSecond)} rows/s`);
   if (left !== undefined && left > 0 && phase === "exporting")
     parts.push(`ETA ${formatLeft(left)}`);
-  parts.push(memoryPart(progress, paint), `${pagesUploaded}/${pages} pages uploaded`);
+  // A run that goes on begins with what was uploaded before.
+  const pagesKnown = Math.max(pages, pagesUploaded);
+  parts.push(memoryPart(progress, paint), `${pagesUploaded}/${pagesKnown} pages uploaded`);
   if (progress.spoolBytes > 0) parts.push(paint.dim(`spool ${formatBytes(progress.spoolBytes)}`));
   return parts;
 }

@@ -88,15 +88,17 @@ const shownProblems = 20;
 function refuse(report: VerifyReport): Report {
   const { problems, moreProblems, complete } = report;
   const total = problems.length + moreProblems;
-  const what = complete ? "is damaged" : "is incomplete";
+  const [first] = problems;
   const failure = new PipelineError(
     "integrity-failed",
-    `the export ${what}: ${formatCounted(total, "problem")}, the first: ` +
-      `${problems[0]?.object} ${problems[0]?.problem}`,
+    complete
+      ? `the export is damaged: ${formatCounted(total, "problem")}, the first: ${first?.object} ${first?.problem}`
+      : (first?.problem ?? ""),
   );
   return {
     document: { ...report, ...failureDocument(failure) },
     text: ({ red, dim }) => {
+      if (!complete) return "";
       const lines = alignColumns(
         problems
           .slice(0, shownProblems)

@@ -71,7 +71,9 @@ export function createPageCheck(head: ManifestHead, tail: ManifestTail): PageChe
       });
       // After a lost page the scanner may stand inside a quoted field.
       if (scanner && complete && ended !== entry.records) {
-        problems.push(`holds ${ended} records where the manifest says ${entry.records}`);
+        problems.push(
+          `holds ${ended} record${ended === 1 ? "" : "s"} where the manifest says ${entry.records}`,
+        );
       }
       checkIdentity(entry, opened, problems);
       page += 1;

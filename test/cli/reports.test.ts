@@ -58,9 +58,13 @@ describe("what is told of an export", () => {
     assert.equal(lines.length, 21);
     assert.equal(lines.at(-1), "  … and 10 more; see --json");
     const { folder: begun } = await make(1, { unfinished: true });
-    const { failure } = await verify.run(callOf(begun));
-    assert.match(failure!.message, /^the export is incomplete: 1 problem, the first: /);
-    assert.equal(failure?.code, "integrity-failed");
+    const unfinished = await verify.run(callOf(begun));
+    assert.match(
+      unfinished.failure!.message,
+      /^the export is incomplete: it has no signed manifest/,
+    );
+    assert.equal(unfinished.failure?.code, "integrity-failed");
+    assert.equal(textOf(unfinished), "", "said once");
   });
 
   it("by ls: what is not known of one that is not finished is a dash", async () => {

@@ -38,6 +38,12 @@ describe("the progress of a run", () => {
     assert.match(line({ expectedRows: 500_000 }), /ETA 16 m 39 s/);
   });
 
+  it("counts one row as one, and pages of an earlier attempt as pages", () => {
+    assert.match(line({ rows: 1 }), /, 1 row, /);
+    assert.match(line({ rows: 1, expectedRows: 1 }), /, 1\/~1 row, /);
+    assert.match(line({ pages: 0, pagesUploaded: 7 }), /, 7\/7 pages uploaded/);
+  });
+
   it("is never done before the run is, however few rows were expected", () => {
     const text = line({ expectedRows: 10, expectedExact: true });
     assert.match(text, / 99 %/);

@@ -3,6 +3,7 @@
  * which they begin with, ever leaves here; the original is not even kept as `cause`.
  */
 import { type ErrorCode, PipelineError } from "../../errors.ts";
+import { afterRows } from "./after-rows.ts";
 
 /** What is said of each kind; what is not here is the query's fault. */
 const said: Readonly<Record<string, readonly [code: ErrorCode, what: string]>> = {
@@ -67,7 +68,7 @@ export function kindOfMessage(message: string): string {
 export function hiddenFailure(place: string, rows: number): PipelineError {
   return new PipelineError(
     "source-refused",
-    `${place}: the query failed after ${rows} rows, and DuckDB does not say why; expected it to run to its end: ` +
+    `${place}: the query failed${afterRows(rows)}, and DuckDB does not say why; expected it to run to its end: ` +
       "look for values that cannot be converted (`try_cast`), damaged files, or a `memoryLimit` that is too small",
     { details: { rows } },
   );

@@ -4,6 +4,7 @@
  * Source: https://mariadb.com/kb/en/mariadb-error-codes/, https://dev.mysql.com/doc/mysql-errors/8.4/en/
  */
 import { type ErrorCode, PipelineError, isAbort, systemCode } from "../../errors.ts";
+import { afterRows } from "./after-rows.ts";
 
 /** The server is full, starting or going: the same login may work later. */
 const busy: ReadonlySet<number> = new Set([1040, 1053, 1129, 1203, 1226]);
@@ -28,7 +29,7 @@ export function explain(error: unknown, phase: "connect" | "query", rows?: numbe
   if (error instanceof PipelineError || isAbort(error)) return error;
   const answer = answerOf(error);
   if (phase === "connect") return answer ? explainLogin(answer) : explainConnect(error);
-  const when = rows === undefined ? "" : ` after ${rows} rows`;
+  const when = afterRows(rows);
   const details = rows === undefined ? {} : { rows };
   if (answer) return explainAnswer(answer, when, details);
   const code = systemCode(error);

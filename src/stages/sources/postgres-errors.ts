@@ -6,6 +6,7 @@
  */
 import { DatabaseError } from "pg";
 import { type ErrorCode, PipelineError, isAbort, systemCode } from "../../errors.ts";
+import { afterRows } from "./after-rows.ts";
 
 const classes: Readonly<Record<string, string>> = {
   "08": "connection exception",
@@ -40,7 +41,7 @@ const badText = new Set(["22021", "22P05"]);
  */
 export function explain(error: unknown, phase: "connect" | "query", rows?: number): unknown {
   if (error instanceof PipelineError || isAbort(error)) return error;
-  const when = rows === undefined ? "" : ` after ${rows} rows`;
+  const when = afterRows(rows);
   const details = rows === undefined ? {} : { rows };
   if (error instanceof DatabaseError) return explainAnswer(error, phase, { when, details });
   if (phase === "connect") return explainConnect(error);

@@ -9,6 +9,7 @@
 import type { Client } from "pg";
 import { formatDuration } from "../atoms.ts";
 import { PipelineError } from "../../errors.ts";
+import { afterRows } from "./after-rows.ts";
 import { type ClientParts, createClient } from "./postgres-client.ts";
 
 /** Silence after which the server is asked, and again after each answer. */
@@ -190,6 +191,3 @@ function tooSilent(millis: number, rows?: number): PipelineError {
     { details: { waitedMillis: millis, ...(rows === undefined ? {} : { rows }) } },
   );
 }
-
-const afterRows = (rows: number | undefined): string =>
-  rows === undefined ? "" : ` after ${rows} rows`;
