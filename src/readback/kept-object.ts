@@ -4,9 +4,11 @@
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
+import { statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
+import { formatBytes } from "../stages/atoms.ts";
 import { isFull, readPieces } from "../stages/destinations/file-work.ts";
 import { inBlocks, writeAll, type Parts, type Reread } from "../stages/durable-file.ts";
 import { realDisk, type DiskFile } from "../stages/world.ts";
@@ -29,11 +31,14 @@ export async function keepObject(parts: Parts, signal: AbortSignal): Promise<Kep
   const held: Uint8Array[] = [];
   let bytes = 0;
   let file: DiskFile | undefined;
+  let bytesAtMost = heldBytesAtMost;
   try {
     for await (const block of inBlocks(parts, blockBytes)) {
       bytes += block.length;
       if (bytes <= heldBytesAtMost) held.push(Uint8Array.from(block));
       else {
+        if (!file) bytesAtMost = await onTemporary(halfOfRoom());
+        if (bytes > bytesAtMost) throw tooLarge(bytesAtMost);
         file ??= await openNameless();
         for (const one of [...held.splice(0), block]) await onTemporary(writeAll(file, one));
       }
@@ -71,6 +76,18 @@ class KeptFile {
     return this.#file.close();
   }
 }
+
+/** A store may give more than any manifest holds: others need the room too. Endless where nobody knows how much there is. */
+async function halfOfRoom(): Promise<number> {
+  const { blocks, bavail, bsize } = await statfs(tmpdir());
+  return blocks > 0 ? (bavail * bsize) / 2 : Number.POSITIVE_INFINITY;
+}
+
+const tooLarge = (bytesAtMost: number) =>
+  new PipelineError(
+    "disk-full",
+    `a copy of the manifest would take more than half of the room left in ${tmpdir()}, ${formatBytes(bytesAtMost)}; expected more room there, or another folder in TMPDIR`,
+  );
 
 /** A file that goes with this process, whatever ends it. */
 async function openNameless(): Promise<DiskFile> {

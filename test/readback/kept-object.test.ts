@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gather } from "../../src/stages/durable-file.ts";
 import { keepObject } from "../../src/readback/kept-object.ts";
-import { mountSmallDisk } from "../fixtures/small-disk.ts";
+import { mountDisk, mountSmallDisk, skipUnmounted } from "../fixtures/small-disk.ts";
 
 const never = new AbortController().signal;
 const held = 4 * 2 ** 20;
@@ -52,6 +52,26 @@ describe("a kept object", () => {
     })();
     await assert.rejects(keepObject(breaksOff, never), /broken off/);
     assert.equal(await open(), first);
+  });
+
+  it("takes no more than half of the room there is", async function () {
+    const shared = join(folder, "shared");
+    const disk = await mountDisk(shared, "size=12m");
+    if (!disk) return skipUnmounted(this);
+    try {
+      process.env["TMPDIR"] = shared;
+      const fits = await keepObject(pieces(randomBytes(5 * 2 ** 20)), never);
+      await fits.close();
+      let given = 0;
+      const endless = (function* () {
+        for (; ; given += 2 ** 20) yield randomBytes(2 ** 20);
+      })();
+      const refused = { code: "disk-full", message: /more than half of the room.*6 MiB.*TMPDIR/ };
+      await assert.rejects(keepObject(endless, never), refused);
+      assert.ok(given <= 6 * 2 ** 20, `${given}`);
+    } finally {
+      disk.unmount();
+    }
   });
 
   it("says what to do where there is no folder for it, or no room in it", async function () {
