@@ -116,8 +116,11 @@ await build({
     "src/cli/main.ts",
     "src/cli/main-run.ts",
     "src/workers/seal-worker.ts",
+    "node_modules/piscina/dist/worker.js",
   ],
   outdir: "dist/js",
+  // Piscina starts its threads with the `worker.js` beside it.
+  define: { __dirname: "import.meta.dirname" },
   entryNames: "[name]",
   chunkNames: "[name]-[hash]",
   bundle: true,
@@ -126,8 +129,8 @@ await build({
   platform: "node",
   target: "node22.18",
   plugins: [keepTogether, takeBuiltins, takeTelemetry, takeConventions],
-  // One brings a file for its threads, one finds its parts by their folder; and a native form of the driver, which nobody here uses.
-  external: ["piscina", "ssh2", "pg-native"],
+  // One finds its parts by their folder; two are native forms of what nobody here uses.
+  external: ["ssh2", "pg-native", "@napi-rs/nice"],
   // Names stay, for stacks.
   minifyWhitespace: true,
   minifySyntax: true,
