@@ -113,7 +113,10 @@ async function drain(
 
 async function* nothing(): AsyncGenerator<never> {}
 
-/** What the source gives: memory is measured as it passes, and told how much there will be. */
+/**
+ * What the source gives: memory is measured as it passes, and told how much there will be. Records lie in memory that is used
+ * again and leave next to no garbage, so they count half of what rows do.
+ */
 async function* observe(
   batches: AsyncIterable<unknown>,
   pressure: Pressure,
@@ -121,7 +124,7 @@ async function* observe(
 ): AsyncGenerator {
   for await (const batch of batches) {
     const { bytes, expects } = batch as RowBatch | RecordBatch;
-    pressure.passed(typeof bytes === "number" ? bytes : bytes.length);
+    pressure.passed(typeof bytes === "number" ? bytes : bytes.length / 2);
     if (expects) onExpected(expects);
     yield batch;
   }
