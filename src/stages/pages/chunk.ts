@@ -4,16 +4,16 @@
  * holds   nothing of its own: pages are on the lease, each weighed with what sealing makes of it
  * order   kept; boundaries depend on the records alone, so the same rows make the same pages
  * ends    the last page is marked final, knows the columns and the source's proof; no records make one empty page
- * fails   budget-too-small (one page does not fit the lease) · config-invalid (more pages than the format has numbers)
+ * fails   budget-too-small (one page does not fit the lease) · config-invalid (more pages or columns than the format has room for)
  */
 import { hash } from "node:crypto";
 import * as v from "valibot";
 import { count, size } from "../atoms.ts";
-import { PipelineError, assert } from "../../errors.ts";
+import { assert } from "../../errors.ts";
 import type { FinalFacts, Mark, Page, RecordBatch, ResumePoint, Span } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import type { Leased } from "../lease.ts";
-import { maxPages } from "./checkpoint.ts";
+import { refuseBeyondFormat, refuseLongColumns } from "./format-limits.ts";
 
 /** A page needs at least this for the frame, the age header and a record worth the name. */
 const leastPageBytes = 4096;
@@ -53,6 +53,7 @@ export const chunk = defineStage({
     try {
       let last: RecordBatch | undefined;
       for await (const batch of input) {
+        if (batch.columns !== last?.columns) refuseLongColumns(batch.columns);
         last = batch;
         pages ??= createFiller(config, ctx, batch.from);
         yield* pages.fill(batch);
@@ -232,15 +233,6 @@ function createIdentities(from?: ResumePoint) {
     page += 1;
     return made;
   };
-}
-
-/** @throws PipelineError `config-invalid` for a page whose number the format has no name for */
-export function refuseBeyondFormat(page: number): void {
-  if (page < maxPages) return;
-  throw new PipelineError(
-    "config-invalid",
-    `chunk: the export needs more than the ${maxPages} pages that its format has numbers for; raise \`chunk.size\` (or \`chunk.records\`) and begin again with \`spillway run --restart\``,
-  );
 }
 
 /** SHA-256(chain before ‖ digest of the page's records). */

@@ -3,12 +3,7 @@ import { hash } from "node:crypto";
 import * as fc from "fast-check";
 import { createLease } from "../../../src/stages/lease.ts";
 import type { Mark, Page, RecordBatch } from "../../../src/stages/nouns.ts";
-import {
-  chunk,
-  nextChain,
-  pageWeight,
-  refuseBeyondFormat,
-} from "../../../src/stages/pages/chunk.ts";
+import { chunk, nextChain, pageWeight } from "../../../src/stages/pages/chunk.ts";
 import { checkStageContract, testContext } from "../../contract/stage-contract.ts";
 import { recordBatch, recordBatches, sourceEnd, stream } from "../../fixtures/pipelines.ts";
 
@@ -65,12 +60,14 @@ describe("chunk", () => {
     },
   });
 
-  it("refuses the page that the format has no number for, and says what to raise", () => {
-    refuseBeyondFormat(99_999_999);
-    assert.throws(() => refuseBeyondFormat(100_000_000), {
-      code: "config-invalid",
-      message: /100000000 pages.*raise `chunk.size`/,
-    });
+  it("refuses columns that no manifest could name before it makes a page", async () => {
+    const columns = Array.from({ length: 80_000 }, (_, i) => ({
+      name: `column ${i}`,
+      type: "text",
+      json: "string" as const,
+    }));
+    const batches = recordBatches(small).map((batch) => ({ ...batch, columns }));
+    await assert.rejects(pagesOf(batches), { code: "config-invalid", message: /80000 columns/ });
   });
 
   it("makes pages of 1 MiB unless told otherwise, of 4 KiB at least and 256 MiB at most", () => {
