@@ -5,7 +5,7 @@ import { formatBytes } from "../stages/atoms.ts";
 import { takesRows } from "../stages/destinations/schemes.ts";
 import { PipelineError } from "../errors.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
-import { startProgress } from "./progress.ts";
+import { startProgress, type ProgressLine } from "./progress.ts";
 import { keyOptions, readingOptions, s3Note, s3Options } from "./reading-options.ts";
 import { alignColumns, formatCount, formatCounted } from "./screen.ts";
 import { keepHeapSmall } from "./small-heap.ts";
@@ -44,6 +44,7 @@ export const restore: Verb = {
   notes: [
     "A table takes page after page, each once: stopped and called again, restore goes on where it was.",
     "Files appear only when the whole export has proven complete, all or none; nothing is overwritten.",
+    "A restore that is killed leaves a .….partial there, which nobody needs; the next one into that folder names it.",
     "With --by, records stay as they are and in order; those without the member, or with null, go to _missing.ndjson.",
     "Values that are no safe names for files, differ by case alone or are more than 512 are refused.",
     "Objects that nobody signed are passed over; `spillway verify` names them.",
@@ -66,6 +67,7 @@ export const restore: Verb = {
     const progress = startProgress(call);
     const interrupt = listenForInterrupt(interrupted, () => progress.info("stopping"));
     try {
+      if (typeof place === "string" || "by" in place) await namePartials(to, progress);
       const { restoreExport } = await import("../readback/restore.ts");
       const summary = await restoreExport(call.argument, {
         ...(await readingOptions(call, interrupt.signal)),
@@ -87,6 +89,13 @@ export const restore: Verb = {
     }
   },
 };
+
+/** What a restore that was killed has left is the user's to remove: it may be one that is under way. */
+async function namePartials(folder: string, { info }: ProgressLine): Promise<void> {
+  const { findPartials } = await import("../readback/partial-files.ts");
+  for (const path of await findPartials(folder))
+    info(`${path} is of a restore that was killed, or is under way; if none is, remove it`);
+}
 
 /** @throws PipelineError `config-invalid` for options that do not belong together */
 function placeOf(to: string, call: Call): RestoreOptions["to"] {

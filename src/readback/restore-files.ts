@@ -3,7 +3,6 @@
  * order. The files lie in one folder, which gets its name when the whole export has proven complete: all of them, or none.
  * Holds a page and a copy of it.
  */
-import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
@@ -12,6 +11,7 @@ import { statOf } from "../stages/destinations/file-work.ts";
 import { makeFolder, syncFolder } from "../stages/durable-file.ts";
 import { freeBuffer } from "../workers/free.ts";
 import { MemberScanner } from "./member-scanner.ts";
+import { partialPath } from "./partial-files.ts";
 import { taken } from "./restore-failure.ts";
 import { ValueFiles, type RestoredFile } from "./value-files.ts";
 
@@ -49,7 +49,7 @@ export async function restoreToFiles(
   const path = join(folder, pipeline);
   await makeFolder(folder);
   if (await statOf(path)) throw taken(path);
-  const incoming = join(folder, `.${pipeline}.${randomUUID()}.partial`);
+  const incoming = partialPath(folder, pipeline);
   try {
     await makeFolder(incoming);
     const files = await takeApart(content, new ValueFiles(incoming, by), by, signal);

@@ -2,7 +2,6 @@
  * Restores an export to one file, to a file for each value of a member, to a stream or to a table. Nothing is released before it is
  * authenticated: a stream gets page after page, files get their names only when the whole export has proven complete.
  */
-import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { open, unlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,6 +12,7 @@ import { makeFolder, syncFolder, writeAll } from "../stages/durable-file.ts";
 import { freeBuffer } from "../workers/free.ts";
 import type { ManifestHead } from "../pipeline/manifest.ts";
 import type { ReadOptions } from "./find-run.ts";
+import { partialPath } from "./partial-files.ts";
 import { openExport, type OpenExport } from "./read-pages.ts";
 import { taken, writeFailure } from "./restore-failure.ts";
 import { restoreToFiles, type FilesTarget } from "./restore-files.ts";
@@ -127,7 +127,7 @@ async function toFile(
   name: string,
 ): Promise<string> {
   const path = join(folder, name);
-  const incoming = join(folder, `.${name}.${randomUUID()}.partial`);
+  const incoming = partialPath(folder, name);
   try {
     await makeFolder(folder);
     if (await statOf(path)) throw taken(path);

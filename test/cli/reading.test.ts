@@ -140,6 +140,18 @@ describe("verify, restore, cat and ls", () => {
     assert.equal((await desk.cli(args)).code, 2);
   });
 
+  it("restore names what one that was killed has left, and leaves it", async () => {
+    const left = "left/.rows.ndjson.01234567-89ab-4cde-8f01-23456789abcd.partial";
+    await desk.cli(["restore", "out", "--to", "left", "-i", "key.txt"]);
+    await desk.write("left/.hidden.partial", "");
+    await desk.write(left, "");
+    await desk.cli(["restore", "out", "--to", "left", "-i", "key.txt"]).then(({ stderr }) => {
+      assert.match(stderr, new RegExp(`${left} is of a restore that was killed`));
+      assert.doesNotMatch(stderr, /hidden/);
+    });
+    assert.deepEqual((await readdir(join(desk.folder, "left"))).length, 3);
+  });
+
   it("restore writes to standard output", async () => {
     const { stdout, code } = await desk.cli(["restore", "out", "--to", "-", "-i", "key.txt"]);
     assert.equal(code, 0);
