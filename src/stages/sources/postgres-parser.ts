@@ -45,7 +45,9 @@ export function guardParser(connection: Listening): void {
 
 /** Gives `parse` messages as they become whole, until one is none. Errors and notices that are long are cut. */
 function wholeMessages(parse: Parse, fail: (error: Error) => void): Parse {
-  let begun: Buffer | undefined;
+  let begun: Buffer[] = [];
+  /** Bytes to come before anything can be done with what has begun. */
+  let missing = 0;
   /** Bytes to come of a message that was cut. */
   let skipped = 0;
   let dead = false;
@@ -69,9 +71,12 @@ function wholeMessages(parse: Parse, fail: (error: Error) => void): Parse {
   return (chunk) => {
     if (dead) return;
     try {
-      const rest = take(begun ? Buffer.concat([begun, chunk]) : chunk);
+      missing -= chunk.length;
+      if (missing > 0) return void begun.push(Buffer.from(chunk));
+      const rest = take(begun.length > 0 ? Buffer.concat([...begun, chunk]) : chunk);
       // It lies in memory that may be read into again.
-      begun = rest.length > 0 ? Buffer.from(rest) : undefined;
+      begun = rest.length > 0 ? [Buffer.from(rest)] : [];
+      missing = measure(rest)[1] - rest.length;
     } catch (error) {
       dead = true;
       fail(error instanceof PipelineError ? error : nonsense());

@@ -1,7 +1,11 @@
 /** A server that is none, or whose bytes were changed on their way: refused at once, whatever `pg` would make of them. */
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
+import { randomBytes } from "node:crypto";
+import { EventEmitter } from "node:events";
+import { createServer, type Socket } from "node:net";
+import { mock } from "node:test";
 import { PipelineError } from "../../../src/errors.ts";
+import { guardParser } from "../../../src/stages/sources/postgres-parser.ts";
 import { openSession } from "../../../src/stages/sources/postgres-session.ts";
 
 const whole = (type: string, body: string | Buffer) => {
@@ -68,6 +72,39 @@ describe("bytes for pg's parser", () => {
       }
     });
   }
+
+  it("pass when a message is large and comes in many pieces, each copied no more than twice", () => {
+    const stream = new EventEmitter() as Socket;
+    const passed: Buffer[] = [];
+    const connection = {
+      attachListeners: (to: Socket) =>
+        void to.on("data", (bytes) => void passed.push(Buffer.from(bytes as Buffer))),
+    };
+    guardParser(connection);
+    connection.attachListeners(stream);
+    const rows = [randomBytes(2 ** 20), Buffer.alloc(0), randomBytes(7)].map((row) =>
+      whole("D", row.toString("latin1")),
+    );
+    const sent = Buffer.concat(rows);
+    let copied = 0;
+    const concat = Buffer.concat.bind(Buffer);
+    const counting = mock.method(Buffer, "concat", (parts: readonly Buffer[]) => {
+      copied += parts.reduce((sum, { length }) => sum + length, 0);
+      return concat(parts);
+    });
+    try {
+      for (let at = 0; at < sent.length; at += 1000) {
+        // The memory is read into again.
+        const piece = Buffer.from(sent.subarray(at, at + 1000));
+        stream.emit("data", piece);
+        piece.fill(0);
+      }
+    } finally {
+      counting.mock.restore();
+    }
+    assert.ok(Buffer.concat(passed).equals(sent));
+    assert.ok(copied < 2 * sent.length, `${copied} of ${sent.length}`);
+  });
 
   it("pass when they are messages, however they come", async () => {
     const done = [whole("C", "SELECT 0\0"), whole("Z", "I")];
