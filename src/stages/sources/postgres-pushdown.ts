@@ -18,7 +18,7 @@ import { inMemberOrder, refuseDoubles } from "../transforms/documents.ts";
 import { type Condition, nothingToFilter } from "../transforms/filter.ts";
 import { nothingToSelect } from "../transforms/select.ts";
 import type { Field, Session } from "./postgres-session.ts";
-import { arrayText, describeQuery, dropSemicolons } from "./postgres-types.ts";
+import { arrayText, describeQuery, dropSemicolons, isServerText } from "./postgres-types.ts";
 
 /** A function takes so many: FUNC_MAX_ARGS. */
 const mostArguments = 100;
@@ -181,8 +181,7 @@ function compare(column: QueryColumn, value: string, operands: readonly string[]
   const text = textual.has(column.dataTypeID)
     ? value
     : `case when ${value} is not null then pg_catalog.format('%s', ${value}) end`;
-  // No text of the server has a NUL or half a surrogate pair, and no parameter could hold it.
-  const possible = operands.filter((operand) => !operand.includes("\0") && operand.isWellFormed());
+  const possible = operands.filter(isServerText);
   if (isUtf8) {
     const left = `(${text}) collate pg_catalog."C"`;
     return { left, type: "text", array: arrayText(possible) };

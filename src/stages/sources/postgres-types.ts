@@ -23,7 +23,7 @@ interface TypeFacts {
   readonly converted: boolean;
 }
 
-const jsonOid = 114;
+export const jsonOid = 114;
 
 /** By type OID, fixed since PostgreSQL 9.4: src/include/catalog/pg_type.dat. Every other type is quoted text. */
 const forms: Readonly<Record<number, JsonForm>> = {
@@ -41,16 +41,16 @@ const forms: Readonly<Record<number, JsonForm>> = {
 };
 
 /**
- * Names each type, and says which need the server: arrays (int2vector and oidvector are such too), rows, and types
- * of extensions and users, which may have a cast to json; only their enums are known to be plain text.
+ * Names each type, and says which need the server: arrays (int2vector and oidvector are such too), rows, and types of
+ * extensions and users that have a function which makes them json. All others are the text that their output function prints.
  */
 const typeFacts = `
 select t.oid::text,
        case when e.oid is null then t.typname else e.typname || '[]' end,
-       (case when t.oid in (2249, 2277, 2287) or t.typtype = 'c' then true
+       (case when t.oid in (2249, 2277, 2287) or t.typtype = 'c' or e.oid is not null then true
              when t.oid < 16384 then t.typcategory = 'A'
-             else t.typtype <> 'e' or exists (
-               select from pg_catalog.pg_cast c where c.castsource = t.oid and c.casttarget = 114)
+             else exists (select from pg_catalog.pg_cast c
+                          where c.castsource = t.oid and c.casttarget = 114 and c.castmethod = 'f')
         end)::text
 from pg_catalog.pg_type t left join pg_catalog.pg_type e on e.typarray = t.oid
 where t.oid = any ($1::oid[])`;
@@ -109,6 +109,9 @@ function convertColumns(query: string, converted: readonly boolean[]): string {
 }
 
 const trailing: ReadonlySet<SqlToken["kind"]> = new Set(["blank", "comment", "semicolon"]);
+
+/** No text of the server has a NUL or half a surrogate pair, and no parameter could hold it. */
+export const isServerText = (text: string): boolean => !text.includes("\0") && text.isWellFormed();
 
 /** An array as PostgreSQL reads it: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
 export const arrayText = (texts: readonly string[]): string =>

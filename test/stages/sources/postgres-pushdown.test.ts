@@ -280,6 +280,15 @@ describe("select and filter in PostgreSQL's query", () => {
     assert.equal(kept.text, '{"v":"A"}\n');
   });
 
+  it("tells values of an extension's type by the text that the server prints", async () => {
+    const query = "select v from (values ('Ann@x.org'::citext), ('bob@x.org')) as _(v)";
+    const ann: Step = { filter: { column: "v", equals: "Ann@x.org" } };
+    const found = await same({ query, steps: [ann], format: "csv" });
+    assert.equal(found.text, "v\nAnn@x.org\n");
+    const others: Step = { filter: { column: "v", not: "Ann@x.org" } };
+    assert.equal((await same({ query, steps: [others], format: "csv" })).text, "v\nbob@x.org\n");
+  });
+
   it("compares with texts that the server's encoding does not have", async () => {
     await runSql(
       url,

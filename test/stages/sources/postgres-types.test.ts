@@ -113,4 +113,15 @@ describe("postgres: what a record is", () => {
       ],
     );
   });
+
+  it("leaves types of extensions the texts they print, unless a function makes them json", async () => {
+    const values = ["'Ann@x.org'::citext", "'a=>1'::hstore", "'{A}'::citext[]", "'x'::types_loud"];
+    const query = `select ${values.map((value, i) => `${value} as c${i}`).join(", ")}`;
+    const [batch] = await readSource({ url, query });
+    assert.deepEqual(
+      batch?.columns.map(({ type, json }) => `${type} ${json}`),
+      ["citext string", "hstore json", "citext[] json", "types_loud json"],
+    );
+    await assertSame(query);
+  });
 });
