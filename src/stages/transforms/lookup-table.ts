@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Tuple } from "../nouns.ts";
 import { openQuery, postgresConfig, readTuples, type OpenedQuery } from "../sources/postgres.ts";
-import { arrayText } from "../sources/postgres-types.ts";
+import { arrayText, isServerText, jsonOid } from "../sources/postgres-types.ts";
 import type { StageContext } from "../stage.ts";
 import { cellReader, refuseDoubles, textOf } from "./documents.ts";
 
@@ -77,7 +77,9 @@ export async function openLookupTable(
     return {
       added,
       async ask(keys) {
-        const all = keys.map((text) => partsOf(text, keyAt.length));
+        const all = keys
+          .map((text) => partsOf(text, keyAt.length))
+          .filter((parts) => parts.every(isServerText));
         const lists = keyAt.map((_, part) => arrayText(all.map((parts) => parts[part]!)));
         return (await session.ask(asking, lists)).rows.flatMap(toFound);
       },
@@ -127,14 +129,16 @@ async function askByKey(
   const { rows } = await session.ask(
     `select ${wanted.join(", ")}, pg_catalog.current_setting('server_version_num')`,
   );
-  const types = rows[0]!.slice(0, -1);
+  // What is json, or was made json for us, has no `=`; its text is what rows are told by.
+  const isJson = keyAt.map((at) => oids[at] === jsonOid);
+  const types = rows[0]!.slice(0, -1).map((type, part) => (isJson[part] ? "text" : type!));
   const isSaid = Number(rows[0]!.at(-1)) >= saysValid;
   const names = columns.map((_, at) => `c${at}`).join(", ");
-  const key = keyAt.map((at) => `q.c${at}`).join(", ");
+  const key = keyAt.map((at, part) => (isJson[part] ? `q.c${at}::text` : `q.c${at}`)).join(", ");
   const lists = types.map((_, part) => `$${part + 1}::text[]`).join(", ");
   const parts = types.map((type, part) =>
     isSaid
-      ? `case when pg_catalog.pg_input_is_valid(k${part}, '${type!.replaceAll("'", "''")}') then k${part}::${type} end`
+      ? `case when pg_catalog.pg_input_is_valid(k${part}, '${type.replaceAll("'", "''")}') then k${part}::${type} end`
       : `k${part}::${type}`,
   );
   return (

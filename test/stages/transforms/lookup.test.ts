@@ -322,6 +322,27 @@ describe("lookup", () => {
     }
   });
 
+  it("finds the same for keys of extensions' types, arrays and json, and none for what no server has", async () => {
+    await runSql(url, "create extension if not exists citext");
+    const query = `select * from (values
+      ('Ann'::citext, '{1,2}'::int4[], '{"a": 1}'::json, 1), ('bob', '{}', 'null', 2)) as t(name, list, doc, n)`;
+    const rows = ["Ann", "ann", "bob", "a\0b", "\ud800"].map((name) => ({ name, list: [1, 2] }));
+    for (const memory of [{}, { cache: "100B" }]) {
+      const byName = `select name, n from (${query}) as q`;
+      const { rows: found } = await looksUp({ query: byName, on: "name", ...memory }, rows);
+      assert.deepEqual(
+        found.map(({ n }) => n),
+        [1, null, 2, null, null],
+      );
+      const byList = `select list, n from (${query}) as q`;
+      const { rows: lists } = await looksUp({ query: byList, on: "list", ...memory }, rows);
+      assert.deepEqual(
+        lists.map(({ n }) => n),
+        [1, 1, 1, 1, 1],
+      );
+    }
+  });
+
   it("finds nothing for a key that is no value of the query's type", async () => {
     const rows = [{ a: "N/A" }, { a: "99999999999999999999" }, { a: "3" }];
     const query = "select distinct on (a) a, b from lookup_pairs order by a, b";
