@@ -72,9 +72,12 @@ function wholeMessages(parse: Parse, fail: (error: Error) => void): Parse {
     if (dead) return;
     try {
       missing -= chunk.length;
-      if (missing > 0) return void begun.push(Buffer.from(chunk));
+      // What is kept lies in memory that may be read into again.
+      if (missing > 0) {
+        begun.push(Buffer.from(chunk));
+        return;
+      }
       const rest = take(begun.length > 0 ? Buffer.concat([...begun, chunk]) : chunk);
-      // It lies in memory that may be read into again.
       begun = rest.length > 0 ? [Buffer.from(rest)] : [];
       missing = measure(rest)[1] - rest.length;
     } catch (error) {
