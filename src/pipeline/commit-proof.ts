@@ -1,9 +1,8 @@
 /** What a commit asks of the destination: does it still have what it acknowledged, and the very manifest that was stored. */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { PipelineError } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
-import { syncFolder } from "../stages/durable-file.ts";
+import { digestOfParts, syncFolder } from "../stages/durable-file.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Checkpoint } from "../stages/pages/checkpoint.ts";
 import { draftName, manifestName } from "./manifest.ts";
@@ -86,10 +85,8 @@ async function digestStored(
   name: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const stored = createHash("sha256");
   try {
-    for await (const piece of destination.get(name, signal)) stored.update(piece);
-    return stored.digest("hex");
+    return (await digestOfParts(destination.get(name, signal))).toString("hex");
   } catch (error) {
     if (error instanceof PipelineError && error.code === "not-found") return undefined;
     throw error;

@@ -3,6 +3,7 @@
  * After a failed sync a file is poisoned: it is never synced again and never believed (fsync, ATC '20); what is
  * written here is removed after any error.
  */
+import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { dirname } from "node:path";
 import { assert, systemCode } from "../errors.ts";
@@ -73,6 +74,12 @@ export async function gather(parts: Parts): Promise<Buffer> {
   const copies: Uint8Array[] = [];
   for await (const part of parts) copies.push(Uint8Array.from(part));
   return Buffer.concat(copies);
+}
+
+export async function digestOfParts(parts: Parts, algorithm = "sha256"): Promise<Buffer> {
+  const digest = createHash(algorithm);
+  for await (const part of parts) digest.update(part);
+  return digest.digest();
 }
 
 /** Writes all of `bytes`, however little each call takes: at `position`, or where the file stands. */

@@ -2,9 +2,8 @@
  * What differs between stores that are spoken to over HTTP: their headers, their words for what went wrong, their listings.
  * How objects are put and read without doubt is the same for all (`http-put.ts`, `http-read.ts`).
  */
-import { createHash } from "node:crypto";
 import { type ErrorCode, PipelineError } from "../../errors.ts";
-import { partsOf, type Content } from "../durable-file.ts";
+import { digestOfParts, partsOf, type Content } from "../durable-file.ts";
 import type { StoredObject } from "./destination.ts";
 import type { HttpAnswer, HttpConnection, HttpRequest } from "./http-exchange.ts";
 import { type RetryPolicy, TryAgain, retryAfterMillis } from "./retry.ts";
@@ -65,11 +64,8 @@ export interface Session {
 }
 
 /** In base64, as stores want it. */
-export async function md5Of(content: Content): Promise<string> {
-  const md5 = createHash("md5");
-  for await (const part of partsOf(content)) md5.update(part);
-  return md5.digest("base64");
-}
+export const md5Of = async (content: Content): Promise<string> =>
+  (await digestOfParts(partsOf(content), "md5")).toString("base64");
 
 export async function refusalOf(dialect: Dialect, answer: HttpAnswer): Promise<Refusal> {
   const body = await answer.text(errorBytesAtMost);

@@ -5,8 +5,8 @@
  * it, so the first put of a session is repeated to see: a store that does not answer 412 is asked (HEAD) before
  * every put from then on.
  */
-import { createHash } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
+import { digestOfParts } from "../durable-file.ts";
 import type { StoredObject } from "./destination.ts";
 import {
   type Dialect,
@@ -148,14 +148,13 @@ async function compareBytes(
   { name, sha256 }: Parcel,
   signal: AbortSignal,
 ): Promise<"equal" | "different" | "missing"> {
-  const hash = createHash("sha256");
   try {
-    for await (const piece of getOnce(session, name, signal)) hash.update(piece);
+    const digest = await digestOfParts(getOnce(session, name, signal));
+    return digest.toString("hex") === sha256 ? "equal" : "different";
   } catch (error) {
     if (error instanceof PipelineError && error.code === "not-found") return "missing";
     throw error;
   }
-  return hash.digest("hex") === sha256 ? "equal" : "different";
 }
 
 /** Repeats a put that succeeded: a store that honours conditions must refuse it; another has stored it anew. */

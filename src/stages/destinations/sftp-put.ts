@@ -1,6 +1,7 @@
 /** Puts over SFTP: a file is written and synced under a name nobody else has, then given its own, which cannot overwrite. */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { PipelineError } from "../../errors.ts";
+import { digestOfParts } from "../durable-file.ts";
 import type { StoredObject } from "./destination.ts";
 import { incomingPrefix, segmentsOf } from "./object-names.ts";
 import { type RetryPolicy, persist } from "./retry.ts";
@@ -117,11 +118,8 @@ async function expectEqual(
 ): Promise<void> {
   const file = await openFile(session.connection, path, signal);
   try {
-    if (file?.bytes === bytes.length) {
-      const hash = createHash("sha256");
-      for await (const piece of readFrom(file, 0)) hash.update(piece);
-      if (hash.digest().equals(sha256)) return;
-    }
+    const isAsLong = file?.bytes === bytes.length;
+    if (isAsLong && (await digestOfParts(readFrom(file, 0))).equals(sha256)) return;
   } finally {
     await file?.close();
   }
