@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFile, readdir } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { map } from "../../src/stages/transforms/map.ts";
@@ -22,6 +24,23 @@ const idsOf = (text: string) =>
 
 const range = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, at) => from + at);
+
+/** A way to the server on which all that is sent to it is noted. */
+async function recordTo(serverPort: number) {
+  const sent: Buffer[] = [];
+  const listener = createServer((client) => {
+    const server = connect(serverPort, "127.0.0.1");
+    for (const socket of [client, server]) socket.on("error", () => server.destroy());
+    client.on("data", (bytes) => sent.push(bytes)).pipe(server);
+    server.pipe(client);
+  });
+  await once(listener.listen(0, "127.0.0.1"), "listening");
+  return {
+    port: (listener.address() as AddressInfo).port,
+    sent: () => Buffer.concat(sent).toString("latin1"),
+    close: () => new Promise((resolve) => listener.close(resolve)),
+  };
+}
 
 describe("watermark", () => {
   const folder = useFolder();
@@ -145,6 +164,26 @@ describe("watermark", () => {
     const usual = sourceOf(table, { watermark: { column: "changed", tiebreak: "id" } });
     await sql(`insert into ${table} values (3, now() - interval '1 minute')`);
     assert.deepEqual(idsOf((await exportOf(usual, folder.next())).text), [1, 2]);
+  });
+
+  it("asks what is past before its snapshot is taken, since on a standby that moves on and the snapshot stays", async () => {
+    const table = await tableOf("watermark_order");
+    await sql(`insert into ${table} values (1, now() - interval '10 minutes'), (2, now())`);
+    const wire = await recordTo(Number(new URL(url).port));
+    const through = new URL(url);
+    Object.assign(through, { port: String(wire.port), hostname: "127.0.0.1" });
+    through.searchParams.set("options", "-c datestyle=German -c timezone=Asia/Kathmandu");
+    const usual = { column: "changed", tiebreak: "id" };
+    const source = sourceOf(table, { url: through.href, watermark: usual });
+    try {
+      assert.deepEqual(idsOf((await exportOf(source, folder.next())).text), [1]);
+    } finally {
+      await wire.close();
+    }
+    const [past, snapshot] = ["pg_last_xact_replay_timestamp", "begin transaction"].map((said) =>
+      wire.sent().indexOf(said),
+    );
+    assert.ok(past! > 0 && past! < snapshot!, `${past} ${snapshot}`);
   });
 
   it("takes a time without zone for settled once it is past everywhere on earth", async () => {

@@ -59,12 +59,30 @@ interface Asked {
   readonly url: string;
   readonly query: string;
   readonly watermark: WatermarkConfig;
+  /** From before the snapshot: `readKnownNow`. */
+  readonly now: string;
 }
 
 /** The part of the spool where they lie. */
 export type Keeper = Pick<Spool, "carried" | "readNote" | "writeNote">;
 
 const usualLagMillis = 300_000;
+
+/** As JSON, which is printed alike whatever the login's `datestyle` is. */
+const knownNow = `
+select pg_catalog.to_json(
+  case when pg_catalog.pg_is_in_recovery()
+       then least(pg_catalog.now(), coalesce(pg_catalog.pg_last_xact_replay_timestamp(), '-infinity'))
+       else pg_catalog.now() end)::text`;
+
+/**
+ * The time of which the server knows that all is past: on a standby no later than what it has replayed of its primary; one
+ * that has replayed nothing yet knows nothing. Call it before the snapshot is taken: a standby's moves on while that stays.
+ */
+export async function readKnownNow(session: Session): Promise<string> {
+  const { rows } = await session.ask(knownNow);
+  return JSON.parse(rows[0]![0]!) as string;
+}
 
 /**
  * The part of `query` that is new, in the order of its watermark.
@@ -88,7 +106,7 @@ export async function boundByWatermark(
     throw refused(
       "`query` has a `limit` or `offset`, so that rows beyond it would be in no export",
     );
-  const ranged = await describeRanged(session, query, columns);
+  const ranged = { ...(await describeRanged(session, query, columns)), now: asked.now };
   const unkeyed = `select from ${ranged.table}\nwhere ${isUnkeyed(columns)}`;
   if (await hasRows(session, { sql: unkeyed, values: query.values }))
     throw refused("`watermark` is null in a row of the query, such as a join makes");
@@ -107,7 +125,6 @@ interface Ranged {
   readonly table: string;
   readonly outputs: readonly string[];
   readonly origin: readonly unknown[];
-  /** Asked for before anything that takes long, since a standby's moves on while its snapshot stays. */
   readonly now: string;
 }
 
@@ -115,8 +132,7 @@ async function describeRanged(
   session: Session,
   query: BoundQuery,
   columns: readonly KeyColumn[],
-): Promise<Ranged> {
-  const now = (await session.ask(knownNow)).rows[0]![0]!;
+): Promise<Omit<Ranged, "now">> {
   const fields = (await session.describe(query.sql)) ?? [];
   const aliases = fields.map((_, index) => `c${index}`).join(", ");
   return {
@@ -126,7 +142,6 @@ async function describeRanged(
     table: `(\n${dropSemicolons(query.sql).trimEnd()}\n) as q(${aliases})`,
     outputs: fields.map(({ name }, index) => `q.c${index} as ${quoteName(name)}`),
     origin: await readOrigin(session, fields, columns),
-    now,
   };
 }
 
@@ -176,12 +191,6 @@ async function lastRow(
 
 /** Types that have a last value: `float4`, `float8`, `numeric`, `interval`. No time is settled that never comes. */
 const endless: ReadonlySet<number> = new Set([700, 701, 1700, 1186]);
-
-/** On a standby no later than what it has seen of its primary; one that has seen nothing yet knows nothing as settled. */
-const knownNow = `
-select (case when pg_catalog.pg_is_in_recovery()
-             then least(pg_catalog.now(), coalesce(pg_catalog.pg_last_xact_replay_timestamp(), '-infinity'))
-             else pg_catalog.now() end)::text`;
 
 /** Nobody knows by which wall a column without zone goes: no clock on earth is behind this one. */
 const earliestWall = (now: string): string => `(${now} at time zone interval '-12 hours')`;

@@ -28,7 +28,12 @@ import { refuseSlow } from "./postgres-join-proof.ts";
 import { type Session, openSession } from "./postgres-session.ts";
 import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postgres-snapshot.ts";
 import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
-import { boundByWatermark, type Keeper, watermarkSchema } from "./postgres-watermark.ts";
+import {
+  boundByWatermark,
+  type Keeper,
+  readKnownNow,
+  watermarkSchema,
+} from "./postgres-watermark.ts";
 
 export const postgresConfig = v.strictObject({
   url: v.pipe(
@@ -166,12 +171,12 @@ export async function openQuery(
   const session = await openSession({ url, connectMillis, answerMillis }, signal);
   try {
     const values = config.params.map((value) => (value === null ? null : String(value)));
-    await beginSnapshot(session, config);
     const { steps = [], key = [], resume, watermark } = config;
+    const asking = watermark && { ...config, watermark, now: await readKnownNow(session) };
+    await beginSnapshot(session, config);
     const plain = { sql: config.query, values };
     const snapshot = await readConsistency(session);
-    const range =
-      watermark && (await boundByWatermark(session, plain, { ...config, watermark }, keeper));
+    const range = asking && (await boundByWatermark(session, plain, asking, keeper));
     const consistency = { ...snapshot, proof: { ...snapshot.proof, ...range?.proof } };
     const query = range ?? plain;
     // A plan leaves lookups to JavaScript where rows come by key.
