@@ -1,6 +1,7 @@
 /**
  * Which resources came already, in bounded memory: 96 bits of a digest for each, in two generations. When the younger
- * is full the older is forgotten, so what is remembered are at least the last `generationSize` different resources.
+ * is full the older is forgotten, so what is remembered are at least the last `generationSize` different resources that came,
+ * for the first time or again.
  */
 import { digestText } from "./digest-text.ts";
 
@@ -33,14 +34,16 @@ export function createSeen(): Seen {
       digestText(text, key);
       // An empty slot is one that begins with 0.
       key[0] ||= 1;
-      if (young.has(key) || old?.has(key)) return true;
+      if (young.has(key)) return true;
+      // What comes again and again stays young, so that it is never forgotten.
+      const known = old?.has(key) ?? false;
       if (young.count === generationSize) {
         forgets ||= old !== undefined;
         old = young;
         young = createTable();
       }
       young.add(key);
-      return false;
+      return known;
     },
   };
 }

@@ -20,4 +20,13 @@ describe("what was seen", () => {
     assert.equal(seen.add("0"), false);
     assert.equal(seen.add("0"), true);
   });
+
+  it("is remembered for as long as it comes again, however much comes between", () => {
+    const seen = createSeen();
+    seen.add("Patient/x/1");
+    for (let i = 1; i < 4 * generationSize; i += 1) {
+      seen.add(`${i}`);
+      if (i % 500 === 0) assert.equal(seen.add("Patient/x/1"), true, `behind ${i} others`);
+    }
+  });
 });
