@@ -42,7 +42,7 @@ export const restore: Verb = {
     "spillway restore ./exports/observations --to postgres://localhost/clinic --table observation --key id -i key.txt",
   ],
   notes: [
-    "A table takes page after page, each once: stopped and called again, restore goes on where it was.",
+    "A table takes page after page, each once: stopped and called again, restore goes on where it was; a run that is there whole is refused.",
     "Files appear only when the whole export has proven complete, all or none; nothing is overwritten.",
     "A restore that is killed leaves a .….partial there, which nobody needs; the next one into that folder names it.",
     "With --by, records stay as they are and in order; those without the member, or with null, go to _missing.ndjson.",
@@ -122,7 +122,8 @@ function placeOf(to: string, call: Call): RestoreOptions["to"] {
 }
 
 function restoredText(summary: RestoreSummary, where: string, { green, bold, dim }: Paint): string {
-  const { records, bytes, files = [], signer, pinned } = summary;
+  const { records, bytes, pages, pagesBefore = 0, files = [], signer, pinned } = summary;
+  const before = `${formatCount(pagesBefore)} of ${formatCounted(pages, "page")}`;
   const rows = files.map((it) => [
     basename(it.file),
     formatCounted(it.records, "record"),
@@ -131,6 +132,7 @@ function restoredText(summary: RestoreSummary, where: string, { green, bold, dim
   return [
     `${green("✔")} ${bold(formatCounted(records, "record"))}, ${formatBytes(bytes)}, in ${bold(where)}`,
     ...alignColumns(rows, { right: [1, 2] }),
+    ...(pagesBefore > 0 ? [dim(`  ${before} written by an earlier call`)] : []),
     dim(`  signed by ${signer}${pinned ? " (as demanded)" : ""}`),
   ].join("\n");
 }

@@ -1,5 +1,6 @@
 /** Why records did not reach the place they are restored to, in the words of our codes. */
 import { PipelineError, systemCode } from "../errors.ts";
+import { notesName } from "../stages/destinations/table-notes.ts";
 
 /** What lies at `path` would have been overwritten. */
 export function taken(path: string): PipelineError {
@@ -8,6 +9,15 @@ export function taken(path: string): PipelineError {
     `${path} exists; move it away, it is never overwritten`,
   );
 }
+
+/** All pages of an export are noted as rows of the table, and whoever calls again may miss some of these rows. */
+export const restoredBefore = (run: string, table: string, folder: string): PipelineError =>
+  new PipelineError(
+    "destination-refused",
+    `restore: run ${run} was restored into ${table} already; nothing was written. To write it again, delete the rows that are left of it, ` +
+      `and its notes: names that begin with ${folder}/ in ${notesName}`,
+    { details: { run } },
+  );
 
 /** The error to throw in place of one that writing to `where` threw. */
 export function writeFailure(cause: unknown, where: string): unknown {

@@ -43,6 +43,8 @@ export interface RestoreSummary {
   readonly file: string | null;
   /** With `by`, by name. */
   readonly files?: readonly RestoredFile[];
+  /** Of a table: pages that an earlier call, which was stopped, had written there. */
+  readonly pagesBefore?: number;
   readonly signer: string;
   readonly pinned: boolean;
 }
@@ -52,14 +54,15 @@ export interface RestoreSummary {
  * `<pipeline>.<format>` in a folder (0600, never over a file that is there), to a stream or to a table; with `by` to
  * `<pipeline>/<value>.ndjson`, a file for each value of that member.
  * @throws PipelineError `integrity-failed`, `key-wrong`, `not-found`, `config-invalid` (the file exists; a value is no name),
- * `destination-failed` (the target cannot be written), `disk-full`, or of the export's destination.
+ * `destination-failed` (the target cannot be written), `destination-refused` (the table has had this run), `disk-full`, or of the
+ * export's destination.
  */
 export async function restoreExport(url: string, options: RestoreOptions): Promise<RestoreSummary> {
   const opened = await openExport(url, options);
   const { head, manifest } = opened;
   try {
     const content = contentOf(opened, options);
-    const released = await release(content, head, options);
+    const released = await release(content, manifest, options);
     const { pages, records, plainBytes } = manifest.tail.totals;
     return {
       run: head.run,
@@ -91,18 +94,20 @@ async function* contentOf(
   }
 }
 
-type Released = Pick<RestoreSummary, "file" | "files">;
+type Released = Pick<RestoreSummary, "file" | "files" | "pagesBefore">;
 
 async function release(
   content: AsyncGenerator<Uint8Array>,
-  head: ManifestHead,
+  manifest: OpenExport["manifest"],
   { to, signal = new AbortController().signal }: RestoreOptions,
 ): Promise<Released> {
+  const { head } = manifest;
   if (typeof to === "string")
     return { file: await toFile(content, to, `${head.pipeline}.${head.layers.extension}`) };
   if ("by" in to) return await toFiles(content, head, to, signal);
-  if ("table" in to) await restoreToTable(content, head, to, signal);
-  else await toStream(content, to);
+  if ("table" in to)
+    return { file: null, ...(await restoreToTable(content, manifest, to, signal)) };
+  await toStream(content, to);
   return { file: null };
 }
 

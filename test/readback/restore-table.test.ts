@@ -7,6 +7,7 @@ import { run } from "../../src/pipeline/run.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { duckdb } from "../../src/stages/sources/duckdb.ts";
 import { openDesk } from "../cli/spawn-cli.ts";
+import { askFile, changeFile } from "../fixtures/sqlite-file.ts";
 import { createKey } from "../fixtures/keys.ts";
 import {
   makeExport,
@@ -19,6 +20,19 @@ import { runSql, sharedPostgres } from "../servers/postgres.ts";
 
 const failsWith = (code: ErrorCode) => (error: unknown) =>
   error instanceof PipelineError && error.code === code;
+
+const restoredBefore = (run: string, table: string) => (error: unknown) =>
+  error instanceof PipelineError &&
+  error.code === "destination-refused" &&
+  error.message.includes(`run ${run} was restored into ${table} already; nothing was written`) &&
+  error.message.includes(`names that begin with restored/${run}/ in spillway_objects`);
+
+/** One that lies on three pages. */
+const longRecord: readonly PlainPage[] = [
+  { content: '{"id":200,"na', records: 0, span: "first" },
+  { content: 'me":"tw', records: 0, span: "middle" },
+  { content: 'o"}\n', records: 1, span: "last" },
+];
 
 describe("restore to a table", () => {
   const folder = useFolder();
@@ -45,15 +59,61 @@ describe("restore to a table", () => {
   const counts = () =>
     runSql(url, "select count(*), min(id), max(id), max(name) from restored_test.people");
 
-  it("writes every record, once, however often it is called", async () => {
+  it("writes every record, once, and says that a run is there already until its notes are gone", async () => {
     const { folder: from } = await make();
     const summary = await restoreExport(from, { identity, to: table() });
-    assert.equal(summary.records, 300);
-    assert.equal(summary.file, null);
+    const { records, file, pagesBefore, run } = summary;
+    assert.deepEqual([records, file, pagesBefore], [300, null, 0]);
     assert.deepEqual(await counts(), [["300", "0", "299", "Zoë 99"]]);
-    await runSql(url, "update restored_test.people set name = 'changed since'");
-    await restoreExport(from, { identity, to: table() });
-    assert.deepEqual(await counts(), [["300", "0", "299", "changed since"]]);
+    await runSql(
+      url,
+      "delete from restored_test.people where id < 250",
+      "update restored_test.people set name = 'changed since'",
+    );
+    const again = () => restoreExport(from, { identity, to: table() });
+    await assert.rejects(again, restoredBefore(run, "restored_test.people"));
+    assert.deepEqual(await counts(), [["50", "250", "299", "changed since"]]);
+    // As docs/rows.md says.
+    await runSql(
+      url,
+      `delete from restored_test.spillway_objects where name like 'restored/${run}/%' and target in ('restored_test.people'::regclass, 0)`,
+    );
+    assert.equal((await again()).pagesBefore, 0);
+    assert.deepEqual(await counts(), [["300", "0", "299", "Zoë 99"]]);
+  });
+
+  it("says the same of a SQLite file, with a record over many pages, and goes on where notes of the end are missing", async () => {
+    const file = join(folder.path, "again.db");
+    changeFile(file, "create table a (id int, name text)", "create table b (id int, name text)");
+    const to = (table: string) => ({ url: `sqlite:${file}`, table });
+    const count = (table: string) => askFile(file, `select count(*) n from ${table}`);
+    const { folder: from } = await make([...ndjsonPages(200, 100), ...longRecord]);
+    const { run } = await restoreExport(from, { identity, to: to("a") });
+    const again = (table: string) => restoreExport(from, { identity, to: to(table) });
+    changeFile(file, "delete from a where id < 100");
+    await assert.rejects(again("a"), restoredBefore(run, "a"));
+    assert.deepEqual(count("a"), [{ n: 101 }]);
+    // Another table in the same file has had nothing yet, then its first page alone, though the end is noted.
+    assert.equal((await again("b")).pagesBefore, 0);
+    changeFile(
+      file,
+      `delete from spillway_objects where target = 'b' and name > 'restored/${run}/00000001'`,
+      "delete from b where id >= 100",
+    );
+    assert.equal((await again("b")).pagesBefore, 1);
+    assert.deepEqual(count("b"), [{ n: 201 }]);
+    // Killed when all was there but the note that says so: nothing is left to write, and that is said.
+    changeFile(file, "delete from spillway_objects where name like '%/manifest.json'");
+    const last = await again("b");
+    assert.deepEqual([last.pages, last.pagesBefore], [5, 5]);
+    await assert.rejects(again("b"), restoredBefore(run, "b"));
+    changeFile(
+      file,
+      `delete from spillway_objects where name like 'restored/${run}/%' and target in ('a', '')`,
+      "delete from a",
+    );
+    await again("a");
+    assert.deepEqual([...count("a"), ...count("b")], [{ n: 201 }, { n: 201 }]);
   });
 
   it("goes on after it was stopped, and appends nothing twice", async () => {
@@ -70,23 +130,19 @@ describe("restore to a table", () => {
       },
     });
     await assert.rejects(stopped);
-    assert.equal((await counts())[0]?.[0] === "300", false);
-    await restoreExport(from, { identity, to });
+    assert.equal((await counts())[0]?.[0], "200");
+    const { pages, pagesBefore } = await restoreExport(from, { identity, to });
+    assert.deepEqual([pages, pagesBefore], [3, 2]);
     assert.deepEqual(await counts(), [["300", "0", "299", "Zoë 99"]]);
   });
 
   it("puts a record that spans pages together again", async () => {
-    const pages: PlainPage[] = [
-      { content: '{"id":1,"name":"one"}\n', records: 1 },
-      { content: '{"id":2,"na', records: 0, span: "first" },
-      { content: 'me":"tw', records: 0, span: "middle" },
-      { content: 'o"}\n', records: 1, span: "last" },
-    ];
+    const pages: PlainPage[] = [{ content: '{"id":1,"name":"one"}\n', records: 1 }, ...longRecord];
     const { folder: from } = await make(pages);
     await restoreExport(from, { identity, to: table() });
     assert.deepEqual(await runSql(url, "select id, name from restored_test.people order by id"), [
       ["1", "one"],
-      ["2", "two"],
+      ["200", "two"],
     ]);
   });
 
@@ -170,6 +226,18 @@ describe("restore to a table", () => {
       assert.equal(code, 0, stderr);
       assert.match(stdout, /300 records, .* in restored_test\.people/);
       assert.equal((await counts())[0]?.[0], "300");
+      const again = await desk.cli([...call, "--table", "restored_test.people", "--json"]);
+      assert.equal(again.code, 5);
+      const { error } = JSON.parse(again.stdout);
+      assert.equal(error.code, "destination-refused");
+      assert.match(error.message, /was restored into restored_test\.people already; nothing was/);
+      await runSql(
+        url,
+        "delete from restored_test.spillway_objects where name like '%/manifest.json'",
+      );
+      const rest = await desk.cli([...call, "--table", "restored_test.people"]);
+      assert.equal(rest.code, 0, rest.stderr);
+      assert.match(rest.stdout, /3 of 3 pages written by an earlier call/);
     } finally {
       await desk.remove();
     }
