@@ -1,4 +1,4 @@
-/** The transaction of an export: its settings, its one snapshot, the proof of it, and what would break it. */
+/** The transaction of an export: what is past before it, its settings, its one snapshot, the proof of it, what would break it. */
 import { PipelineError } from "../../errors.ts";
 import type { Consistency } from "../nouns.ts";
 import type { Session } from "./postgres-session.ts";
@@ -30,6 +30,22 @@ export async function beginSnapshot(
       "where lower(name) in (select json_object_keys($1::json))",
     [JSON.stringify(settings)],
   );
+}
+
+/** As JSON, which is printed alike whatever the login's `datestyle` is. */
+const knownNow = `
+select pg_catalog.to_json(
+  case when pg_catalog.pg_is_in_recovery()
+       then least(pg_catalog.now(), coalesce(pg_catalog.pg_last_xact_replay_timestamp(), '-infinity'))
+       else pg_catalog.now() end)::text`;
+
+/**
+ * The time of which the server knows that all is past: on a standby no later than what it has replayed of its primary; one
+ * that has replayed nothing yet knows nothing. Call it before the snapshot is taken: a standby's moves on while that stays.
+ */
+export async function readKnownNow(session: Session): Promise<string> {
+  const { rows } = await session.ask(knownNow);
+  return JSON.parse(rows[0]![0]!) as string;
 }
 
 /** The transaction's first look at data: from here on its snapshot stands. */

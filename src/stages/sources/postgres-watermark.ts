@@ -68,22 +68,6 @@ export type Keeper = Pick<Spool, "carried" | "readNote" | "writeNote">;
 
 const usualLagMillis = 300_000;
 
-/** As JSON, which is printed alike whatever the login's `datestyle` is. */
-const knownNow = `
-select pg_catalog.to_json(
-  case when pg_catalog.pg_is_in_recovery()
-       then least(pg_catalog.now(), coalesce(pg_catalog.pg_last_xact_replay_timestamp(), '-infinity'))
-       else pg_catalog.now() end)::text`;
-
-/**
- * The time of which the server knows that all is past: on a standby no later than what it has replayed of its primary; one
- * that has replayed nothing yet knows nothing. Call it before the snapshot is taken: a standby's moves on while that stays.
- */
-export async function readKnownNow(session: Session): Promise<string> {
-  const { rows } = await session.ask(knownNow);
-  return JSON.parse(rows[0]![0]!) as string;
-}
-
 /**
  * The part of `query` that is new, in the order of its watermark.
  * @param keeper where bounds lie; without one, as for a sample, all that is settled is new

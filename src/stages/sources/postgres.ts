@@ -26,14 +26,15 @@ import { pushAll, type PushedStep } from "./postgres-join.ts";
 import type { RowStep } from "./postgres-pushdown.ts";
 import { refuseSlow } from "./postgres-join-proof.ts";
 import { type Session, openSession } from "./postgres-session.ts";
-import { beginSnapshot, commit, readConsistency, refuseRewritten } from "./postgres-snapshot.ts";
-import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
 import {
-  boundByWatermark,
-  type Keeper,
+  beginSnapshot,
+  commit,
+  readConsistency,
   readKnownNow,
-  watermarkSchema,
-} from "./postgres-watermark.ts";
+  refuseRewritten,
+} from "./postgres-snapshot.ts";
+import { describeQuery, type DescribedQuery } from "./postgres-types.ts";
+import { boundByWatermark, type Keeper, watermarkSchema } from "./postgres-watermark.ts";
 
 export const postgresConfig = v.strictObject({
   url: v.pipe(
