@@ -1,5 +1,7 @@
 /** Files that hold keys: made once, 0600, never over what is there. */
 import { open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { syncFolder } from "../stages/durable-file.ts";
 import { generateAgeIdentity, identityToRecipient } from "../workers/age.ts";
 import { PipelineError, systemCode } from "../errors.ts";
 
@@ -19,7 +21,7 @@ export async function makeAgeKey(): Promise<AgeKey> {
 }
 
 /**
- * Writes a new file.
+ * Writes a new file, which outlives a power cut from then on, as does its name: what is sealed to a key may be all there is.
  * @throws PipelineError `config-invalid` when the name is taken or cannot be written
  */
 export async function writeNewFile(path: string, text: string, mode = 0o644): Promise<void> {
@@ -27,6 +29,7 @@ export async function writeNewFile(path: string, text: string, mode = 0o644): Pr
     await using file = await open(path, "wx", mode);
     await file.writeFile(text);
     await file.sync();
+    await syncFolder(dirname(path));
   } catch (error) {
     const reason = systemCode(error) ?? "unknown error";
     const message =

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { writeNewFile } from "../../src/cli/key-file.ts";
+import { failFiles, failure, type FailingFiles } from "../fixtures/failing-files.ts";
+
+describe("the file of a key", () => {
+  let folder: string;
+  let files: FailingFiles;
+  const syncs = (name: string) => ({ on: "sync", at: new RegExp(`/${name}$`) }) as const;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "spillway-key-file-"));
+    files = failFiles(folder);
+  });
+  after(async () => {
+    files.restore();
+    await rm(folder, { recursive: true });
+  });
+
+  it("is synced, and its name in its folder too, before its public half is told", async () => {
+    const synced: string[] = [];
+    for (const name of ["key.txt", basename(folder)]) {
+      const play = (go: () => Promise<unknown>) => (synced.push(name), go());
+      files.faults.push({ ...syncs(name), play });
+    }
+    await writeNewFile(join(folder, "key.txt"), "secret\n", 0o600);
+    assert.deepEqual(synced, ["key.txt", basename(folder)]);
+    assert.equal(await readFile(join(folder, "key.txt"), "utf8"), "secret\n");
+  });
+
+  it("is not called written where the file or the folder cannot be synced", async () => {
+    for (const name of ["lost.txt", basename(folder)]) {
+      files.faults.push({ ...syncs(name), play: () => Promise.reject(failure("EIO")) });
+      const path = join(folder, "lost.txt");
+      const message = `${path}: cannot be written (EIO)`;
+      await assert.rejects(writeNewFile(path, "secret\n"), { code: "config-invalid", message });
+      assert.deepEqual(files.faults, []);
+      await rm(path, { force: true });
+    }
+  });
+});
