@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { openDesk, type Desk } from "./spawn-cli.ts";
 
 const verbs =
@@ -34,6 +36,18 @@ describe("help and usage", () => {
     const { code, stdout } = await desk.cli(["--version"]);
     assert.equal(code, 0);
     assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+
+  it("loads no database, no compression and no source for help, the version and a refusal", async () => {
+    const told = join(desk.folder, "loaded.txt");
+    const tell = `process.on("exit", () => require("node:fs").appendFileSync(${JSON.stringify(told)}, process.moduleLoadList.join("\\n")));`;
+    await desk.write("loaded.cjs", tell);
+    const env = { NODE_OPTIONS: `--require ${join(desk.folder, "loaded.cjs")}` };
+    for (const call of ["--help", "run --help", "--version", "rnu"])
+      await desk.cli(call.split(" "), env);
+    const loaded = await readFile(told, "utf8");
+    assert.equal(loaded.match(/NativeModule fs\n/g)?.length, 4);
+    assert.doesNotMatch(loaded, /NativeModule (sqlite|zlib|https?|tls|dns)\n/);
   });
 
   it("shows its help and fails when no verb is given", async () => {
