@@ -105,17 +105,6 @@ describe("destination postgres", () => {
     await destination.close();
   });
 
-  it("takes JSON's own null for NULL where it is a whole value, of a list of them too, and keeps it within one", async () => {
-    await runSql(url, "create table written.docs (doc jsonb, list jsonb[], old json[])");
-    const destination = await open("written.docs");
-    const row = { doc: null, list: [null, { x: null }, [null]], old: [null, [null]] };
-    await destination.put(page(0, row), never);
-    const nulls = "doc is null, array_positions(list, null), array_position(old::text[], null)";
-    const seen = await runSql(url, `select ${nulls}, list[2], list[3], old[2] from written.docs`);
-    assert.deepEqual(seen, [["t", "{1}", "1", '{"x": null}', "[null]", "[null]"]]);
-    await destination.close();
-  });
-
   it("writes a page once, however often it is put, and by however many at once", async () => {
     const first = await open();
     const object = page(0, { id: 1, text: "a" });
