@@ -35,7 +35,7 @@ const config = v.strictObject({
 export const json = defineStage({
   name: "json",
   summary:
-    "Reads the objects of one JSON array of any size, at the top of a document or inside it.",
+    "Reads the objects of one JSON array of any size, at the top of a document or inside it; of members that repeat in one object the last counts.",
   config,
   shorthand: "path",
   takes: "nothing",

@@ -29,7 +29,8 @@ const config = v.strictObject({ path: inputPath, maxRecord });
 
 export const ndjson = defineStage({
   name: "ndjson",
-  summary: "Reads one JSON object a line (NDJSON, JSON Lines) from a file or stdin.",
+  summary:
+    "Reads one JSON object a line (NDJSON, JSON Lines) from a file or stdin; of members that repeat in one object the last counts.",
   config,
   shorthand: "path",
   takes: "nothing",

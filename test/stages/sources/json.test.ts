@@ -54,6 +54,12 @@ describe("json", () => {
     }
   });
 
+  it("takes the last of members that repeat in one object, as its summary says", async () => {
+    const [row] = await parse('[{"a":1,"b":{"c":1,"c":2},"\\u0061":1.10}]');
+    assert.equal(JSON.stringify(row), '{"a":1.10,"b":{"c":2}}');
+    assert.match(json.summary, /of members that repeat in one object the last counts/);
+  });
+
   it("keeps every digit of every number", async () => {
     const row =
       '{"a":9007199254740993,"b":-0,"c":1e400,"d":1.10,"e":[0.1000000000000000055,1.5],"f":12}';

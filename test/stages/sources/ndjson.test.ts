@@ -100,6 +100,12 @@ describe("ndjson", () => {
     await refuses(parse(Buffer.from(`${good}{"a":"é"}`).subarray(0, 15)), /:2: .*UTF-8/);
   });
 
+  it("takes the last of members that repeat in one object, whatever is in them, as its summary says", async () => {
+    const [row] = await parse('{"a":1,"b":{"c":1,"c":2},"\\u0061":1.10,"d":[{"e":1,"e":null}]}\n');
+    assert.equal(JSON.stringify(row), '{"a":1.10,"b":{"c":2},"d":[{"e":null}]}');
+    assert.match(ndjson.summary, /of members that repeat in one object the last counts/);
+  });
+
   it("refuses a line longer than maxRecord wherever the bytes are split, and not one as long", async () => {
     const line = JSON.stringify({ a: "é".repeat(20) });
     const length = Buffer.byteLength(line);
