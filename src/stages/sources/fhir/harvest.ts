@@ -40,6 +40,7 @@ export class Harvest {
   readonly #isPartial: boolean;
   #marks: Mark[] = [];
   #given = 0;
+  #isBare = true;
   /** Of what was given, a line feed behind each. */
   readonly #digest = createHash("sha256");
   /** How much of the buffer's whole resources is in it. */
@@ -59,6 +60,16 @@ export class Harvest {
   /** Resources of the document that were given on, or are about to be. */
   get given(): number {
     return this.#given;
+  }
+
+  /** Whether the document had no data so far. */
+  get isBare(): boolean {
+    return this.#isBare;
+  }
+
+  /** What tells the document's resources from those of another; ask for it when all are taken. */
+  contents(): string {
+    return this.#digest.copy().digest("base64");
   }
 
   /** Whether all that is read from here on is new. */
@@ -103,6 +114,7 @@ export class Harvest {
       this.#digest.update(bytes).update(lineFeed);
       return buffer.drop();
     }
+    this.#isBare = false;
     const identity = identify(resource, bytes, this.#isPartial);
     this.#marks.push({ identity, included: verdict === "include" });
     buffer.keep();

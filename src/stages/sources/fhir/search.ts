@@ -45,6 +45,7 @@ export async function* readSearch(
 ): AsyncGenerator<Resources | typeof turn> {
   let asked = firstPage(server, search, options);
   const links = createCircleWatch();
+  const barren = createBarrenWatch();
   const isPartial = [...search.params.keys()].some((key) => /^_(elements|summary)(:|$)/.test(key));
   for (let page = 1; ; page += 1) {
     const where = `${search.label}, page ${page}`;
@@ -53,11 +54,29 @@ export async function* readSearch(
     const next = yield* readThrough(read, () => harvest.given, server, signal);
     server.statistics.paged(harvest.given);
     if (next === undefined) return;
+    if (barren.goesOn(harvest)) throw leadsNowhere(where);
     const url = server.own(next, asked.url);
     if (links.comesAgain(url.href)) throw goesRound(where);
     asked = { url, media: fhirJson };
     yield turn;
   }
+}
+
+/** Pages in a row that bring nothing new. A few are usual where a server filters behind its paging. */
+const mostBarren = 1000;
+
+/** Notices links that are new each time and lead to empty pages, or to the page before, without an end. */
+function createBarrenWatch() {
+  let before = "";
+  let inRow = 0;
+  return {
+    goesOn(harvest: Harvest): boolean {
+      const contents = harvest.isBare ? before : harvest.contents();
+      inRow = contents === before ? inRow + 1 : 0;
+      before = contents;
+      return inRow === mostBarren;
+    },
+  };
 }
 
 function firstPage({ base }: FhirServer, search: Search, { count, post }: SearchOptions): Asked {
@@ -189,6 +208,12 @@ const goesRound = (where: string) =>
   new PipelineError(
     "source-failed",
     `${where}: the server's next links lead in a circle, so the end of the search can never be proved`,
+  );
+
+const leadsNowhere = (where: string) =>
+  new PipelineError(
+    "source-failed",
+    `${where}: ${mostBarren.toLocaleString("en")} pages in a row brought nothing new, and there is always a next one, so the end of the search can never be proved; where the server filters behind its pages, a larger \`count\` makes fewer of them`,
   );
 
 const failed = (where: string, told: string) =>

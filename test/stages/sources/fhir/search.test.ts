@@ -46,4 +46,29 @@ describe("the pages of a search", () => {
     const text = Buffer.concat(batches.map(({ bytes }) => bytes)).toString();
     assert.equal(text, '{"resourceType":"Observation","id":"a"}\n');
   });
+
+  it("end a search whose next links are new each time and bring nothing new", async () => {
+    let asked = 0;
+    const endless = await startFhir({ resources: [] }, [
+      ({ url }, response) => {
+        asked += 1;
+        // Past its end it gives the last page again, or an empty one.
+        const entries = asked % 3 === 0 ? "" : `{${resource(asked === 1 ? "a" : "b")}}`;
+        const next = `${url.origin}${url.pathname}?_offset=${asked}`;
+        const link = `,"link":[{"relation":"next","url":"${next}"}]`;
+        send(response, 200, bundle(entries, link), { "content-type": "application/fhir+json" });
+        return true;
+      },
+    ]);
+    try {
+      const config = { url: endless.base, search: "Observation", totals: "none" };
+      await assert.rejects(collect(readFhir(v.parse(fhir.config, config), testContext())), {
+        code: "source-failed",
+        message: /^search 1, page 1002: 1,000 pages in a row brought nothing new/,
+      });
+      assert.equal(asked, 1002);
+    } finally {
+      await endless.close();
+    }
+  });
 });
