@@ -14,17 +14,14 @@ export interface SourceCount {
 /** Longest count on a database that others work with; then its planner's estimate is good enough. */
 const countMillis = 20_000;
 
-/** In one snapshot, as an export would see it. */
+/** In one snapshot, as an export would see it; of a query with a watermark all rows, whatever was exported before. */
 export async function countPostgres(
   given: Parameters<typeof openQuery>[0],
   signal: AbortSignal,
 ): Promise<SourceCount> {
   const statementTimeout = Math.min(given.statementTimeout ?? countMillis, countMillis);
-  const { session, values, expects } = await openQuery(
-    { ...given, statementTimeout },
-    signal,
-    "text",
-  );
+  const whole = { ...given, statementTimeout, watermark: undefined };
+  const { session, values, expects } = await openQuery(whole, signal, "text");
   try {
     const sql = `select count(*) from (${dropSemicolons(given.query)}\n) as counted`;
     const { rows } = await session.ask(sql, values);
