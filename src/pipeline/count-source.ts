@@ -43,6 +43,6 @@ export async function countUrl(address: string, signal: AbortSignal): Promise<So
       "config-invalid",
       "expected a pipeline file, or the address of a search such as https://server/fhir/Patient?active=true",
     );
-  const search = [`${type}${decodeURIComponent(url.search)}`];
+  const search = [`${type}${url.search}`];
   return countFhir({ url: url.origin + base, search, post: false, timeout: 60_000 }, signal);
 }

@@ -63,6 +63,24 @@ describe("FHIR and count on the command line", () => {
     assert.equal(stdout, "2\n");
   });
 
+  it("asks for the very search that an address says", async () => {
+    for (const [said, name] of [
+      ["name=A%26active=true", "A&active=true"],
+      ["name=100%", "100%"],
+      ["name=%25C3", "%C3"],
+    ]) {
+      await desk.cli(["count", `${server.base}/Observation?${said}`]);
+      const asked = server.requests.at(-1)!.url.searchParams;
+      assert.deepEqual(
+        [...asked],
+        [
+          ["name", name],
+          ["_summary", "count"],
+        ],
+      );
+    }
+  });
+
   it("counts queries of databases", async () => {
     new DatabaseSync(join(desk.folder, "some.db")).exec(
       "create table t as select 1 as n union select 2 union select 3",
@@ -87,6 +105,25 @@ describe("FHIR and count on the command line", () => {
       (await desk.cli(["count", "postgres.yaml"], { DATABASE_URL: url })).stdout,
       "1,234\n",
     );
+  });
+
+  it("counts all rows of a query with a watermark, its parameters bound", async () => {
+    const { url } = await sharedPostgres();
+    await runSql(
+      url,
+      "create table counted_marks (id int primary key, changed timestamptz not null)",
+      "insert into counted_marks select g, now() - interval '1 h' from generate_series(1, 40) g",
+    );
+    const watermark = "watermark: { column: changed, tiebreak: id }";
+    const query = 'query: "select * from counted_marks where id > $1", params: [4]';
+    const source = `postgres: { url: "\${env:DATABASE_URL}", ${query}, ${watermark} }`;
+    await desk.write("marks.yaml", pipeline(source));
+    const through = new URL(url);
+    through.password = "secret";
+    const { stdout, stderr } = await desk.cli(["count", "marks.yaml"], {
+      DATABASE_URL: through.href,
+    });
+    assert.equal(stdout, "36\n", stderr);
   });
 
   it("says what cannot be counted", async () => {
