@@ -99,9 +99,12 @@ export function onOneLine(to: usize, from: usize, end: usize): usize {
   return to + (end - start);
 }
 
-/** A field of CSV: in quotes when it would read as NULL, or when a delimiter, quote or line break is in it. */
+/**
+ * A field of CSV: in quotes when it would read as NULL, when it begins as a byte order mark does, or when a delimiter, quote
+ * or line break is in it.
+ */
 export function csvField(to: usize, from: usize, end: usize): usize {
-  if (quotesAll || isNullText(from, end)) return quoteCsv(to, from, end);
+  if (quotesAll || isNullText(from, end) || isMarked(from, end)) return quoteCsv(to, from, end);
   const start = from;
   const delimiters = i8x16.splat(<i8>delimiter);
   const quotes = i8x16.splat(<i8>csvQuote);
@@ -118,6 +121,11 @@ export function csvField(to: usize, from: usize, end: usize): usize {
     if (meant(i8x16.bitmask(special), end - from) != 0) return quoteCsv(to, start, end);
   }
   return to + (end - start);
+}
+
+/** Begins with U+FEFF. */
+function isMarked(from: usize, end: usize): bool {
+  return end - from >= 3 && load<u16>(from) == 0xbbef && load<u8>(from + 2) == 0xbf;
 }
 
 function isNullText(from: usize, end: usize): bool {

@@ -1,7 +1,7 @@
 /**
  * CSV as `COPY … (FORMAT csv, HEADER)` prints it: RFC 4180 quoting, `\n` after each record, NULL as nothing at all
- * and the empty text as `""`. One exception: a text longer than `csvScanBytes` is always quoted, as sources must that
- * cannot see it whole. Other dialects (`csv-dialect.ts`) are what COPY prints with the options of the same names.
+ * and the empty text as `""`. Two exceptions: a text longer than `csvScanBytes` is always quoted, as sources must that
+ * cannot see it whole, and so is one that begins with U+FEFF, which at a file's start would be its byte order mark. Other dialects (`csv-dialect.ts`) are what COPY prints with the options of the same names.
  * Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
  */
 import { PipelineError } from "../../errors.ts";
@@ -121,7 +121,7 @@ function createFieldWriter(dialect: CsvDialect) {
   return (cell: unknown, alone: boolean, out: RecordBuffer): void => {
     if (cell === null || cell === undefined) return out.bytes(nullBytes);
     const isText = typeof cell === "string" && cell !== none && !(alone && cell === endOfData);
-    if (isText && !quoteAll && out.usual(cell, unquoted)) return;
+    if (isText && !quoteAll && !isMarked(cell) && out.usual(cell, unquoted)) return;
     if (isText && out.usual(cell, quoted, quoteCode)) return;
     out.text(print(cell, alone));
   };
@@ -130,12 +130,16 @@ function createFieldWriter(dialect: CsvDialect) {
 /** A record of one cell `\.` would read as COPY's end-of-data mark. */
 const endOfData = "\\.";
 
+/** Where it is the first of its file or page, a reader would take its first character for no text. */
+const isMarked = (text: string): boolean => text.startsWith(byteOrderMark);
+
 /** Prints a cell as a field; `alone` when it is its record's only one. */
 export function createFieldPrinter({ delimiter, quote, null: none, quoteAll }: CsvDialect) {
   const special = new RegExp(`[${inPattern(quote)}${inPattern(delimiter)}\\r\\n]`);
   const isQuoted = (text: string, alone: boolean): boolean =>
     quoteAll ||
     text === none ||
+    isMarked(text) ||
     (alone && text === endOfData) ||
     isLong(text) ||
     special.test(text);

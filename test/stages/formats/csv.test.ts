@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import { parse } from "csv-parse/sync";
 import * as fc from "fast-check";
 import { createFieldPrinter } from "../../../src/stages/formats/csv.ts";
 import { copyDialect, type CsvOptions } from "../../../src/stages/formats/csv-dialect.ts";
+import { readCsv } from "../../../src/stages/sources/csv.ts";
 import type { Tuple } from "../../../src/stages/nouns.ts";
 import { column, documentBatches, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
 import { recordsOf, writeDocuments, writeTuples } from "./written.ts";
@@ -38,6 +40,27 @@ describe("csv", () => {
     assert.equal(await writeTuples("csv", [column('x"y'), column("p,q")], []), '"x""y","p,q"\n');
     assert.equal(await writeTuples("csv", [column("")], [["1"]]), '""\n1\n');
     assert.equal(await writeTuples("csv", [column("\\.")], []), '"\\."\n');
+  });
+
+  it("quotes what begins with U+FEFF, which a reader would take for the mark of a file", async () => {
+    const rows = [
+      ["\ufeff", "x\ufeff"],
+      ["\ufeffx\n", null],
+    ] as const;
+    const columns = [column("\ufeffa"), b];
+    const text = await writeTuples("csv", columns, rows);
+    assert.equal(text, '"\ufeffa",b\n"\ufeff",x\ufeff\n"\ufeffx\n",\n');
+    for (const header of [true, false]) {
+      const { records } = await recordsOf("csv", tupleBatches(columns, rows), { header });
+      const written = [Buffer.from(records.map((record) => record.text).join(""))];
+      const shape = { ...copyDialect, header, maxRecord: 1e6 };
+      const read = await Array.fromAsync(readCsv(Readable.from(written), "in.csv", shape));
+      assert.equal(read[0]?.columns[0]?.name, header ? "\ufeffa" : "column1");
+      assert.deepEqual(
+        read.flatMap((batch) => batch.rows as readonly Tuple[]),
+        rows,
+      );
+    }
   });
 
   it("keeps columns that share a name", async () => {

@@ -1,7 +1,7 @@
 /**
  * What records look like: NDJSON and JSON as PostgreSQL's `row_to_json` prints a row, CSV as `COPY … (FORMAT csv, HEADER)`
- * does, byte for byte, with one exception: a value longer than `csvScanBytes` stands in quotes even where COPY, which sees
- * it whole, would find that it needs none. Every reader of CSV takes both for the same. Other dialects of CSV likewise.
+ * does, byte for byte, with two exceptions: a text that begins with U+FEFF stands in quotes, and so does a value longer than
+ * `csvScanBytes`, even where COPY, which sees it whole, would find that it needs none. Every reader of CSV takes both for the same. Other dialects of CSV likewise.
  * Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
  */
 import type { Column } from "../../nouns.ts";

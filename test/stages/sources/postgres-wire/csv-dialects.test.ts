@@ -62,6 +62,19 @@ describe("dialects of CSV straight from postgres", () => {
     );
   });
 
+  it("quote what begins as a byte order mark does, as the row path", async () => {
+    const texts =
+      "chr(65279) as t, 'x' || chr(65279) as u, chr(65279) || 'y' as v, chr(65279 - 1) as w";
+    for (const [query, expected] of [
+      [`select ${texts}`, 't,u,v,w\n"\ufeff",x\ufeff,"\ufeffy",\ufefe\n'],
+      ["select chr(65279) || 'y' as t", 't\n"\ufeffy"\n'],
+    ] as const) {
+      const { text } = await writeRecords({ url, query }, "csv");
+      assert.equal(text, expected);
+      assert.equal((await writeRecords({ url, query }, "csv", { apart: true })).text, expected);
+    }
+  });
+
   it("quote what is longer than 256 KiB, with the dialect's own quotes", async () => {
     for (const options of Object.values(usualDialects).slice(0, 3)) {
       const query = `select g, repeat('x', 262145) as t, decode(repeat('ab', 140000), 'hex') as b from generate_series(1, 3) g`;
