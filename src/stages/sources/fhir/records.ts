@@ -30,14 +30,15 @@ export function createRecordMaker(): RecordMaker {
 
   /** What came with others may later be found for itself, and is one of those that were counted. */
   const isFirstFind = (identity: string) =>
-    seen.add(`included ${identity}`) && !seen.add(`found ${identity}`);
+    seen.knows(`included ${identity}`) && !seen.add(`found ${identity}`);
   const isNewIn = (search: string, identity: string | undefined) =>
     identity === undefined || !seen.add(`${search} ${identity}`);
   const keep = ({ identity, included }: Mark, search: string | undefined): boolean => {
     const isCopy = identity !== undefined && seen.add(identity);
     if (isCopy) sums.duplicates += 1;
     else sums.rows += 1;
-    if (identity !== undefined && included && !isCopy) seen.add(`included ${identity}`);
+    // Of a copy as well: what comes with every page is not to be forgotten before it is found.
+    if (identity !== undefined && included) seen[isCopy ? "knows" : "add"](`included ${identity}`);
     const isMatch = !included && (!isCopy || isFirstFind(identity));
     if (isMatch) sums.matches += 1;
     const isAnswer = search === undefined ? isMatch : !included && isNewIn(search, identity);

@@ -17,6 +17,8 @@ export const seenBytes = 2.5 * mostSlots * words * 4;
 export interface Seen {
   /** True when the same text was added before and is not forgotten. */
   add(text: string): boolean;
+  /** The same, but that a text which is not known is not added. */
+  knows(text: string): boolean;
   /** Whether anything was forgotten. */
   readonly forgets: boolean;
 }
@@ -26,25 +28,28 @@ export function createSeen(): Seen {
   let old: Table | undefined;
   let forgets = false;
   const key = new Uint32Array(words);
+  const find = (text: string, adds: boolean): boolean => {
+    digestText(text, key);
+    // An empty slot is one that begins with 0.
+    key[0] ||= 1;
+    if (young.has(key)) return true;
+    const known = old?.has(key) ?? false;
+    if (!known && !adds) return false;
+    // What comes again and again stays young, so that it is never forgotten.
+    if (young.count === generationSize) {
+      forgets ||= old !== undefined;
+      old = young;
+      young = createTable();
+    }
+    young.add(key);
+    return known;
+  };
   return {
     get forgets() {
       return forgets;
     },
-    add(text) {
-      digestText(text, key);
-      // An empty slot is one that begins with 0.
-      key[0] ||= 1;
-      if (young.has(key)) return true;
-      // What comes again and again stays young, so that it is never forgotten.
-      const known = old?.has(key) ?? false;
-      if (young.count === generationSize) {
-        forgets ||= old !== undefined;
-        old = young;
-        young = createTable();
-      }
-      young.add(key);
-      return known;
-    },
+    add: (text) => find(text, true),
+    knows: (text) => find(text, false),
   };
 }
 
