@@ -22,10 +22,21 @@ export async function loadRowWork(module: string | RowWork, stage: string): Prom
   return work;
 }
 
-/** Imports a module of the user's; a failure names the file, not a stack, and repeats nothing the module itself threw. */
+/** How often each module was asked for in this process. */
+const loads = new Map<string, number>();
+
+/**
+ * Imports a module of the user's, anew each time: what it still holds of a run that failed must not come out of the next
+ * one, and a Transform works once. (Of CommonJS Node has one copy.) A failure names the file, not a stack, and repeats nothing
+ * the module itself threw.
+ */
 export async function importModule(path: string, stage: string): Promise<Record<string, unknown>> {
+  const url = pathToFileURL(path);
+  const before = loads.get(path) ?? 0;
+  loads.set(path, before + 1);
+  if (before > 0) url.searchParams.set("load", String(before));
   try {
-    return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
+    return (await import(url.href)) as Record<string, unknown>;
   } catch (error) {
     throw new PipelineError("config-invalid", `${stage}: cannot load ${path}: ${reasonOf(error)}`, {
       cause: error,

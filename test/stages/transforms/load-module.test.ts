@@ -24,6 +24,16 @@ describe("a module of row work", () => {
     });
   });
 
+  it("begins anew each time: what a run that failed left in it is no other run's", async () => {
+    const path = await write("const held = []; export default (id) => held.push(id);");
+    const counts: number[] = [];
+    for (const id of [1, 2, 3]) {
+      const { default: work } = await importModule(path, "map");
+      counts.push((work as (id: number) => number)(id));
+    }
+    assert.deepEqual(counts, [1, 1, 1]);
+  });
+
   it("that cannot be loaded is told by what Node says of it, and never by what it threw", async () => {
     for (const [text, message] of [
       ["throw 'Jane Doe';", /: it threw string$/],
