@@ -15,7 +15,7 @@ export const restoredBefore = (run: string, table: string, folder: string): Pipe
   new PipelineError(
     "destination-refused",
     `restore: run ${run} was restored into ${table} already; nothing was written. To write it again, delete the rows that are left of it, ` +
-      `and its notes: names that begin with ${folder}/ in ${notesName}`,
+      `and the notes of this table alone: rows of ${notesName} beside it with its \`target\` and a name that begins with ${folder}/ (docs/rows.md has the statement)`,
     { details: { run } },
   );
 
