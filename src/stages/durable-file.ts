@@ -195,6 +195,6 @@ export async function makeTopFolder(path: string, disk: Disk = realDisk): Promis
 /** Of a folder that belongs to others. */
 const notOurs = new Set<string | undefined>(["EACCES", "EPERM", "EROFS", "EINVAL", "ENOTSUP"]);
 
-function ignoreForeign(error: unknown): void {
+export function ignoreForeign(error: unknown): void {
   if (!notOurs.has(systemCode(error))) throw error;
 }

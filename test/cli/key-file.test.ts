@@ -39,4 +39,14 @@ describe("the file of a key", () => {
       await rm(path, { force: true });
     }
   });
+
+  it("is written in a folder of others, which may not be synced", async () => {
+    files.faults.push({
+      ...syncs(basename(folder)),
+      play: () => Promise.reject(failure("EACCES")),
+    });
+    await writeNewFile(join(folder, "ours.txt"), "secret\n");
+    assert.deepEqual(files.faults, []);
+    assert.equal(await readFile(join(folder, "ours.txt"), "utf8"), "secret\n");
+  });
 });
