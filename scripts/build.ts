@@ -1,7 +1,7 @@
 /**
  * Makes dist/js: all code as one bundle, cut where something is loaded late. (The types come from `tsc`.)
  *
- * A process that reads thirty files starts sooner and stays smaller than one that reads four hundred. The files lie side by
+ * A process that reads fifty files starts sooner and stays smaller than one that reads four hundred. The files lie side by
  * side, two folders deep as those of src/ do, so that `import.meta.url` leads to the same neighbours from either.
  */
 import { rmSync } from "node:fs";

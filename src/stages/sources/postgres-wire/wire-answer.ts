@@ -9,6 +9,7 @@ export interface Query {
   /** By column, whether the server sends its binary form; none where it sends no rows. */
   readonly isBinary: readonly boolean[];
 }
+
 /** Sends the query once `pg` is ready for it, and tells of its end; its rows go another way. */
 export function createAnswer(
   { sql, values, isBinary }: Query,
