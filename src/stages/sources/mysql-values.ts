@@ -60,11 +60,15 @@ const printBytes = (value: Buffer): string => `\\x${value.toString("hex")}`;
 const printBits = (value: Buffer): string =>
   value.length === 0 ? "0" : BigInt(`0x${value.toString("hex")}`).toString();
 
-/** The fewest digits that make the same 32 bits. */
+/** Below it a FLOAT has less than its six digits. */
+const leastNormalFloat = 2 ** -126;
+
+/** The fewest digits that make the same 32 bits: six of them always come back from a FLOAT, nine always lead to it. */
 export function printFloat(value: number): string {
-  for (let digits = 6; digits < 9; digits += 1) {
+  const least = Math.abs(value) < leastNormalFloat ? 1 : 6;
+  for (let digits = least; digits <= 9; digits += 1) {
     const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return printNumber(short);
+    if (Math.fround(short) === value) return printNumber(value === 0 ? value : short);
   }
   return printNumber(value);
 }

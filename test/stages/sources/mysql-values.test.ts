@@ -27,6 +27,12 @@ describe("a value of MySQL", () => {
     );
   });
 
+  it("that is a FLOAT has the fewest digits that lead back to it, and its sign", () => {
+    for (const text of ["1e-45", "1.4e-44", "1.1754942e-38", "-1.45283716e-11", "3.4028235e+38"])
+      assert.equal(printFloat(Math.fround(Number(text))), text);
+    assert.deepEqual([-0, -Infinity, NaN].map(printFloat), ["-0", "-Infinity", "NaN"]);
+  });
+
   it("that is a time has all digits of its column, and none where it has none", () => {
     assert.equal(
       printed(fieldOf(12, { decimals: 6 }), "2024-01-02 03:04:05"),
