@@ -73,6 +73,9 @@ export function printFloat(value: number): string {
   return printNumber(value);
 }
 
+/** ZEROFILL pads a DECIMAL with noughts; a number has none before its first digit. */
+const printDecimal = (value: string): string => value.replace(/^0+(?=\d)/, "");
+
 /** Digits after the second that are noughts are not sent, but are of the value. */
 const withDigits =
   (decimals: number, after = "") =>
@@ -111,7 +114,7 @@ function kindOf(field: Field): Kind {
   switch (columnType) {
     case code.decimal:
     case code.newdecimal:
-      return number(decimalType(field), asIs);
+      return number(decimalType(field), printDecimal);
     case code.float:
       return number("float", printFloat);
     case code.double:

@@ -27,6 +27,15 @@ describe("a value of MySQL", () => {
     );
   });
 
+  it("that is a DECIMAL is a number in every row, ZEROFILL or not", () => {
+    const decimal = fieldOf(246, { decimals: 3, flags: 96 });
+    const texts = ["0000001.500", "0000000.000", "0000000", "9999999.999", "-0.050", "100"];
+    assert.deepEqual(
+      texts.map((text) => printed(decimal, text)),
+      ["1.500", "0.000", "0", "9999999.999", "-0.050", "100"],
+    );
+  });
+
   it("that is a FLOAT has the fewest digits that lead back to it, and its sign", () => {
     for (const text of ["1e-45", "1.4e-44", "1.1754942e-38", "-1.45283716e-11", "3.4028235e+38"])
       assert.equal(printFloat(Math.fround(Number(text))), text);
