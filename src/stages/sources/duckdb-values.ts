@@ -2,7 +2,6 @@
  * Columns of DuckDB, and their values as exact texts: those of scalars here, and what is made of them next door.
  */
 import { PipelineError } from "../../errors.ts";
-import { isJson } from "../formats/json-text.ts";
 import type { Column, JsonForm } from "../nouns.ts";
 import { bytesAt, type DuckDBType, type Library, type NestedType } from "./duckdb-library.ts";
 import {
@@ -15,7 +14,7 @@ import {
   unionKind,
 } from "./duckdb-nested.ts";
 import { printDate, printOffset, printTime, printTimestamp } from "./duckdb-times.ts";
-import { printFloat, printNumber } from "./mysql-values.ts";
+import { jsonOf, printFloat, printNumber } from "./mysql-values.ts";
 
 /** @throws PipelineError `source-refused` for a type that has no text of its own */
 export function describeColumn(
@@ -44,14 +43,10 @@ const scalar = (type: string, json: JsonForm, print: Scalar): Kind => ({
 
 const asText = (value: unknown): string => String(value);
 const utf8: Print = (vector, at) => bytesAt(vector, at)?.toString() ?? null;
-/** @throws PipelineError `source-bad-data` for what DuckDB alone takes for JSON */
+const printJson = jsonOf("DuckDB", "`NaN`, `Infinity`, a comma too many", "varchar");
 const json: Print = (vector, at) => {
   const value = utf8(vector, at);
-  if (value === null || isJson(value)) return value;
-  throw new PipelineError(
-    "source-bad-data",
-    "a value of type JSON is none, though DuckDB takes it (`NaN`, `Infinity`, a comma too many); expected JSON, or a cast to varchar in `query`",
-  );
+  return value === null ? null : printJson(value);
 };
 const hex: Print = (vector, at) => {
   const bytes = bytesAt(vector, at);

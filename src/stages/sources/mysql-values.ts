@@ -6,6 +6,7 @@
  * Source: https://mariadb.com/kb/en/resultset-row/, https://mariadb.com/kb/en/result-set-packets/
  */
 import { PipelineError } from "../../errors.ts";
+import { isJson } from "../formats/json-text.ts";
 import type { Column, JsonForm } from "../nouns.ts";
 import type { Field } from "./mysql-connection.ts";
 
@@ -59,6 +60,22 @@ const asText = (value: unknown): string => String(value);
 const printBytes = (value: Buffer): string => `\\x${value.toString("hex")}`;
 const printBits = (value: Buffer): string =>
   value.length === 0 ? "0" : BigInt(`0x${value.toString("hex")}`).toString();
+
+/**
+ * Prints JSON as it is stored.
+ * @param engine what takes `lax` for JSON, and makes a text of it by a cast to `cast`
+ * @throws PipelineError `source-bad-data` for what the engine alone takes for JSON: nobody could read the export
+ */
+export const jsonOf =
+  (engine: string, lax: string, cast: string) =>
+  (value: string): string => {
+    if (isJson(value)) return value;
+    throw new PipelineError(
+      "source-bad-data",
+      `a value of type JSON is none, though ${engine} takes it (${lax}); expected JSON, or a cast to ${cast} in \`query\``,
+    );
+  };
+const printJson = jsonOf("the server", '`1.`, `"\\q"`', "char");
 
 /** Below it a FLOAT has less than its six digits. */
 const leastNormalFloat = 2 ** -126;
@@ -133,7 +150,7 @@ function kindOf(field: Field): Kind {
     case code.timestamp:
       return { type: "timestamp", json: "timestamptz", print: printInstant(decimals) };
     case code.json:
-      return { type: "json", json: "json", print: asIs };
+      return { type: "json", json: "json", print: printJson };
     case code.null:
       return { type: "null", json: "string", print: asText };
     default:
@@ -148,7 +165,7 @@ function textKind({ name, columnType, flags, characterSet, extendedFormat }: Fie
       "source-refused",
       `column ${JSON.stringify(name)} is of a type that only the server understands; expected ST_AsText(…), ST_AsWKB(…) or VEC_ToText(…) of it in \`query\``,
     );
-  if (extendedFormat === "json") return { type: "json", json: "json", print: asIs };
+  if (extendedFormat === "json") return { type: "json", json: "json", print: printJson };
   if (characterSet === binary) return { type: types[1], json: "string", print: printBytes };
   const type = flags & flag.enum ? "enum" : flags & flag.set ? "set" : types[0];
   return { type, json: "string", print: asIs };

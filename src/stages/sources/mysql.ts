@@ -3,8 +3,8 @@
  * holds: a row of the largest size allowed as bytes and as texts, the batch being used and the next one
  * order: as the query gives it
  * ends: a batch without rows that carries the proof, once the server said that the result ends and took the commit
- * fails: source-unreachable, source-failed: try again; source-refused: fix url or query; source-bad-data: a row too large.
- *   TLS is verified unless `ssl-mode` in `url` says otherwise; a server on this machine is reached without it.
+ * fails: source-unreachable, source-failed: try again; source-refused: fix url or query; source-bad-data: a row too large,
+ *   JSON that is none. TLS is verified unless `ssl-mode` in `url` says otherwise; a server on this machine is reached without it.
  */
 import * as v from "valibot";
 import { boundValues, duration, secret, text } from "../atoms.ts";

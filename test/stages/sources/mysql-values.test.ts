@@ -42,6 +42,18 @@ describe("a value of MySQL", () => {
     assert.deepEqual([-0, -Infinity, NaN].map(printFloat), ["-0", "-Infinity", "NaN"]);
   });
 
+  it("that the server alone takes for JSON is refused, and not shown", () => {
+    const fields = [fieldOf(245), fieldOf(252, { extendedFormat: "json" })];
+    for (const field of fields) {
+      assert.equal(printed(field, '{"a": 1.10}'), '{"a": 1.10}');
+      for (const text of ["7.", "[7.e5]", '"\\x7"'])
+        assert.throws(() => printed(field, text), {
+          code: "source-bad-data",
+          message: /^[^7]*of type JSON is none[^7]*cast to char[^7]*$/,
+        });
+    }
+  });
+
   it("that is a time has all digits of its column, and none where it has none", () => {
     assert.equal(
       printed(fieldOf(12, { decimals: 6 }), "2024-01-02 03:04:05"),
