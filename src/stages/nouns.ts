@@ -10,10 +10,11 @@ export type { PageIdentity, Span };
 /**
  * How a column's text becomes JSON: `string` is quoted; `number` is printed as it stands when it is a JSON number
  * and quoted otherwise (NaN, Infinity); `boolean` is PostgreSQL's `t`/`f`; `json` is JSON text as stored; `timestamp`
- * and `timestamptz` are PostgreSQL's ISO text turned into ISO 8601; `value` holds JavaScript values, not texts.
+ * and `timestamptz` are PostgreSQL's ISO text turned into ISO 8601; `value` holds JavaScript values, not texts;
+ * `jsonValue` likewise, but a text that is JSON stands as it is.
  */
 export type JsonForm =
-  "string" | "number" | "boolean" | "json" | "timestamp" | "timestamptz" | "value";
+  "string" | "number" | "boolean" | "json" | "timestamp" | "timestamptz" | "value" | "jsonValue";
 
 /** A column as its source describes it. Names may repeat, as they may in SQL. */
 export interface Column {

@@ -6,6 +6,7 @@ import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { run } from "../../src/pipeline/run.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { duckdb } from "../../src/stages/sources/duckdb.ts";
+import { sqlite } from "../../src/stages/sources/sqlite.ts";
 import { openDesk } from "../cli/spawn-cli.ts";
 import { askFile, changeFile } from "../fixtures/sqlite-file.ts";
 import { createKey } from "../fixtures/keys.ts";
@@ -206,6 +207,33 @@ describe("restore to a table", () => {
     );
     local.close();
   });
+
+  for (const format of ["ndjson", "csv"] as const)
+    it(`gives JSON that SQLite kept back as JSON, by ${format}, and what is none as a string of it`, async () => {
+      await runSql(url, "create table restored_test.docs (id int primary key, doc jsonb)");
+      const [from, to] = [folder.next(), folder.next()];
+      const [source, target] = [`${from}.db`, `${to}.db`];
+      const create = "create table docs (id integer primary key, doc JSON)";
+      const values = ['{"a":1.10}', '["b"]', '"b"', "{a:1}"].map(
+        (text, id) => `(${id}, '${text}')`,
+      );
+      const others = ["(4, 1.5)", "(5, null)", "(6, x'00ff')"];
+      changeFile(source, create, `insert into docs values ${[...values, ...others].join(", ")}`);
+      changeFile(target, create);
+      const read = sqlite({ path: source, query: "select * from docs" });
+      await run(makePipeline({ source: read, format, dir: folder.next(), to }), { env: testEnv });
+      await restoreExport(to, { to: { url, table: "restored_test.docs" } });
+      await restoreExport(to, { to: { url: `sqlite:${target}`, table: "docs" } });
+      const texts = ['{"a": 1.10}', '["b"]', '"b"', '"{a:1}"', "1.5", null, '"\\\\x00ff"'];
+      assert.deepEqual(
+        await runSql(url, "select doc from restored_test.docs order by id"),
+        texts.map((text) => [text]),
+      );
+      assert.deepEqual(
+        askFile(target, "select doc from docs order by id"),
+        ['{"a":1.10}', ...texts.slice(1, 4), 1.5, ...texts.slice(5)].map((doc) => ({ doc })),
+      );
+    });
 
   it("is a flag of the command", async () => {
     const desk = await openDesk();

@@ -48,6 +48,8 @@ const usualBoolean: UsualText = (text, out) => {
   return true;
 };
 
+const usualJson: UsualText = (text, out) => out.usual(text, lineBreaks);
+
 /** `2024-01-02 03:04:05.123456+00`: a `T` for the space, and the zone's minutes. */
 const usualTimestamp: UsualText = (text, out) => {
   if (!isUsualTimestamp(text)) return false;
@@ -65,9 +67,10 @@ const usualTexts: Readonly<Record<JsonForm, UsualText>> = {
   string: usualString,
   number: usualNumber,
   boolean: usualBoolean,
-  json: (text, out) => out.usual(text, lineBreaks),
+  json: usualJson,
   timestamp: usualTimestamp,
   timestamptz: usualTimestamp,
+  jsonValue: (text, out) => (isJson(text) ? usualJson : usualString)(text, out),
 };
 
 /** Writes a cell of a column as `cellToJson` says. */

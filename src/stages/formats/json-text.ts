@@ -59,6 +59,8 @@ function exactBigInt(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? rawJson(value.toString()) : value;
 }
 
+const jsonOrString = (text: string): string => (isJson(text) ? oneLine(text) : quote(text));
+
 const fromText: Record<Exclude<JsonForm, "value">, (text: string) => string> = {
   string: quote,
   number,
@@ -66,11 +68,13 @@ const fromText: Record<Exclude<JsonForm, "value">, (text: string) => string> = {
   json: oneLine,
   timestamp: timestampToJson,
   timestamptz: timestampToJson,
+  jsonValue: jsonOrString,
 };
 
 /** The function that turns one cell of a column into JSON text. */
 export function cellToJson(column: Column): (cell: unknown) => string {
   if (column.json === "value") return (cell) => valueToJson(cell ?? null);
+  if (column.json === "jsonValue") return memberToJson(column);
   const convert = fromText[column.json];
   return (cell) => (cell === null || cell === undefined ? "null" : convert(cell as string));
 }
@@ -81,11 +85,7 @@ export function cellToJson(column: Column): (cell: unknown) => string {
  */
 export function memberToJson(column: Column | undefined): (value: unknown) => string {
   if (!column || column.json === "value" || column.json === "string") return valueToJson;
-  const convert = fromText[column.json];
-  const checked =
-    column.json === "json"
-      ? (text: string) => (isJson(text) ? oneLine(text) : quote(text))
-      : convert;
+  const checked = column.json === "json" ? jsonOrString : fromText[column.json];
   return (value) => (typeof value === "string" ? checked(value) : valueToJson(value));
 }
 

@@ -76,6 +76,7 @@ export function describeColumn(column: Column): ParquetColumn {
         ? fixed(column, { type: "BYTE_ARRAY" }, 4, toBytes)
         : text(column);
     case "value":
+    case "jsonValue":
       break;
   }
   return text(column);

@@ -82,8 +82,9 @@ function prepare(database: DatabaseSync, query: string, path: string): Statement
   return statement;
 }
 
+/** SQLite keeps JSON as text, and asks nobody whether it is; as a string in a record it would be encoded twice. */
 function describeColumn({ name, type }: { name: string; type: string | null }): Column {
-  return { name, type: type ?? "", json: "value" };
+  return { name, type: type ?? "", json: /^jsonb?$/i.test(type ?? "") ? "jsonValue" : "value" };
 }
 
 /** Binds `params` and gives the rows. SQLite would read a missing parameter as NULL; here it is an error. */

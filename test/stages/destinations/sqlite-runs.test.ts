@@ -85,6 +85,23 @@ describe("a run into a table of SQLite", () => {
     );
   });
 
+  it("takes JSON for what it is, and encodes none twice", async () => {
+    const create = "create table docs (id integer primary key, doc JSON)";
+    changeFile(
+      file("from.db"),
+      create,
+      `insert into docs values (1, '{"a":1.10,"a":"é"}'), (2, '[1]'), (3, '"b"'), (4, 'true'), (5, 1.5), (6, 9007199254740993), (7, null)`,
+    );
+    changeFile(file("to.db"), create);
+    const query = "select * from docs order by id";
+    const read = sqlite({ path: file("from.db"), query });
+    await run(pipeline(read, { table: "docs" }), { env: testEnv });
+    const whole = "select id, cast(doc as text) as doc, typeof(doc) as type from docs order by id";
+    const rows = askFile(file("to.db"), whole);
+    assert.equal(rows.length, 7);
+    assert.deepEqual(rows, askFile(file("from.db"), whole));
+  });
+
   it("is refused by the plan where the table could not read the pages, or is read itself", async () => {
     const to = "age1yeznxjjp7n4hz27d4gkwad7wrdulpfxm64f62ac5nc07npm84cgq3tzux6";
     const source = countedRows({ rows: 1 });
@@ -147,7 +164,7 @@ describe("a run into a table of SQLite", () => {
     const { folder: from } = await makeExport(file("export"), ndjsonPages(300, 100), {});
     const to = { url: `sqlite:${file("to.db")}`, table: "people" };
     await restoreExport(from, { to });
-    await restoreExport(from, { to });
+    await assert.rejects(restoreExport(from, { to }), { code: "destination-refused" });
     assert.deepEqual(
       askFile(file("to.db"), "select count(*) as n, max(name) as last from people"),
       [{ n: 300, last: "Zoë 99" }],

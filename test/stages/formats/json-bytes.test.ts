@@ -7,6 +7,11 @@ import { createRecordBuffer } from "../../../src/stages/formats/record-buffer.ts
 import type { JsonForm } from "../../../src/stages/nouns.ts";
 import { column } from "../../fixtures/pipelines.ts";
 
+const jsonTexts = fc.oneof(
+  fc.json(),
+  fc.json().map((text) => text.replaceAll(",", ",\r\n")),
+  fc.string({ unit: "binary" }),
+);
 const texts: Record<JsonForm, fc.Arbitrary<string>> = {
   value: fc.string({ unit: "binary" }),
   string: fc.string({ unit: "binary", maxLength: 600 }),
@@ -17,11 +22,8 @@ const texts: Record<JsonForm, fc.Arbitrary<string>> = {
     fc.constantFrom("NaN", "Infinity", "-Infinity", "01", "1.", "+1", ""),
   ),
   boolean: fc.constantFrom("t", "f", "true", "false", "maybe", "ü"),
-  json: fc.oneof(
-    fc.json(),
-    fc.json().map((text) => text.replaceAll(",", ",\r\n")),
-    fc.string({ unit: "binary" }),
-  ),
+  json: jsonTexts,
+  jsonValue: jsonTexts,
   timestamp: fc.oneof(
     fc.stringMatching(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?( BC)?$/),
     fc.constantFrom("infinity", "-infinity", 'Tue "x" 02', "2024-01-02"),

@@ -90,7 +90,15 @@ describe("json-text", () => {
   });
 
   it("prints null for a cell that is not there, in every form", () => {
-    const forms: JsonForm[] = ["string", "number", "boolean", "json", "timestamp", "value"];
+    const forms: JsonForm[] = [
+      "string",
+      "number",
+      "boolean",
+      "json",
+      "timestamp",
+      "value",
+      "jsonValue",
+    ];
     for (const form of forms) {
       assert.equal(cell(form, null), "null");
       assert.equal(cell(form, undefined), "null");
@@ -120,8 +128,33 @@ describe("json-text", () => {
     assert.equal(memberToJson(undefined)("x"), '"x"');
   });
 
+  it("takes the texts among values for JSON where they are it, and for texts where not", () => {
+    const texts = ['{"a": 1.10,\n"a": 2}', '"b"', "1.50", "null", "{a: 1}", "b", "\\x00ff", ""];
+    const values = [5, 2n ** 64n, 0.5, null];
+    for (const print of [cell, member])
+      assert.deepEqual(
+        [...texts, ...values].map((value) => print("jsonValue", value)),
+        [
+          '{"a": 1.10, "a": 2}',
+          '"b"',
+          "1.50",
+          "null",
+          '"{a: 1}"',
+          '"b"',
+          '"\\\\x00ff"',
+          '""',
+        ].concat(["5", "18446744073709551616", "0.5", "null"]),
+      );
+  });
+
   it("never prints what JSON.parse cannot read", () => {
-    const forms = fc.constantFrom<JsonForm>("string", "number", "boolean", "timestamptz");
+    const forms = fc.constantFrom<JsonForm>(
+      "string",
+      "number",
+      "boolean",
+      "timestamptz",
+      "jsonValue",
+    );
     fc.assert(
       fc.property(forms, fc.string({ unit: "binary" }), (form, text) => {
         JSON.parse(cell(form, text));

@@ -74,6 +74,19 @@ describe("sqlite", () => {
     );
   });
 
+  it("says which columns are declared JSON, whatever their values are", async () => {
+    execute(path, 'create table docs (a JSON, b jsonb, c "json text", d text)');
+    execute(
+      path,
+      `insert into docs values ('{"a":1.10}', x'00', '{}', '{}'), (5, 'no', 1.5, null)`,
+    );
+    const [batch] = await read("select *, json(a) from docs where a <> 6");
+    assert.deepEqual(batch?.rows[0], ['{"a":1.10}', "\\x00", "{}", "{}", '{"a":1.10}']);
+    const forms = batch?.columns.map(({ type, json }) => `${type} ${json}`);
+    const plain = ["json text value", "TEXT value", " value"];
+    assert.deepEqual(forms, ["JSON jsonValue", "jsonb jsonValue", ...plain]);
+  });
+
   it("warns of texts that may not have been UTF-8", async () => {
     const ctx = testContext();
     const query = "select cast(x'61ff' as text)";
