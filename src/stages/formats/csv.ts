@@ -144,21 +144,20 @@ export function createFieldPrinter({ delimiter, quote, null: none, quoteAll }: C
     isLong(text) ||
     special.test(text);
   return (cell: unknown, alone: boolean): string => {
-    if (cell === null || cell === undefined) return none;
     const text = textOf(cell);
+    if (text === null) return none;
     refuseHalfPairs(text);
     if (!isQuoted(text, alone)) return text;
     return `${quote}${text.replaceAll(quote, `${quote}${quote}`)}${quote}`;
   };
 }
 
-/** A cell that is not NULL as its text. */
-export const textOf = (cell: unknown): string =>
-  typeof cell === "string" ? cell : plain(valueToJson(cell));
-
-/** A value that JSON writes as a text (a date, say) is that text; quotes are CSV's business. */
-function plain(json: string): string {
-  return json.startsWith('"') ? (JSON.parse(json) as string) : json;
+/** A cell as its text; null for NULL, as which everything counts that JSON has no other form for. */
+export function textOf(cell: unknown): string | null {
+  if (typeof cell === "string") return cell;
+  const json = valueToJson(cell);
+  // What JSON writes as a text (a date, say) is that text: quotes are CSV's business.
+  return json === "null" || json.startsWith('"') ? (JSON.parse(json) as string | null) : json;
 }
 
 /** A UTF-16 unit is at most three bytes of UTF-8. */

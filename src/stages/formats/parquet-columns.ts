@@ -164,7 +164,7 @@ const special = new Set(["NaN", "Infinity", "-Infinity"]);
 const anyNumber = /^-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?$/;
 
 function toDouble(cell: unknown): number | undefined {
-  if (typeof cell === "number") return cell;
+  if (typeof cell === "number") return Number.isFinite(cell) ? cell : undefined;
   const isNumber = typeof cell === "string" && (anyNumber.test(cell) || special.has(cell));
   return isNumber ? Number(cell) : undefined;
 }
@@ -185,9 +185,9 @@ function toBytes(cell: unknown): Uint8Array | undefined {
   return isHex ? Uint8Array.from(Buffer.from(cell.slice(2), "hex")) : undefined;
 }
 
-function toText(cell: unknown): string {
-  const value = textOf(cell);
-  if (value.isWellFormed()) return value;
+function toText(cell: unknown): string | undefined {
+  const value = textOf(cell) ?? undefined;
+  if (value?.isWellFormed() !== false) return value;
   throw new PipelineError(
     "transform-failed",
     "serialize: a text holds half a surrogate pair, which no Parquet file can hold; NDJSON can",
@@ -195,5 +195,7 @@ function toText(cell: unknown): string {
 }
 
 const encoder = new TextEncoder();
-const toJsonBytes = (cell: unknown): Uint8Array =>
-  encoder.encode(typeof cell === "string" ? cell : toText(cell));
+function toJsonBytes(cell: unknown): Uint8Array | undefined {
+  const text = typeof cell === "string" ? cell : toText(cell);
+  return text === undefined ? undefined : encoder.encode(text);
+}

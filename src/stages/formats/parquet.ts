@@ -12,6 +12,7 @@ import { PipelineError } from "../../errors.ts";
 import type { Column, Row, Tuple } from "../nouns.ts";
 import { refuseOtherKeys } from "./csv.ts";
 import type { Format } from "./format.ts";
+import { valueToJson } from "./json-text.ts";
 import { describeColumn, type ParquetColumn } from "./parquet-columns.ts";
 import { createFooter, type Footer } from "./parquet-footer.ts";
 import type { RecordBuffer } from "./record-buffer.ts";
@@ -129,6 +130,8 @@ class ParquetFile {
     if (cell === null || cell === undefined) return null;
     const value = convert(cell);
     if (value !== undefined) return value;
+    // Where JSON has no form for a value (NaN, say, which a row function made), it is NULL in every format.
+    if (valueToJson(cell) === "null") return null;
     throw new PipelineError(
       "transform-failed",
       `serialize: row ${this.#total} has a value in column ${JSON.stringify(element.name)} that a Parquet column of its type cannot hold (such as infinity or a zero date); make a text of the column in the query`,

@@ -91,6 +91,17 @@ describe("csv", () => {
     );
   });
 
+  it("writes what JSON has no form for as NULL, and its texts as texts", async () => {
+    const none = [NaN, -Infinity, new Date(NaN), () => 1, Symbol("s"), { toJSON: () => null }];
+    for (const value of none) {
+      assert.equal(await writeDocuments("csv", [{ a: value, b: "NaN" }]), "a,b\n,NaN\n");
+      const { records } = await recordsOf("csv", documentBatches([{ a: value, b: "null" }]), {
+        null: "null",
+      });
+      assert.equal(records[1]?.text, 'null,"null"\n');
+    }
+  });
+
   it("writes a boolean that was PostgreSQL's as t and f", async () => {
     const hints = [column("t", "boolean", "bool")];
     assert.equal(await writeDocuments("csv", [{ t: true }, { t: false }], hints), "t\nt\nf\n");

@@ -141,6 +141,31 @@ describe("serialize to parquet", () => {
     await assert.rejects(writeParquet(documentBatches([{ a: 1 }, { b: 2 }])), /row 2 has a key/);
   });
 
+  it("has NULL in every type for what JSON has no form for", async () => {
+    const columns = [
+      column("a", "number", "int4"),
+      column("b", "number", "int8"),
+      column("c", "number", "float4"),
+      column("d", "number", "float8"),
+      column("e", "boolean", "bool"),
+      column("f", "string", "date"),
+      column("g", "timestamptz", "timestamptz"),
+      column("h", "json", "jsonb"),
+      column("i", "string", "bytea"),
+      column("j"),
+      column("k", "number", "decimal(4,2)"),
+    ];
+    const values = [NaN, Infinity, -Infinity, new Date(NaN), () => 1, Symbol("s"), undefined];
+    const rows = values.map((value) =>
+      Object.fromEntries(columns.map(({ name }) => [name, value])),
+    );
+    const none = Object.fromEntries(columns.map(({ name }) => [name, null]));
+    assert.deepEqual(
+      await read((await writeParquet(documentBatches(rows, 1, columns))).file),
+      values.map(() => none),
+    );
+  });
+
   it("ends row groups by the rows alone, each of about `rowGroup` bytes", async () => {
     const columns = [column("id", "number", "int8"), column("text")];
     const rows = Array.from({ length: 20_000 }, (_, id) => [`${id}`, `row ${id}`]);
