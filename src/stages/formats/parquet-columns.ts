@@ -9,10 +9,14 @@ import type { SchemaElement } from "hyparquet";
 import { PipelineError } from "../../errors.ts";
 import type { Column } from "../nouns.ts";
 import { textOf } from "./csv.ts";
+import { isJson, valueToJson } from "./json-text.ts";
 import { parseDays, parseTimestamp } from "./parquet-times.ts";
 
-/** A cell, never null, as a value of the column; undefined where the column cannot hold it. */
-type Convert = (cell: unknown) => unknown;
+/**
+ * A cell, never null, as a value of the column; undefined where the column cannot hold it. What a source printed is
+ * trusted to be of its type, but not a document's `member`, which a row function may have made.
+ */
+type Convert = (cell: unknown, isMember: boolean) => unknown;
 
 export interface ParquetColumn {
   readonly element: SchemaElement;
@@ -111,7 +115,7 @@ function number(column: Column): ParquetColumn {
   if (unsigned.has(type))
     return fixed(column, { type: "INT64", converted_type: "UINT_64" }, 8, toInteger(0n, 2n ** 64n));
   // FLOAT of MySQL and DuckDB has 32 bits; PostgreSQL's types say so themselves.
-  if (type === "float4" || type === "float") return fixed(column, { type: "FLOAT" }, 4, toDouble);
+  if (type === "float4" || type === "float") return fixed(column, { type: "FLOAT" }, 4, toFloat);
   if (type === "float8" || type === "double") return fixed(column, { type: "DOUBLE" }, 8, toDouble);
   const [, precision, scale] = /^decimal\((\d+),(\d+)\)$/.exec(type) ?? [];
   if (precision !== undefined && Number(precision) <= mostDecimalDigits)
@@ -145,7 +149,10 @@ function toBoolean(cell: unknown): boolean | undefined {
   return cell === "f" || cell === "false" ? false : undefined;
 }
 
-const wholeNumber = /^-?\d+$/;
+const wholeNumber = /^(?:0|-?[1-9]\d*)$/;
+/** Of anything else, such as a list of one number, nothing. */
+const printed = (cell: unknown): string =>
+  typeof cell === "string" || typeof cell === "number" || typeof cell === "bigint" ? `${cell}` : "";
 
 function toInt32(cell: unknown): number | undefined {
   const value = typeof cell === "string" && wholeNumber.test(cell) ? Number(cell) : cell;
@@ -154,8 +161,9 @@ function toInt32(cell: unknown): number | undefined {
 
 function toInteger(least: bigint, beyond: bigint): Convert {
   return (cell) => {
-    if (!wholeNumber.test(String(cell))) return undefined;
-    const value = BigInt(String(cell));
+    const digits = printed(cell);
+    if (!wholeNumber.test(digits)) return undefined;
+    const value = BigInt(digits);
     return value >= least && value < beyond ? value : undefined;
   };
 }
@@ -164,16 +172,25 @@ const special = new Set(["NaN", "Infinity", "-Infinity"]);
 const anyNumber = /^-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?$/;
 
 function toDouble(cell: unknown): number | undefined {
-  if (typeof cell === "number") return Number.isFinite(cell) ? cell : undefined;
-  const isNumber = typeof cell === "string" && (anyNumber.test(cell) || special.has(cell));
-  return isNumber ? Number(cell) : undefined;
+  if (typeof cell === "string" && special.has(cell)) return Number(cell);
+  const value = typeof cell === "string" && anyNumber.test(cell) ? Number(cell) : cell;
+  return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+}
+
+/** A text is short for its 32 bits (`0.1`), so it is rounded as its source would; a number has them, or is another one. */
+function toFloat(cell: unknown): number | undefined {
+  const value = toDouble(cell);
+  if (value === undefined || !Number.isFinite(value)) return value;
+  const float = Math.fround(value);
+  const isHeld = typeof cell === "number" ? float === value : Number.isFinite(float);
+  return isHeld && (float !== 0 || value === 0) ? float : undefined;
 }
 
 /** The digits without their point, as many behind it as the column has. */
 function toUnscaled(precision: number, scale: number): Convert {
   return (cell) => {
     const [, sign = "", whole = "", digits = ""] =
-      /^(-?)(\d+)(?:\.(\d+))?$/.exec(String(cell)) ?? [];
+      /^(-?)(\d+)(?:\.(\d+))?$/.exec(printed(cell)) ?? [];
     if (whole === "" || digits.length > scale) return undefined;
     const value = BigInt(whole + digits.padEnd(scale, "0"));
     return value < 10n ** BigInt(precision) ? (sign === "-" ? -value : value) : undefined;
@@ -195,7 +212,9 @@ function toText(cell: unknown): string | undefined {
 }
 
 const encoder = new TextEncoder();
-function toJsonBytes(cell: unknown): Uint8Array | undefined {
-  const text = typeof cell === "string" ? cell : toText(cell);
-  return text === undefined ? undefined : encoder.encode(text);
+/** A text that is JSON goes out as it is, as `memberToJson` has it; any other value as its JSON. */
+function toJsonBytes(cell: unknown, isMember: boolean): Uint8Array | undefined {
+  const isStored = typeof cell === "string" && (!isMember || isJson(cell));
+  const text = isStored ? toText(cell) : valueToJson(cell);
+  return text === undefined || (text === "null" && !isStored) ? undefined : encoder.encode(text);
 }

@@ -87,10 +87,11 @@ class ParquetFile {
 
   add(row: Tuple | Row, out: RecordBuffer): void {
     this.#total += 1;
-    if (!Array.isArray(row)) refuseOtherKeys(row as Row, this.#names, this.#total);
+    const isMember = !Array.isArray(row);
+    if (isMember) refuseOtherKeys(row as Row, this.#names, this.#total);
     for (const [at, column] of this.#columns.entries()) {
-      const cell = Array.isArray(row) ? row[at] : (row as Row)[this.#names[at]!];
-      const value = this.#convert(cell, column);
+      const cell = isMember ? (row as Row)[this.#names[at]!] : (row as Tuple)[at];
+      const value = this.#convert(cell, column, isMember);
       this.#values[at]!.push(value);
       this.#valueBytes += Math.max(leastCellBytes, bytesOf(value, column));
     }
@@ -126,15 +127,15 @@ class ParquetFile {
     this.#bytes.index = 0;
   }
 
-  #convert(cell: unknown, { element, convert }: ParquetColumn): unknown {
+  #convert(cell: unknown, { element, convert }: ParquetColumn, isMember: boolean): unknown {
     if (cell === null || cell === undefined) return null;
-    const value = convert(cell);
+    const value = convert(cell, isMember);
     if (value !== undefined) return value;
     // Where JSON has no form for a value (NaN, say, which a row function made), it is NULL in every format.
     if (valueToJson(cell) === "null") return null;
     throw new PipelineError(
       "transform-failed",
-      `serialize: row ${this.#total} has a value in column ${JSON.stringify(element.name)} that a Parquet column of its type cannot hold (such as infinity or a zero date); make a text of the column in the query`,
+      `serialize: row ${this.#total} has a value in column ${JSON.stringify(element.name)} that a Parquet column of its type cannot hold (such as infinity, a zero date or a number of more bits); make a text of the column in the query`,
       { details: { row: this.#total, column: element.name } },
     );
   }

@@ -3,8 +3,10 @@ import type { Column } from "../../../src/stages/nouns.ts";
 import { describeColumn } from "../../../src/stages/formats/parquet-columns.ts";
 import { parseDays, parseTimestamp } from "../../../src/stages/formats/parquet-times.ts";
 
-const convert = (type: string, json: Column["json"], cells: readonly unknown[]) =>
-  cells.map(describeColumn({ name: "c", type, json }).convert);
+function convert(type: string, json: Column["json"], cells: readonly unknown[], isMember = true) {
+  const column = describeColumn({ name: "c", type, json });
+  return cells.map((cell) => column.convert(cell, isMember));
+}
 
 describe("a cell of a Parquet column", () => {
   it("is true or false in any source's spelling, and nothing else", () => {
@@ -29,6 +31,49 @@ describe("a cell of a Parquet column", () => {
       2n ** 64n - 1n,
       undefined,
     ]);
+  });
+
+  it("is a whole number in its one spelling", () => {
+    const others = ["007", "-0", "+7", " 7", "7 ", [7], ["7"]];
+    for (const type of ["int4", "int8", "ubigint"]) {
+      const values = convert(type, "number", ["0", "7", 7, ...others]).map((value) =>
+        value === undefined ? value : Number(value),
+      );
+      assert.deepEqual(values, [0, 7, 7, ...others.map(() => undefined)], type);
+    }
+    assert.deepEqual(convert("decimal(4,2)", "number", [["7"], "07"]), [undefined, 700n]);
+  });
+
+  it("is a number of 32 bits that has no more of them, or a text short for one", () => {
+    const held = [0.5, 16777216, -0, "0.1", "3.4028235e38", "1e-45", "0e9", "Infinity"];
+    const values = [0.5, 16777216, -0, Math.fround(0.1), 2 ** 128 - 2 ** 104, 2 ** -149, 0];
+    assert.deepEqual(convert("float4", "number", held), [...values, Infinity]);
+    const others = [0.1, 1e300, 16777217, 1e-300, "1e300", "-1e39", "1e-300", "1e999"];
+    assert.deepEqual(
+      convert("float", "number", others),
+      others.map(() => undefined),
+    );
+    assert.deepEqual(convert("float8", "number", ["1e999", 16777217]), [undefined, 16777217]);
+  });
+
+  it("is JSON, also where a row function made another text of it", () => {
+    const texts = (cells: readonly unknown[], isMember?: boolean) =>
+      convert("jsonb", "json", cells, isMember).map((bytes) =>
+        bytes ? new TextDecoder().decode(bytes as Uint8Array) : bytes,
+      );
+    const cells = ['{"a":\n1.10}', "null", "hello", "", "\ud800", new Date(0), { a: [1n] }, NaN];
+    assert.deepEqual(texts(cells), [
+      '{"a":\n1.10}',
+      "null",
+      '"hello"',
+      '""',
+      '"\\ud800"',
+      '"1970-01-01T00:00:00.000Z"',
+      '{"a":[1]}',
+      undefined,
+    ]);
+    assert.throws(() => texts(['"\ud800"']), /surrogate/);
+    assert.deepEqual(texts(["printed by the source"], false), ["printed by the source"]);
   });
 
   it("is a number with a point, or one of the three that are none", () => {
