@@ -1,7 +1,7 @@
 /**
  * CSV as NDJSON, for a table, which takes no other: a cell is its text, which the table's own types read, as COPY would
  * have them do; JSON goes as JSON, since a table would take its text for a JSON string. What a source calls JSON is that;
- * where its values may be nested, objects and lists are.
+ * where its values may be nested, objects and lists are. A column of texts takes the text, JSON or not: `"a"` has quotes there.
  */
 import type { ManifestHead } from "../pipeline/manifest.ts";
 import { isJson } from "../stages/formats/json-text.ts";
@@ -22,12 +22,15 @@ const beginnings: ReadonlyMap<string, RegExp> = new Map([
 const beginningOf = (type: string): RegExp | undefined =>
   type.endsWith("]") ? list : beginnings.get(type.toLowerCase());
 
-/** Makes NDJSON of content, which is given in order and holds whole records. */
+/** Makes NDJSON of content, which is given in order and holds whole records, for a table where `texts` are columns of texts. */
 export function createCsvToNdjson(
   head: Pick<ManifestHead, "layers" | "schema">,
+  texts: readonly string[] = [],
 ): (content: Uint8Array) => Uint8Array {
   const read = createCsvReader(head);
-  const beginningsOf = head.schema.columns.map(({ type }) => beginningOf(type));
+  const beginningsOf = head.schema.columns.map(({ name, type }) =>
+    texts.includes(name) ? undefined : beginningOf(type),
+  );
   return (content) => {
     const lines: string[] = [];
     for (const { names, cells } of read(content)) {

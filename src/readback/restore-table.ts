@@ -50,7 +50,6 @@ export async function restoreToTable(
       `restore: a table takes NDJSON or CSV, and the export holds ${layers.extension}; restore it to a folder`,
     );
   }
-  const toLines = isCsv ? createCsvToNdjson(manifest.head) : (bytes: Uint8Array) => bytes;
   const destination = await openDestination(url, { timeoutMillis, rows: { table, key } });
   const folder = `restored/${run}`;
   try {
@@ -62,6 +61,9 @@ export async function restoreToTable(
     const noted = await lookUp(destination, folder, signal);
     if (noted.isWhole && noted.pieces >= (await countPieces(manifest)))
       throw restoredBefore(run, table, folder);
+    const toLines = isCsv
+      ? createCsvToNdjson(manifest.head, await destination.textColumns?.(signal))
+      : (bytes: Uint8Array) => bytes;
     let number = 0;
     let pagesBefore = 0;
     for await (const { bytes, pages } of wholeRecords(content, layers)) {

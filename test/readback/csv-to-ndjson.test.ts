@@ -6,13 +6,14 @@ const layers = { extension: "csv", compress: "none", encrypt: "none" } as const;
 const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
 
 /** What a cell becomes that holds the text, by its column's type. */
-function convert(text: string, types: readonly string[]): string {
+function convert(text: string, types: readonly string[], texts?: readonly string[]): string {
   const columns = types.map((type) => ({ name: type, type }));
   const names = types.map(quoted).join(",");
   const cells = types.map(() => quoted(text)).join(",");
-  const made = createCsvToNdjson({ layers, schema: { columns } })(
-    Buffer.from(`${names}\n${cells}\n`),
-  );
+  const made = createCsvToNdjson(
+    { layers, schema: { columns } },
+    texts,
+  )(Buffer.from(`${names}\n${cells}\n`));
   return Buffer.from(made).toString();
 }
 
@@ -23,6 +24,15 @@ describe("CSV on its way into a table", () => {
         convert(text, ["text", "jsonb", "JSON", "constructor"]),
         `{"text":${JSON.stringify(text)},"jsonb":${text},"JSON":${text},"constructor":${JSON.stringify(text)}}\n`,
       );
+  });
+
+  it("keeps each text as it is where a column of texts takes it, whatever its source called it", () => {
+    for (const text of ['"abc"', "null", " 5", '{\n"a":1}', "[]"])
+      assert.deepEqual(JSON.parse(convert(text, ["json", "any", "map"], ["json", "any"])), {
+        json: text,
+        any: text,
+        map: text === "[]" ? [] : text,
+      });
   });
 
   it("takes objects and lists for such where values may be nested, and no array of PostgreSQL", () => {

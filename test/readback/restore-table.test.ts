@@ -235,6 +235,31 @@ describe("restore to a table", () => {
       );
     });
 
+  it("gives columns of texts the texts that JSON was in CSV, quotes, null and line breaks", async () => {
+    await runSql(
+      url,
+      "create domain restored_test.note as varchar",
+      "create table restored_test.texts (id int primary key, a text, b restored_test.note, c jsonb)",
+    );
+    const [to, target] = [folder.next(), `${folder.next()}.db`];
+    changeFile(target, "create table texts (id integer primary key, a text, b varchar(9), c json)");
+    const texts = ['"abc"', "null", "{\n}", "true", "1.50"];
+    const query = `select id, j a, j b, j c from (values ${texts.map((text, id) => `(${id}, '${text}'::json)`).join()}) t (id, j)`;
+    const source = duckdb({ query });
+    await run(makePipeline({ source, format: "csv", dir: folder.next(), to }), { env: testEnv });
+    await restoreExport(to, { to: { url, table: "restored_test.texts" } });
+    await restoreExport(to, { to: { url: `sqlite:${target}`, table: "texts" } });
+    const documents = ['"abc"', null, "{}", "true", "1.50"];
+    assert.deepEqual(
+      await runSql(url, "select a, b, c from restored_test.texts order by id"),
+      texts.map((text, at) => [text, text, documents[at]]),
+    );
+    assert.deepEqual(
+      askFile(target, "select a, b from texts order by id"),
+      texts.map((text) => ({ a: text, b: text })),
+    );
+  });
+
   it("is a flag of the command", async () => {
     const desk = await openDesk();
     try {

@@ -45,6 +45,8 @@ export interface Destination {
   list(folder: string, signal: AbortSignal): AsyncIterable<ListedObject>;
   /** Removes one object for ever; one that is not there is no error. Absent where single objects cannot be removed. */
   remove?(name: string, signal: AbortSignal): Promise<void>;
+  /** Names of the columns that hold texts, of a table; absent for other schemes. */
+  textColumns?(signal: AbortSignal): Promise<readonly string[]>;
   /** Called once after the manifest is stored: a destination that builds one file gives it its final name here. */
   finish(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;

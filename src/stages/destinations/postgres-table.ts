@@ -25,7 +25,8 @@ select c.oid, format('%I.%I', n.nspname, c.relname), quote_ident(n.nspname),
          select from pg_catalog.pg_partition_tree(c.oid) t join pg_catalog.pg_class p on p.oid = t.relid
          where p.relpersistence <> 'p' or p.relkind not in ('r', 'p')) and c.relpersistence = 'p',
        json_agg(json_build_object('name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
-         'isGenerated', a.attgenerated <> '', 'isNumbered', a.attidentity = 'a') order by a.attnum)
+         'isGenerated', a.attgenerated <> '', 'isNumbered', a.attidentity = 'a',
+         'isText', (select y.typcategory = 'S' from pg_catalog.pg_type y where y.oid = a.atttypid)) order by a.attnum)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 join pg_catalog.pg_attribute a on a.attrelid = c.oid
 where c.oid = to_regclass($1) and a.attnum > 0 and not a.attisdropped

@@ -19,7 +19,7 @@ import { findUnfinished, listNoted, noteObject, readNoted } from "./postgres-not
 import { writeRows } from "./postgres-rows.ts";
 import type { Table } from "./postgres-table.ts";
 import { emptiedTable, listInParts, unfinishedRun } from "./table-notes.ts";
-import { recordsOf, tableOf, wholeObject, type WholeObject } from "./table.ts";
+import { recordsOf, tableOf, textColumnsOf, wholeObject, type WholeObject } from "./table.ts";
 
 export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }) => {
   const wanted = tableOf(rows, "postgres");
@@ -45,6 +45,7 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }
           signal,
         ),
       ),
+    textColumns: (signal) => connection.use(async ({ table }) => textColumnsOf(table), signal),
     finish: async () => {},
     close: () => connection.close(),
   } satisfies Destination;

@@ -43,12 +43,16 @@ export function describeTable(database: DatabaseSync, wanted: TableOptions): Sql
     );
   }
   const isNumbered = primary.length === 1 && listed["wr"] === 0;
-  const columns = found.map((column) => ({
-    name: String(column["name"]),
-    isRowid: isNumbered && column["pk"] === 1 && /^integer$/i.test(String(column["type"])),
-    isGenerated: generated.has(Number(column["hidden"])),
-    form: formOf(String(column["type"]), listed["strict"] === 1),
-  }));
+  const columns = found.map((column) => {
+    const form = formOf(String(column["type"]), listed["strict"] === 1);
+    return {
+      name: String(column["name"]),
+      isRowid: isNumbered && column["pk"] === 1 && /^integer$/i.test(String(column["type"])),
+      isGenerated: generated.has(Number(column["hidden"])),
+      isText: form === "text",
+      form,
+    };
+  });
   return { name, columns, key };
 }
 

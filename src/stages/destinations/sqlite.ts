@@ -22,7 +22,14 @@ import { writeRows } from "./sqlite-rows.ts";
 import { prepare } from "./sqlite-statements.ts";
 import { describeTable, type SqliteTable } from "./sqlite-table.ts";
 import { emptiedTable, foldersOf, listInParts, unfinishedRun } from "./table-notes.ts";
-import { quoteName, recordsOf, tableOf, wholeObject, type WholeObject } from "./table.ts";
+import {
+  quoteName,
+  recordsOf,
+  tableOf,
+  textColumnsOf,
+  wholeObject,
+  type WholeObject,
+} from "./table.ts";
 
 /** The file that a URL of this scheme names. */
 export const pathOf = (url: URL): string => fileURLToPath(`file://${url.pathname}`);
@@ -58,6 +65,10 @@ export const openSqlite: OpenDestination = async (url, { timeoutMillis, rows }) 
         const look = (database: DatabaseSync) => listNoted(database, wanted.table, part);
         return connection.use((file) => file.read(look, signal), signal);
       }),
+    textColumns(signal) {
+      const look = (database: DatabaseSync) => textColumnsOf(describeTable(database, wanted));
+      return connection.use((file) => file.read(look, signal), signal);
+    },
     finish: async () => {},
     close: () => connection.close(),
   } satisfies Destination;

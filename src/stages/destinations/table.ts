@@ -8,6 +8,8 @@ export interface AnyColumn {
   readonly name: string;
   /** The database computes it: what a record says of it is left out. */
   readonly isGenerated: boolean;
+  /** It holds texts, whatever they say. */
+  readonly isText: boolean;
 }
 
 /** A table of any database. */
@@ -17,6 +19,9 @@ export interface AnyTable<Column extends AnyColumn> {
   readonly columns: readonly Column[];
   readonly key: readonly string[];
 }
+
+export const textColumnsOf = ({ columns }: AnyTable<AnyColumn>): string[] =>
+  columns.filter(({ isText }) => isText).map(({ name }) => name);
 
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
