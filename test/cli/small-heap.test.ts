@@ -20,7 +20,7 @@ describe("a small heap", () => {
     const small = youngBytes(`
       import { keepHeapSmall } from ${JSON.stringify(module)};
       keepHeapSmall();`);
-    assert.ok(small <= 4 * 2 ** 20, `${small}`);
-    assert.ok(small < youngBytes("") / 2, "the machine's own grows");
+    const grown = youngBytes("");
+    assert.ok(small < grown / 2, `${small} bytes, where it grows to ${grown}`);
   });
 });
