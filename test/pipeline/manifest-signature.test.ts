@@ -67,6 +67,13 @@ describe("a manifest's signature", () => {
     await assert.rejects(check(named, signed), failsWith("integrity-failed"));
   });
 
+  it("of a manifest that names no key is refused as the manifest's fault, not the caller's", async () => {
+    // The last letter of 32 bytes in base64 has two bits to spare, which are 0.
+    const unreadable = `${signer.slice(0, -2)}B=`;
+    const named = await manifestBytes({ ...sampleHead, signer: unreadable });
+    await assert.rejects(check(named, signature), /its signer is no Ed25519 key/);
+  });
+
   it("is made over a file as over bytes, and verified by openssl", async function () {
     const folder = await mkdtemp(join(tmpdir(), "spillway-manifest-"));
     try {

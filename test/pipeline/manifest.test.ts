@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { writeSums, type ManifestHead, type PageEntry } from "../../src/pipeline/manifest.ts";
 import { pageName } from "../../src/stages/pages/checkpoint.ts";
+import { whilePlausible } from "../../src/pipeline/manifest-text.ts";
+import { gather } from "../../src/stages/durable-file.ts";
 import { readManifest } from "../../src/pipeline/read-manifest.ts";
 import { copyDialect } from "../../src/stages/formats/csv-dialect.ts";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
@@ -285,5 +287,25 @@ describe("manifest", () => {
       sums,
       `${"a".repeat(64)}  00000000.ndjson.zst.age\n${"b".repeat(64)}  00000001.ndjson.zst.age\n`,
     );
+  });
+
+  it("is kept while it may be one, and no longer", async () => {
+    const bytes = await manifestBytes();
+    assert.deepEqual(await gather(whilePlausible([bytes])), bytes);
+    const endless = function* () {
+      yield bytes;
+      for (let i = 0; i < 80; i += 1) yield Buffer.alloc(2 ** 16, "x");
+    };
+    await assert.rejects(gather(whilePlausible(endless())), failsWith("integrity-failed"));
+    const other = Buffer.from(bytes.toString().replace("spillway/1", "spillway/9"));
+    await assert.rejects(gather(whilePlausible([other])), failsWith("config-invalid"));
+  });
+
+  it("has pages of a few KiB each, whatever another one pretends", async () => {
+    const lines = (await manifestBytes()).toString().split("\n");
+    const first = lines.findIndex((line) => line.includes("00000000."));
+    lines[first] = lines[first]!.padEnd(2 ** 18);
+    const { pages } = await readManifest(() => [Buffer.from(lines.join("\n"))]);
+    await assert.rejects(Array.fromAsync(pages()), failsWith("integrity-failed"));
   });
 });

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { lstat, mkdir, open, readFile, readdir, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
+  gather,
   makeFolder,
   makeTopFolder,
+  partsOf,
   readAll,
   writeAll,
   writeDurably,
@@ -172,5 +174,12 @@ describe("durable-file", () => {
     await assert.rejects(makeFolder(join(place, "c"), lockedAbove(tree, "EACCES").disk), {
       code: "EACCES",
     });
+  });
+
+  it("takes a content for whole only where it is as long as it says", async () => {
+    const content = (length: number) => ({ length, read: () => [bytes, bytes] });
+    assert.equal((await gather(partsOf(content(2 * bytes.length)))).length, 2 * bytes.length);
+    for (const other of [2 * bytes.length - 1, bytes.length, 2 * bytes.length + 1])
+      await assert.rejects(gather(partsOf(content(other))), /as long as it says/);
   });
 });

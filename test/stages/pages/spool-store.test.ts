@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { constants } from "node:fs";
 import {
   chmod,
   mkdir,
   readFile,
   readdir,
+  readlink,
   rename,
   stat,
   symlink,
   unlink,
   writeFile,
 } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { PipelineError } from "../../../src/errors.ts";
@@ -20,6 +22,7 @@ import { toDurablePage } from "../../../src/stages/pages/checkpoint.ts";
 import type { Spool } from "../../../src/stages/pages/spool-store.ts";
 import { realDisk, realWorld, type Disk } from "../../../src/stages/world.ts";
 import { contentOf, makeSealed, never, openTestSpool } from "../../fixtures/pages.ts";
+import { writeDown } from "../../fixtures/written-disk.ts";
 import { mountSmallDisk } from "../../fixtures/small-disk.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { needTools } from "../../fixtures/stock-tools.ts";
@@ -55,6 +58,28 @@ describe("spool-store", () => {
     assert.deepEqual(journal.map(toDurablePage), durable);
     assert.deepEqual(spool.facts, pages[3]!.facts);
     await spool.close();
+  });
+
+  it("leaves no journal open where it could not be made durable", async () => {
+    const path = folder.next();
+    const name = basename(path);
+    let opened = 0;
+    const disk = writeDown({ failsSync: (synced) => synced === name && opened > 0 });
+    const open: Disk["open"] = (file, flags, mode) => {
+      if (file.endsWith("acks.ndjson") && (flags & constants.O_APPEND) !== 0) opened += 1;
+      return disk.open(file, flags, mode);
+    };
+    const world = { ...realWorld, disk: { ...disk, open } };
+    await assert.rejects(openTestSpool(path, { world }), { code: "spool-failed" });
+    assert.equal(opened, 1);
+    const links = await readdir("/proc/self/fd");
+    const held = await Promise.all(
+      links.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
+    );
+    assert.deepEqual(
+      held.filter((file) => file.startsWith(path)),
+      [],
+    );
   });
 
   it("asserts the order of pages and of acknowledgements", async () => {
