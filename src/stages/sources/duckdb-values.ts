@@ -13,8 +13,8 @@ import {
   structKind,
   unionKind,
 } from "./duckdb-nested.ts";
+import { jsonOf, printFloat, printNumber } from "./exact-texts.ts";
 import { printDate, printOffset, printTime, printTimestamp } from "./duckdb-times.ts";
-import { jsonOf, printFloat, printNumber } from "./mysql-values.ts";
 
 /** @throws PipelineError `source-refused` for a type that has no text of its own */
 export function describeColumn(

@@ -6,8 +6,8 @@
  * Source: https://mariadb.com/kb/en/resultset-row/, https://mariadb.com/kb/en/result-set-packets/
  */
 import { PipelineError } from "../../errors.ts";
-import { isJson } from "../formats/json-text.ts";
 import type { Column, JsonForm } from "../nouns.ts";
+import { jsonOf, printFloat, printNumber } from "./exact-texts.ts";
 import type { Field } from "./mysql-connection.ts";
 
 /** A value as `mysql2` gives it, never null, to the text of its column. */
@@ -54,41 +54,13 @@ const flag = { unsigned: 32, enum: 256, set: 2048 };
 /** The character set of what is not text. */
 const binary = 63;
 
-export const printNumber = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
 const asIs = (value: string): string => value;
 const asText = (value: unknown): string => String(value);
 const printBytes = (value: Buffer): string => `\\x${value.toString("hex")}`;
 const printBits = (value: Buffer): string =>
   value.length === 0 ? "0" : BigInt(`0x${value.toString("hex")}`).toString();
 
-/**
- * Prints JSON as it is stored.
- * @param engine what takes `lax` for JSON, and makes a text of it by a cast to `cast`
- * @throws PipelineError `source-bad-data` for what the engine alone takes for JSON: nobody could read the export
- */
-export const jsonOf =
-  (engine: string, lax: string, cast: string) =>
-  (value: string): string => {
-    if (isJson(value)) return value;
-    throw new PipelineError(
-      "source-bad-data",
-      `a value of type JSON is none, though ${engine} takes it (${lax}); expected JSON, or a cast to ${cast} in \`query\``,
-    );
-  };
 const printJson = jsonOf("the server", '`1.`, `"\\q"`', "char");
-
-/** Below it a FLOAT has less than its six digits. */
-const leastNormalFloat = 2 ** -126;
-
-/** The fewest digits that make the same 32 bits: six of them always come back from a FLOAT, nine always lead to it. */
-export function printFloat(value: number): string {
-  const least = Math.abs(value) < leastNormalFloat ? 1 : 6;
-  for (let digits = least; digits <= 9; digits += 1) {
-    const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return printNumber(value === 0 ? value : short);
-  }
-  return printNumber(value);
-}
 
 /** ZEROFILL pads a DECIMAL with noughts; a number has none before its first digit. */
 const printDecimal = (value: string): string => value.replace(/^0+(?=\d)/, "");

@@ -1,10 +1,7 @@
 import assert from "node:assert/strict";
+import { printFloat, printNumber } from "../../../src/stages/sources/exact-texts.ts";
 import type { Field } from "../../../src/stages/sources/mysql-connection.ts";
-import {
-  describeField,
-  printFloat,
-  printNumber,
-} from "../../../src/stages/sources/mysql-values.ts";
+import { describeField } from "../../../src/stages/sources/mysql-values.ts";
 
 /** A field as servers of other versions and other settings describe it. */
 const fieldOf = (columnType: number, more: Partial<Field> = {}): Field => {
