@@ -1,7 +1,7 @@
 /** Files that hold keys: made once, 0600, never over what is there. */
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { ignoreForeign, syncFolder } from "../stages/durable-file.ts";
+import { syncFolderWhereAllowed } from "../stages/durable-file.ts";
 import { generateAgeIdentity, identityToRecipient } from "../workers/age.ts";
 import { PipelineError, systemCode } from "../errors.ts";
 
@@ -29,7 +29,7 @@ export async function writeNewFile(path: string, text: string, mode = 0o644): Pr
     await using file = await open(path, "wx", mode);
     await file.writeFile(text);
     await file.sync();
-    await syncFolder(dirname(path)).catch(ignoreForeign);
+    await syncFolderWhereAllowed(dirname(path));
   } catch (error) {
     const reason = systemCode(error) ?? "unknown error";
     const message =

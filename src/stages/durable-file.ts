@@ -180,7 +180,7 @@ export async function makeFolder(path: string, disk: Disk = realDisk): Promise<v
     });
   } catch (error) {
     if (systemCode(error) !== "EEXIST") throw error;
-    return await syncFolder(parent, disk).catch(ignoreForeign);
+    return await syncFolderWhereAllowed(parent, disk);
   }
   await syncFolder(parent, disk);
 }
@@ -189,12 +189,15 @@ export async function makeFolder(path: string, disk: Disk = realDisk): Promise<v
 export async function makeTopFolder(path: string, disk: Disk = realDisk): Promise<void> {
   await makeFolder(path, disk);
   for (let at = dirname(path); at !== dirname(at); at = dirname(at))
-    await syncFolder(dirname(at), disk).catch(ignoreForeign);
+    await syncFolderWhereAllowed(dirname(at), disk);
 }
 
 /** Of a folder that belongs to others. */
 const notOurs = new Set<string | undefined>(["EACCES", "EPERM", "EROFS", "EINVAL", "ENOTSUP"]);
 
-export function ignoreForeign(error: unknown): void {
-  if (!notOurs.has(systemCode(error))) throw error;
+/** The same as `syncFolder`, as far as we may: a folder of others may be one that nobody can sync. */
+export async function syncFolderWhereAllowed(path: string, disk: Disk = realDisk): Promise<void> {
+  await syncFolder(path, disk).catch((error: unknown) => {
+    if (!notOurs.has(systemCode(error))) throw error;
+  });
 }
