@@ -60,6 +60,12 @@ export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
     return journey;
   };
   const spanOf = (journey: Journey) => (journey.span ??= startJourney(tracer, run, journey));
+  const end = (journey: Journey, outcome: "uploaded" | "aborted") => {
+    const span = spanOf(journey);
+    span.setAttribute(attributes.pageOutcome.name, outcome);
+    endLegs(tracer, trace.setSpan(run, span), journey);
+    span.end(epochMillis());
+  };
 
   /** The upload has few pages at once: it is always followed. */
   const isTooMany = (role: Role, page: AnyPage): boolean => {
@@ -94,18 +100,15 @@ export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
       const leg = journey.legs.find((leg) => leg.role === role);
       if (leg) leg.endMillis = epochMillis();
       if (role !== "upload") return;
-      const span = spanOf(journey);
-      span.setAttribute(attributes.pageSealedBytes.name, countItem("receipts", item).bytes);
-      span.setAttribute(attributes.pageOutcome.name, "uploaded");
-      endJourney(tracer, trace.setSpan(run, span), span, journey);
+      const sealedBytes = countItem("receipts", item).bytes;
+      spanOf(journey).setAttribute(attributes.pageSealedBytes.name, sealedBytes);
+      end(journey, "uploaded");
       journeys.delete(item.page);
     },
     abort() {
       for (const journey of journeys.values()) {
-        const span = spanOf(journey);
-        span.setAttribute(attributes.pageOutcome.name, "aborted");
-        span.setStatus({ code: SpanStatusCode.ERROR });
-        endJourney(tracer, trace.setSpan(run, span), span, journey);
+        spanOf(journey).setStatus({ code: SpanStatusCode.ERROR });
+        end(journey, "aborted");
       }
       journeys.clear();
     },
@@ -149,11 +152,10 @@ function noteSeal(
 }
 
 /** @param context of the page's span, whose children the legs become */
-function endJourney(tracer: Tracer, context: Context, span: Span, { legs }: Journey): void {
+function endLegs(tracer: Tracer, context: Context, { legs }: Journey): void {
   const now = epochMillis();
   for (const { role, startMillis, endMillis = now } of legs)
     tracer.startSpan(spans[role].name, { startTime: startMillis }, context).end(endMillis);
-  span.end(now);
 }
 
 function noteBirth(births: Map<number, number>, page: number): void {
