@@ -13,8 +13,10 @@ export const connect = (target: S3Target, timeoutMillis: number): HttpConnection
     address: (request) => signed(target, request),
   });
 
-function signed(target: S3Target, request: HttpRequest) {
+export function signed(target: S3Target, request: HttpRequest) {
   const key = request.name === undefined ? "" : `/${escapePath(target.keyPrefix + request.name)}`;
+  // The bucket itself has no path of its own where its name stands in the host's.
+  const bare = `${target.basePath}${key}` || "/";
   const query = request.query ? `?${new URLSearchParams(request.query).toString()}` : "";
   const headers: Record<string, string> = { ...request.headers, host: target.origin.host };
   const { path = "/", headers: signedHeaders = {} } = aws4.sign(
@@ -22,7 +24,7 @@ function signed(target: S3Target, request: HttpRequest) {
       service: "s3",
       region: target.region,
       method: request.method,
-      path: `${target.basePath}${key}${query}` || "/",
+      path: `${bare}${query}`,
       headers,
     },
     target.credentials,

@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Destination } from "../../../src/stages/destinations/destination.ts";
+import { signed } from "../../../src/stages/destinations/s3-request.ts";
+import { targetOf } from "../../../src/stages/destinations/s3-target.ts";
 import { openS3 } from "../../../src/stages/destinations/s3.ts";
 import { expectError, objectOf } from "../../contract/destination-contract.ts";
 import { hangUp } from "../../servers/http-faults.ts";
@@ -43,6 +45,19 @@ describe("s3 request", () => {
     await fresh.close();
     assert.deepEqual([...store.objects.keys()], ["p/first", "p/second"]);
     await store.stop();
+  });
+
+  it("asks for a listing by a path that begins with a slash, in either style", () => {
+    const keys = { AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" };
+    const pathOf = (pathStyle: boolean, name?: string) => {
+      const target = targetOf(new URL("s3://bucket/p"), { pathStyle }, keys);
+      const query = name === undefined ? { query: { "list-type": "2" } } : {};
+      return signed(target, { method: "GET", ...(name && { name }), ...query }).path;
+    };
+    assert.equal(pathOf(false), "/?list-type=2");
+    assert.equal(pathOf(true), "/bucket?list-type=2");
+    assert.equal(pathOf(false, "r/0"), "/p/r/0");
+    assert.equal(pathOf(true, "r/0"), "/bucket/p/r/0");
   });
 
   it("sends nothing more of a body once there is an answer, so that its memory may be used again", async () => {
