@@ -34,7 +34,7 @@ export function targetOf(url: URL, options: S3Options, environment: Environment)
   const origin = given ? endpointOf(given) : new URL(`https://s3.${region}.amazonaws.com`);
   // A dot in the bucket's name would not match the wildcard of the endpoint's certificate.
   const pathStyle = options.pathStyle ?? (given !== undefined || bucket.includes("."));
-  if (!pathStyle) origin.hostname = `${bucket}.${origin.hostname}`;
+  if (!pathStyle) putBefore(origin, bucket);
   return {
     origin,
     basePath: pathStyle ? `/${bucket}` : "",
@@ -42,6 +42,17 @@ export function targetOf(url: URL, options: S3Options, environment: Environment)
     region,
     credentials: credentialsOf(options, environment),
   };
+}
+
+/** An address of digits has no names below it: assigned, such a host is left as it was, without a word. */
+function putBefore(origin: URL, bucket: string): void {
+  const hostname = `${bucket}.${origin.hostname}`;
+  origin.hostname = hostname;
+  if (origin.hostname === hostname) return;
+  throw new PipelineError(
+    "config-invalid",
+    "the S3 endpoint is an address, which has no host for a bucket; expected a name, or `pathStyle: true`",
+  );
 }
 
 function endpointOf(text: string): URL {

@@ -29,6 +29,16 @@ describe("s3 target", () => {
     assert.equal(virtual.basePath, "");
   });
 
+  it("refuses a bucket's host at an address of digits, where the bucket would be lost", () => {
+    for (const endpoint of ["http://127.0.0.1:9000", "http://[::1]:9000"]) {
+      assert.equal(targetOf(url, { endpoint }, keys).basePath, "/bucket");
+      assert.throws(() => targetOf(url, { endpoint, pathStyle: false }, keys), {
+        code: "config-invalid",
+        message: /is an address/,
+      });
+    }
+  });
+
   it("reads the variables every S3 tool reads, and options before them", () => {
     const environment = {
       ...keys,
