@@ -30,7 +30,8 @@ export function addressOf(target: AzblobTarget, request: HttpRequest, now: Date)
     "x-ms-date": now.toUTCString(),
     "x-ms-version": serviceVersion,
   };
-  const query = new URLSearchParams(request.query).toString();
+  // A plus is a space in forms alone; in a URL it is a plus, and who checks a signature may take it for one.
+  const query = new URLSearchParams(request.query).toString().replaceAll("+", "%20");
   if ("sas" in credentials) {
     const both = [query, credentials.sas].filter((part) => part !== "").join("&");
     return { path: `${path}?${both}`, headers };

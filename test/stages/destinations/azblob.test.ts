@@ -75,15 +75,15 @@ describe("destination azblob", () => {
 
   it("signs as the service's documentation shows", () => {
     const target = targetOf(new URL("azblob://myaccount/mycontainer"), { accountKey: canary }, {});
-    const query = { restype: "container", comp: "list", prefix: "a b" };
+    const query = { restype: "container", comp: "list", prefix: "a b+c" };
     const now = new Date("2026-01-02T03:04:05Z");
     const { path, headers } = addressOf(target, { method: "GET", query }, now);
-    assert.equal(path, "/mycontainer?restype=container&comp=list&prefix=a+b");
+    assert.equal(path, "/mycontainer?restype=container&comp=list&prefix=a%20b%2Bc");
     assert.equal(headers["x-ms-date"], "Fri, 02 Jan 2026 03:04:05 GMT");
     // HMAC-SHA256 over the text that the documentation prescribes, made with Python.
     assert.equal(
       headers.authorization,
-      "SharedKey myaccount:00yoQzk1op4KeftuaYG9IvlGvieicfk20YwoU6u7vJg=",
+      "SharedKey myaccount:/WWuVw3Qc/INaY2Mn5bxTtycn3tJSTdo4htrLglPb/8=",
     );
   });
 
