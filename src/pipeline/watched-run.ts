@@ -54,13 +54,21 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
     service: { version: toolVersion },
     log: init.log,
   });
+  const pipeline = plan.report.name;
   const watch = watchRun({
     telemetry,
-    pipeline: plan.report.name,
+    pipeline,
     runId: folder.record.runId,
     ...(folder.resumed && { resumedFrom: { traceparent: folder.record.traceparent } }),
   });
-  const sources = { lease, spool, pool, caches, memoryBudgetBytes: plan.report.memoryBytes };
+  const sources = {
+    pipeline,
+    lease,
+    spool,
+    pool,
+    caches,
+    memoryBudgetBytes: plan.report.memoryBytes,
+  };
   const removeGauges = telemetry.enabled
     ? registerGauges(telemetry.meter, { ...sources, stats: watch.stats, counters: watch.counters })
     : () => {};

@@ -20,6 +20,8 @@ import type { RunCounters } from "./watch.ts";
 
 /** What is watched; objects of the run itself, read at each observation. */
 export interface GaugeSources {
+  /** Whose run it is: several may be under way in one process, and at one collector. */
+  readonly pipeline: string;
   readonly lease: Pick<
     Lease,
     "capacityBytes" | "inUseBytes" | "peakBytes" | "waiting" | "pressure"
@@ -41,14 +43,18 @@ type Observe = (entry: MetricEntry, value: number, attributes?: Attributes) => v
 export function registerGauges(meter: Meter, sources: GaugeSources): () => void {
   const delay = monitorEventLoopDelay({ resolution: 20 });
   delay.enable();
+  const pipeline = { [attributes.pipeline.name]: sources.pipeline };
   const remove = observe(meter, ourMetrics, (observe) => {
-    observeRun(observe, sources.counters());
-    observeStages(observe, sources.stats());
-    observeRoom(observe, sources);
-    observeMemory(observe, sources.memoryBudgetBytes);
-    observePressure(observe, sources.lease.pressure);
+    const observeOwn: Observe = (entry, value, named) =>
+      observe(entry, value, { ...pipeline, ...named });
+    observeRun(observeOwn, sources.counters());
+    observeStages(observeOwn, sources.stats());
+    observeRoom(observeOwn, sources);
+    observeOwn(metrics.memoryBudget, sources.memoryBudgetBytes);
+    observePressure(observeOwn, sources.lease.pressure);
+    for (const cache of sources.caches) observeCache(observeOwn, cache);
+    observeMemory(observe);
     observeLoop(observe, delay);
-    for (const cache of sources.caches) observeCache(observe, cache);
   });
   return () => {
     remove();
@@ -132,9 +138,9 @@ function observeRoom(observe: Observe, { lease, spool, pool }: GaugeSources): vo
   observe(metrics.workerTasks, pool.inFlight);
 }
 
-function observeMemory(observe: Observe, budgetBytes: number): void {
+/** The process's, whoever runs in it. */
+function observeMemory(observe: Observe): void {
   const { rss, external, arrayBuffers } = process.memoryUsage();
-  observe(metrics.memoryBudget, budgetBytes);
   observe(metrics.memoryUsage, rss);
   // Linux and macOS agree on what this is; Node gives it in KiB on both.
   observe(metrics.memoryPeak, Math.max(rss, peakRssBytes()));

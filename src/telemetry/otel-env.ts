@@ -2,6 +2,7 @@
  * What the config and the `OTEL_*` variables together ask for, said in `OTEL_*` variables again, so that both SDKs start
  * from one truth (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
  */
+import { randomUUID } from "node:crypto";
 import { PipelineError } from "../errors.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -64,11 +65,15 @@ export function pairsOf(text: string | undefined): Record<string, string> {
   return pairs;
 }
 
-/** What the service is called: OTEL_SERVICE_NAME, then OTEL_RESOURCE_ATTRIBUTES, then `spillway`. */
+/**
+ * What the service is called: OTEL_SERVICE_NAME, then OTEL_RESOURCE_ATTRIBUTES, then `spillway`. Each process is an instance
+ * of its own: several run at once, and what one counts is not to be taken for another's.
+ */
 export function serviceAttributes(env: Env, version: string | undefined): Record<string, string> {
   const given = pairsOf(env["OTEL_RESOURCE_ATTRIBUTES"]);
   return {
     ...(version && { "service.version": version }),
+    "service.instance.id": randomUUID(),
     ...given,
     "service.name": env["OTEL_SERVICE_NAME"] || given["service.name"] || "spillway",
   };

@@ -83,6 +83,29 @@ for (const sdk of ["light", "node"] as const) {
       assert.equal(value("spillway.run.sealed"), 1000);
     });
 
+    it("say whose run they are of; those of the process do not", () => {
+      const named = { "spillway.pipeline": "p" };
+      for (const [name, mine] of Object.entries({
+        "spillway.run.rows": 20,
+        "spillway.lease.in_use": 16,
+        "spillway.memory.budget": 96 * 2 ** 20,
+        "spillway.cache.hits": 7,
+      }))
+        assert.equal(value(name, named), mine, name);
+      assert.equal(value("process.memory.usage", named), undefined);
+      assert.equal(value("nodejs.eventloop.delay.p99", named), undefined);
+    });
+
+    it("are told apart from those of a process beside this one", async () => {
+      const instances = () =>
+        new Set(receiver.metrics.map(({ resource }) => resource["service.instance.id"]));
+      const [own, ...others] = instances();
+      assert.match(String(own), /^[0-9a-f]{8}-[0-9a-f]{4}-4/);
+      assert.deepEqual(others, []);
+      await gauged({ otlp: receiver.url, sdk });
+      assert.equal(instances().size, 2);
+    });
+
     it("count every stage and where its time went", () => {
       const seal = { "spillway.stage.name": "seal" };
       assert.equal(value("spillway.stage.rows", seal), 20);

@@ -14,6 +14,7 @@ const pressure: Pressure = {
 };
 
 export const idleSources: Omit<GaugeSources, "stats" | "counters"> = {
+  pipeline: "p",
   lease: { capacityBytes: 32, inUseBytes: 16, peakBytes: 24, waiting: 1, pressure },
   spool: {
     maxBytes: 1024,
