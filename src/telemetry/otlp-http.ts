@@ -106,10 +106,12 @@ function readRejected(body: string): { readonly rejected: number } {
   return { rejected: Number(count) };
 }
 
+/** What is asked for, but never less than our own: "again at once" of a collector that refuses would be asked without end. */
 function pauseOf(answer: Answer | Error, otherwise: number): number {
+  const own = otherwise * (0.5 + Math.random() / 2);
   const seconds = answer instanceof Error ? Number.NaN : Number(answer.retryAfter ?? Number.NaN);
-  if (Number.isFinite(seconds)) return Math.min(seconds * 1000, longestPauseMillis);
-  return otherwise * (0.5 + Math.random() / 2);
+  if (!Number.isFinite(seconds)) return own;
+  return Math.max(own, Math.min(seconds * 1000, longestPauseMillis));
 }
 
 /** Sleeps until the pause is over or the signal fires; either way the next attempt decides. */

@@ -44,6 +44,20 @@ describe("a client of collectors", () => {
     }
   });
 
+  it("pauses by itself where it is to come back at once, again and again", async () => {
+    const busy = (response: ServerResponse) =>
+      void response.writeHead(429, { "retry-after": "0" }).end();
+    const collector = await startCollector(busy);
+    const client = clientFor(`http://127.0.0.1:${collector.port}/v1/traces`, 600);
+    try {
+      await assert.rejects(client.post(body));
+      assert.ok(collector.requests() <= 5, `${collector.requests()} requests`);
+    } finally {
+      client.close();
+      await collector.close();
+    }
+  });
+
   it("tries nothing twice once it is to hurry", async () => {
     const collector = await startCollector((response) => void response.writeHead(503).end());
     const client = clientFor(`http://127.0.0.1:${collector.port}/v1/traces`);
