@@ -100,4 +100,12 @@ function warnOfUnknown(env: Env, warn: StartOptions["warn"]): void {
       warn(`OTEL_${signal}_EXPORTER: \`sdk: light\` has no \`${name}\`; use \`sdk: node\` for it`);
     }
   }
+  for (const [name, value] of Object.entries(env)) {
+    if (value && notHere.test(name) && value.trim().toLowerCase() !== "cumulative")
+      warn(`${name}: \`sdk: light\` does not know it; use \`sdk: node\` for it`);
+  }
 }
+
+/** Variables that would change who is believed at a collector, or what its numbers mean. */
+const notHere =
+  /^OTEL_(?:CONFIG_FILE|EXPORTER_OTLP_(?:(?:TRACES_|METRICS_)?CLIENT_(?:KEY|CERTIFICATE)|METRICS_TEMPORALITY_PREFERENCE))$/;

@@ -248,13 +248,20 @@ describe("telemetry", () => {
       OTEL_EXPORTER_OTLP_PROTOCOL: "grpc",
       OTEL_TRACES_EXPORTER: "otlp,console",
       OTEL_TRACES_SAMPLER: "jaeger_remote",
+      OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: "delta",
+      OTEL_EXPORTER_OTLP_CLIENT_KEY: "/run/secrets/key.pem",
     };
     const log = { warn: (message: string) => void warnings.push(message) };
     const telemetry = await startTelemetry(undefined, env, { log });
     await telemetry.shutdown(1000);
     assert.equal(warnings.filter((warning) => warning.includes("grpc")).length, 2);
     assert.ok(warnings.some((warning) => warning.includes("console")));
-    assert.ok(warnings.some((warning) => warning.includes("jaeger_remote")));
+    for (const said of ["jaeger_remote", "TEMPORALITY_PREFERENCE", "OTLP_CLIENT_KEY"])
+      assert.ok(
+        warnings.some((warning) => warning.includes(said)),
+        said,
+      );
+    assert.ok(!warnings.some((warning) => warning.includes("secrets")));
   });
 
   it("registers nothing globally with `light`", async () => {
