@@ -102,12 +102,17 @@ class ParquetFile {
   endGroup(out: RecordBuffer): void {
     const rows = this.#rows;
     if (rows === 0) return;
-    const columnData = this.#columns.map(({ element, statistics }, at) => ({
-      name: element.name,
-      data: this.#values[at]!,
-      statistics: statistics && !this.#values[at]!.some(Number.isNaN),
-      offsetIndex: false,
-    }));
+    const columnData = this.#columns.map(({ element, statistics }, at) => {
+      const data = this.#values[at]!;
+      return {
+        name: element.name,
+        data,
+        statistics: statistics && !data.some(Number.isNaN),
+        offsetIndex: false,
+        // The library's dictionaries hold one nought for both.
+        ...(data.some(isMinusZero) && { encoding: "PLAIN" as const }),
+      };
+    });
     void this.#writer.write({ columnData, rowGroupSize: rows });
     for (const group of this.#writer.row_groups.splice(0)) this.#footer.add(group);
     this.#writer.pendingIndexes = [];
@@ -140,6 +145,8 @@ class ParquetFile {
     );
   }
 }
+
+const isMinusZero = (value: unknown): boolean => Object.is(value, -0);
 
 /** Of JSON the footer says so in the old words, too; told the same, the library would make JSON of the text again. */
 const tellOlderReaders = (element: SchemaElement): SchemaElement =>

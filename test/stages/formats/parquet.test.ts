@@ -72,6 +72,19 @@ describe("serialize to parquet", () => {
     assert.deepEqual(await valuesOf(columns, cells), values);
   });
 
+  it("keeps the sign of a nought where others have none, however often both come", async () => {
+    const columns = [column("a", "number", "float4"), column("b", "number", "float8")];
+    const cells = ["0", "-0", null, "1.5", "-0", "0"];
+    const rows = Array.from({ length: 60 }, (_, at) => [
+      cells[at % 6] ?? null,
+      cells[(at + 1) % 6] ?? null,
+    ]);
+    assert.deepEqual(
+      await valuesOf(columns, rows),
+      rows.map((row) => row.map((cell) => (cell === null ? null : Number(cell)))),
+    );
+  });
+
   it("keeps every digit of a decimal", async () => {
     const columns = [
       column("a", "number", "decimal(18,4)"),
