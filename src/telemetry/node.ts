@@ -7,7 +7,7 @@ import { PipelineError, systemCode } from "../errors.ts";
 import { settlesWithin } from "./deadline.ts";
 import { registerExportGauges } from "./gauges.ts";
 import { scope } from "./names.ts";
-import { serviceAttributes, type Env } from "./otel-env.ts";
+import { exporters, serviceAttributes, type Env } from "./otel-env.ts";
 import { loadCore, loadSdkNode } from "./node-packages.ts";
 import { context, diag, DiagLogLevel, metrics, propagation, trace } from "./packages.ts";
 import type { Providers, StartOptions } from "./providers.ts";
@@ -30,7 +30,9 @@ export async function startNode(env: Env, options: StartOptions): Promise<Provid
   logToStderr(env);
   const { loggingErrorHandler, setGlobalErrorHandler } = loadCore();
   setGlobalErrorHandler(() => ledger.failed());
-  if (!bookSpans(trace.getTracerProvider(), ledger, options.queueSpans)) {
+  // Where no spans are sent there is no queue.
+  const isTraced = exporters(env, "TRACES").length > 0 || Boolean(env["OTEL_CONFIG_FILE"]);
+  if (isTraced && !bookSpans(trace.getTracerProvider(), ledger, options.queueSpans)) {
     options.warn(
       "this version of @opentelemetry/sdk-node hides its queue; lost spans are not counted",
     );

@@ -164,12 +164,14 @@ for (const sdk of ["light", "node"] as const) {
   it(`Prometheus scrapes the same metrics from sdk: ${sdk}`, async () => {
     const port = await freePort();
     let text = "";
-    await gauged({ sdk, prometheus: `127.0.0.1:${port}` }, async () => {
+    const log = { warn: assert.fail };
+    const read = async () => {
       const response = await fetch(`http://127.0.0.1:${port}/metrics`, {
         headers: { connection: "close" },
       });
       text = await response.text();
-    });
+    };
+    await gauged({ sdk, prometheus: `127.0.0.1:${port}` }, read, undefined, { log });
     assert.match(text, /^spillway_run_rows(_total)?\{.*\} 20$/m);
     assert.match(text, /^spillway_lease_in_use\{.*\} 16$/m);
     for (const { name } of Object.values(metrics)) {
