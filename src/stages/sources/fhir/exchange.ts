@@ -157,13 +157,15 @@ async function* piecesOf(
 
 /** A body that ends when the connection does cannot be told from one that was cut. */
 function refuseUnframed({ headers }: IncomingMessage): void {
-  const encoding = headers["content-encoding"] ?? "identity";
+  // Names of codings may be written in capitals (RFC 9110 §8.4.1, RFC 9112 §7).
+  const encoding = headers["content-encoding"]?.toLowerCase() ?? "identity";
   if (encoding !== "identity")
     throw new PipelineError(
       "source-refused",
       "the server compressed its answer although it was asked not to; expected content-encoding identity",
     );
-  if (headers["content-length"] !== undefined || headers["transfer-encoding"] === "chunked") return;
+  const transfer = headers["transfer-encoding"]?.toLowerCase();
+  if (headers["content-length"] !== undefined || transfer === "chunked") return;
   throw new PipelineError(
     "source-refused",
     "the server sent a body whose end cannot be proved; expected Content-Length or chunked encoding",

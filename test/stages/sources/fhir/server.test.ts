@@ -19,7 +19,14 @@ describe("one request to a FHIR server", () => {
         const [, , what = "", status] = url.pathname.split("/");
         if (what === "round") response.writeHead(302, { location: "/fhir/round" }).end();
         else if (what === "untyped") response.end("{}");
-        else if (what === "status") response.writeHead(Number(status)).end("secret words");
+        else if (what === "capitals") {
+          response.writeHead(200, {
+            "content-type": "Application/FHIR+JSON",
+            "content-encoding": "Identity",
+            "transfer-encoding": "Chunked",
+          });
+          response.end("{}");
+        } else if (what === "status") response.writeHead(Number(status)).end("secret words");
         else return false;
         return true;
       },
@@ -51,6 +58,11 @@ describe("one request to a FHIR server", () => {
 
   it("names no media type where the server names none", () =>
     refuses(ask("untyped", { media: fhirJson }), /answered with no content type, utf-8; expected/));
+
+  it("may be answered by names in capitals: of the media type, of the codings", async () => {
+    const answer = await client.askJson({ url: new URL(`${server.base}/capitals`) }, 100, never);
+    assert.deepEqual(answer.body, {});
+  });
 
   it("is refused by a status alone, with the advice that fits it", async () => {
     await refuses(ask("status/418"), /refused \(418\); check that the server takes what/);
