@@ -6,12 +6,13 @@ import { parseJson } from "./parse-json.ts";
 
 export interface Outcome {
   /** The worst of its issues. */
-  readonly severity: "fatal" | "error" | "warning" | "information";
+  readonly severity: "fatal" | "error" | "warning" | "information" | "success";
   /** For messages: `error: processing, timeout`. */
   readonly told: string;
 }
 
-const severities = ["fatal", "error", "warning", "information"] as const;
+/** The last one came with R5. */
+const severities = ["fatal", "error", "warning", "information", "success"] as const;
 const mostCodes = 3;
 
 /** @param resource a parsed resource of any type; undefined when it is no OperationOutcome */

@@ -18,6 +18,11 @@ describe("an OperationOutcome", () => {
     assert.equal(outcomeOf(many)?.told, "fatal: a, b, c");
   });
 
+  it("may say that all went well, as R5 has it", () => {
+    const issue = [{ severity: "success", code: "success" }];
+    assert.equal(outcomeOf(issue)?.severity, "success");
+  });
+
   it("says nothing that is no code: a text may quote health data", () => {
     for (const code of ["Jane Doe has asthma", "x".repeat(41), 7, undefined])
       assert.equal(outcomeOf([{ severity: "error", code }])?.told, "error: unknown");
