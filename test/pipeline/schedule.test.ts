@@ -7,8 +7,8 @@ const slots = (cron: string, timezone = "Europe/Berlin"): Slots =>
   slotsOf({ cron, timezone, overlap: "skip" });
 
 /** The first `count` slots after `from`. */
-function following(cron: string, from: string, count: number): string[] {
-  const asked = slots(cron);
+function following(cron: string, from: string, count: number, timezone?: string): string[] {
+  const asked = slots(cron, timezone);
   const found: string[] = [];
   for (let at = new Date(from); found.length < count;) {
     at = asked.after(at)!;
@@ -35,8 +35,22 @@ describe("schedule", () => {
 
   it("comes once, later, on the day that lacks its hour", () => {
     assert.deepEqual(following("30 2 * * *", "2026-03-28T12:00:00Z", 2), [
-      "2026-03-29T01:00Z",
+      "2026-03-29T01:30Z",
       "2026-03-30T00:30Z",
+    ]);
+    // Each of several, in the order in which they come, beside one that the clock shows at the same time.
+    assert.deepEqual(following("0,45 2,3 * * *", "2026-03-28T12:00:00Z", 3), [
+      "2026-03-29T01:00Z",
+      "2026-03-29T01:45Z",
+      "2026-03-30T00:00Z",
+    ]);
+    assert.deepEqual(following("45 2,14 * * *", "2026-03-29T01:10:00Z", 2), [
+      "2026-03-29T01:45Z",
+      "2026-03-29T12:45Z",
+    ]);
+    assert.deepEqual(following("15 0 * * *", "2026-09-05T12:00:00Z", 2, "America/Santiago"), [
+      "2026-09-06T04:15Z",
+      "2026-09-07T03:15Z",
     ]);
   });
 
@@ -44,6 +58,12 @@ describe("schedule", () => {
     assert.deepEqual(following("30 2 * * *", "2026-10-24T12:00:00Z", 2), [
       "2026-10-25T00:30Z",
       "2026-10-26T01:30Z",
+    ]);
+    assert.deepEqual(following("30 1-3 * * *", "2026-10-24T12:00:00Z", 4), [
+      "2026-10-24T23:30Z",
+      "2026-10-25T00:30Z",
+      "2026-10-25T02:30Z",
+      "2026-10-26T00:30Z",
     ]);
   });
 
@@ -59,17 +79,23 @@ describe("schedule", () => {
     const last = (moment: string) => slots("30 2 * * *").upTo(new Date(moment))?.toISOString();
     assert.equal(last("2026-10-25T00:30:00Z"), "2026-10-25T00:30:00.000Z");
     assert.equal(last("2026-10-25T01:45:00Z"), "2026-10-25T00:30:00.000Z");
-    assert.equal(last("2026-03-29T12:00:00Z"), "2026-03-29T01:00:00.000Z");
-    assert.equal(last("2026-03-29T00:59:59Z"), "2026-03-28T01:30:00.000Z");
+    assert.equal(last("2026-03-29T12:00:00Z"), "2026-03-29T01:30:00.000Z");
+    assert.equal(last("2026-03-29T01:29:59Z"), "2026-03-28T01:30:00.000Z");
   });
 
   it("has slots forwards and backwards that are the same ones", () => {
-    for (const cron of ["30 2 * * *", "15 */6 * * 1-5", "0 3 1 * *"]) {
-      for (const slot of following(cron, "2026-03-20T00:00:00Z", 12)) {
-        const moment = new Date(slot);
-        assert.equal(slots(cron).upTo(moment)?.getTime(), moment.getTime(), `${cron} ${slot}`);
-        const before = new Date(moment.getTime() - 1);
-        assert.equal(slots(cron).after(before)?.getTime(), moment.getTime(), `${cron} ${slot}`);
+    const crons = ["30 2 * * *", "15 */6 * * 1-5", "0 3 1 * *", "0,30 1-3 * * *", "5 2,14 * * 0"];
+    for (const cron of crons) {
+      for (const from of ["2026-03-26T00:00:00Z", "2026-10-22T00:00:00Z"]) {
+        let last: Date | undefined;
+        for (const slot of following(cron, from, 24)) {
+          const moment = new Date(slot);
+          assert.equal(slots(cron).upTo(moment)?.getTime(), moment.getTime(), `${cron} ${slot}`);
+          const before = new Date(moment.getTime() - 1);
+          assert.equal(slots(cron).after(before)?.getTime(), moment.getTime(), `${cron} ${slot}`);
+          if (last) assert.deepEqual(slots(cron).upTo(before), last, `${cron} ${slot}`);
+          last = moment;
+        }
       }
     }
   });
