@@ -125,7 +125,8 @@ async function startOn(node) {
     process.exit(78);
   });
   child.on("exit", (code, signal) => {
-    if (signal === null) process.exit(code);
+    process.exitCode = code;
+    if (signal === null) return;
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
     // Some signals do not end a Node process; the shell's way of saying the same does.

@@ -47,13 +47,25 @@ function print(text: string): Promise<void> {
 }
 
 const args = process.argv.slice(2);
-let endProcess: (code: number) => never = process.exit;
+/** Long enough for what is being closed; what is open then was left behind, and holds nothing that counts. */
+const lingerMillis = 500;
+
+/**
+ * Lets the process end by itself: `process.exit` waits for V8's compilers, which may wait for a collection of garbage that
+ * only the waiting thread could make (nodejs/node#54918).
+ */
+function endByItself(code: number): void {
+  process.exitCode = code;
+  setTimeout(() => endNow(code), lingerMillis).unref();
+}
+
+let endProcess: (code: number) => void = endByItself;
 
 /** Reads the command line, does what it says with one of `verbs`, and ends the process. */
-export async function runCommand(verbs: readonly Verb[]): Promise<never> {
+export async function runCommand(verbs: readonly Verb[]): Promise<void> {
   // Whoever reads our output may stop reading: that ends the command, and is no failure of it.
   process.stdout.on("error", (error) => {
-    process.exit(systemCode(error) === "EPIPE" ? (process.exitCode ?? 0) : 1);
+    endNow(systemCode(error) === "EPIPE" ? Number(process.exitCode ?? 0) : 1);
   });
   // An export goes on when nobody looks at its progress any more.
   process.stderr.on("error", () => {});
@@ -62,11 +74,11 @@ export async function runCommand(verbs: readonly Verb[]): Promise<never> {
   // Node's own way to tell of it would print messages that may quote rows. The first one is told; others follow from it.
   process.once("uncaughtException", (error) => {
     process.on("uncaughtException", () => {});
-    void fail(error).then((code) => process.exit(code));
+    void fail(error).then(endNow);
   });
 
   const code = await main(args, verbs).catch(fail);
   // What was written last may still be on its way to a pipe.
   await new Promise((flushed) => process.stdout.write("", flushed));
-  return endProcess(code);
+  endProcess(code);
 }
