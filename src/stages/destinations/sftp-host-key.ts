@@ -51,15 +51,18 @@ function entryOf(line: string, wanted: string) {
   const marker = fields[0]?.startsWith("@") ? fields.shift() : undefined;
   const [hosts = "", kind = "", key = ""] = fields;
   if (marker === "@cert-authority" || key === "" || hosts.startsWith("#")) return [];
-  const isHost = hosts.split(",").some((pattern) => isNamed(pattern, wanted));
   const isRevoked = marker === "@revoked";
-  return isHost ? [{ kind, key: Buffer.from(key, "base64"), isRevoked }] : [];
+  // Of whichever host: such a key "must not ever be accepted", and its line mostly says `*`.
+  const counts = isRevoked || hosts.split(",").some((pattern) => isNamed(pattern, wanted));
+  return counts ? [{ kind, key: Buffer.from(key, "base64"), isRevoked }] : [];
 }
 
 /** A name as it is, or `|1|salt|hash` of it. Patterns with `*` name nobody here. */
 function isNamed(pattern: string, wanted: string): boolean {
   const [, version, salt = "", hash] = pattern.split("|");
   if (version !== "1") return pattern.toLowerCase() === wanted.toLowerCase();
-  const made = createHmac("sha1", Buffer.from(salt, "base64")).update(wanted).digest("base64");
-  return made === hash;
+  const hashOf = (name: string) =>
+    createHmac("sha1", Buffer.from(salt, "base64")).update(name).digest("base64");
+  // ssh(1) hashes it in small letters, whoever writes it how.
+  return hashOf(wanted.toLowerCase()) === hash || hashOf(wanted) === hash;
 }

@@ -32,6 +32,24 @@ describe("the known keys of an SSH server", () => {
     assert.deepEqual(kinds, ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
   });
 
+  it("are never one that was revoked, for whichever host", async () => {
+    for (const hosts of ["*", "*.elsewhere.example", "|1|c2FsdA==|bm9ib2R5"]) {
+      const { isTrusted } = await read([
+        `host.example ssh-rsa ${base64(first)}`,
+        `host.example ssh-ed25519 ${base64(second)}`,
+        `@revoked ${hosts} ssh-ed25519 ${base64(second)}`,
+      ]);
+      assert.deepEqual(keys.map(isTrusted), [true, false, false], hosts);
+    }
+  });
+
+  it("are found by a hash of the name in small letters, as ssh writes it", async () => {
+    const salt = Buffer.from("salt");
+    const hash = createHmac("sha1", salt).update("host.example").digest("base64");
+    const { isTrusted } = await read([`|1|${base64(salt)}|${hash} ssh-ed25519 ${base64(second)}`]);
+    assert.deepEqual(keys.map(isTrusted), [false, true, false]);
+  });
+
   it("have their port in brackets where it is another one", async () => {
     const { isTrusted, kinds } = await read(
       [`host.example ssh-rsa ${base64(first)}`, `[host.example]:2222 ssh-ed25519 ${base64(third)}`],
