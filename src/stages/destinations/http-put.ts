@@ -11,6 +11,7 @@ import type { StoredObject } from "./destination.ts";
 import {
   type Dialect,
   type Parcel,
+  type Refusal,
   type Session,
   errorBytesAtMost,
   failureOf,
@@ -65,7 +66,7 @@ async function putOnce(
     const isMade = await dialect.makeFolders?.(connection, parcel.name, signal);
     if (isMade) return putOnce(session, parcel, signal, true);
   }
-  if (dialect.isTaken(refusal)) return settleTaken(session, parcel, signal);
+  if (dialect.isTaken(refusal)) return settleTaken(session, parcel, refusal, signal);
   // Others may have found out while this one was on its way.
   if (isGuarded && dialect.lacksConditions(refusal)) {
     session.conditional = false;
@@ -91,11 +92,18 @@ function unguarded(request: HttpRequest): HttpRequest {
 const isSuccess = ({ status }: HttpAnswer) => status >= 200 && status < 300;
 
 /** The name was taken, perhaps by an earlier attempt of ours whose answer was lost. */
-async function settleTaken(session: Session, parcel: Parcel, signal: AbortSignal): Promise<void> {
+async function settleTaken(
+  session: Session,
+  parcel: Parcel,
+  { status }: Refusal,
+  signal: AbortSignal,
+): Promise<void> {
   const found = await compare(session, parcel, signal);
   if (found === "different") throw foreign(parcel.name);
   if (found === "hidden") throw hidden();
-  if (found === "missing") throw new TryAgain(contradiction("was both taken and missing"));
+  if (found === "equal") return;
+  const isHomeless = status === 409 && session.dialect.makeFolders !== undefined;
+  throw new TryAgain(isHomeless ? homeless() : contradiction("was both taken and missing"));
 }
 
 /** Success has nothing to say but the right digest; whatever else came with it must be read back. */
@@ -178,6 +186,14 @@ function contradiction(what: string): PipelineError {
   return new PipelineError(
     "destination-failed",
     `an object ${what}; the store cannot be relied on`,
+  );
+}
+
+function homeless(): PipelineError {
+  return new PipelineError(
+    "destination-refused",
+    "the web server has no folder for an object, and made none (409); expected the folder above the destination's to be there",
+    { details: { status: 409 } },
   );
 }
 

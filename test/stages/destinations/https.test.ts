@@ -63,6 +63,15 @@ describe("destination https", () => {
     assert.match(String(puts[0]?.["idempotency-key"]), /^"[0-9a-f]{64}"$/);
   });
 
+  it("says that the folder above its own is missing, which it does not make", async () => {
+    web.folders.clear();
+    web.folders.add("");
+    const destination = await open();
+    const error = await expectError("destination-refused", destination.put(page, never));
+    assert.match(error.message, /the folder above the destination's/);
+    await destination.close();
+  });
+
   it("makes the folders a server wants to be made first, and only then", async () => {
     const destination = await open();
     await destination.put(page, never);
