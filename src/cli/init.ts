@@ -1,10 +1,9 @@
 /** `spillway init`: a commented pipeline to begin with, its schema for the editor, and a key pair. Asks nothing. */
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { PipelineError } from "../errors.ts";
 import { checkRecipients } from "../workers/age.ts";
-import { makeAgeKey, writeNewFile } from "./key-file.ts";
+import { makeAgeKey, makeFolderOfFiles, writeNewFile } from "./key-file.ts";
 import { pipelineSchema } from "./schema.ts";
 import { alignColumns } from "./screen.ts";
 import { shellWord } from "./stock-commands.ts";
@@ -35,7 +34,7 @@ export const init: Verb = {
     const key = recipients.length > 0 ? undefined : await makeAgeKey();
     const to = key ? [key.recipient] : recipients;
     refuseTaken(folder, key ? [pipelineName, schemaName, keyName] : [pipelineName, schemaName]);
-    await mkdir(folder, { recursive: true });
+    await makeFolderOfFiles(folder);
     if (key) await writeNewFile(join(folder, keyName), key.text, 0o600);
     await writeNewFile(join(folder, schemaName), `${(await pipelineSchema()).text()}\n`);
     await writeNewFile(join(folder, pipelineName), starterPipeline(to));

@@ -1,7 +1,7 @@
 /** Files that hold keys: made once, 0600, never over what is there. */
-import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { syncFolderWhereAllowed } from "../stages/durable-file.ts";
+import { realDisk } from "../stages/world.ts";
+import { makeFolder, syncFolderWhereAllowed, writeSynced } from "../stages/durable-file.ts";
 import { generateAgeIdentity, identityToRecipient } from "../workers/age.ts";
 import { PipelineError, systemCode } from "../errors.ts";
 
@@ -21,21 +21,35 @@ export async function makeAgeKey(): Promise<AgeKey> {
 }
 
 /**
+ * Makes the folder of such files where it is missing; its name outlives a power cut as theirs do.
+ * @throws PipelineError `config-invalid` when it cannot be made
+ */
+export async function makeFolderOfFiles(path: string): Promise<void> {
+  await makeFolder(path, realDisk, 0o777).catch((error: unknown) => {
+    throw refusal(path, `cannot be made (${reasonOf(error)}); expected a folder of your own`);
+  });
+}
+
+/**
  * Writes a new file, which outlives a power cut from then on, as does its name: what is sealed to a key may be all there is.
  * @throws PipelineError `config-invalid` when the name is taken or cannot be written
  */
 export async function writeNewFile(path: string, text: string, mode = 0o644): Promise<void> {
   try {
-    await using file = await open(path, "wx", mode);
-    await file.writeFile(text);
-    await file.sync();
+    await writeSynced(path, [Buffer.from(text)], realDisk, mode);
     await syncFolderWhereAllowed(dirname(path));
   } catch (error) {
-    const reason = systemCode(error) ?? "unknown error";
-    const message =
+    const reason = reasonOf(error);
+    throw refusal(
+      path,
       reason === "EEXIST"
         ? "exists and is never overwritten; expected another name"
-        : `cannot be written (${reason})`;
-    throw new PipelineError("config-invalid", `${path}: ${message}`);
+        : `cannot be written (${reason})`,
+    );
   }
 }
+
+const reasonOf = (error: unknown) => systemCode(error) ?? "unknown error";
+
+const refusal = (path: string, message: string) =>
+  new PipelineError("config-invalid", `${path}: ${message}`);

@@ -3,14 +3,14 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, mkdir, open, readdir, unlink } from "node:fs/promises";
+import { chmod, open, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { KeyObject } from "node:crypto";
 import envPaths from "env-paths";
 import { PipelineError, systemCode } from "../errors.ts";
 import { linkOnce, statOf } from "../stages/destinations/file-work.ts";
 import { incomingPrefix } from "../stages/destinations/object-names.ts";
-import { syncFolder, writeSynced } from "../stages/durable-file.ts";
+import { makeTopFolder, syncFolder, writeSynced } from "../stages/durable-file.ts";
 import { publicText } from "./manifest-signature.ts";
 
 export interface SigningKey {
@@ -44,7 +44,7 @@ export async function loadSigningKey(
   if (pem !== undefined) return toSigningKey(pem, "the signing key given", false);
   const path = join(folder, signingKeyName);
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeTopFolder(folder);
     const found = await readKey(path);
     const made = found === undefined ? await makeKey(folder, path) : undefined;
     const text = found ?? made ?? (await readKey(path)) ?? "";

@@ -116,8 +116,9 @@ export async function writeSynced(
   path: string,
   parts: Parts,
   disk: Disk = realDisk,
+  mode = 0o600,
 ): Promise<void> {
-  const file = await disk.open(path, create, 0o600);
+  const file = await disk.open(path, create, mode);
   try {
     try {
       for await (const part of parts) await writeAll(file, part);
@@ -166,16 +167,16 @@ export const shareFolderSync = (path: string, disk: Disk = realDisk) =>
   shareNext(() => syncFolder(path, disk));
 
 /**
- * Makes a folder (0700) and its missing parents, each durable in its own parent; so it does with one that was there, as
- * far as it may, for a process may have died between making it and syncing.
+ * Makes a folder (0700 unless told otherwise) and its missing parents, each durable in its own parent; so it does with one
+ * that was there, as far as it may, for a process may have died between making it and syncing.
  */
-export async function makeFolder(path: string, disk: Disk = realDisk): Promise<void> {
+export async function makeFolder(path: string, disk: Disk = realDisk, mode = 0o700): Promise<void> {
   const parent = dirname(path);
-  const make = () => disk.mkdir(path, { mode: 0o700 });
+  const make = () => disk.mkdir(path, { mode });
   try {
     await make().catch(async (error: unknown) => {
       if (systemCode(error) !== "ENOENT") throw error;
-      await makeFolder(parent, disk);
+      await makeFolder(parent, disk, mode);
       await make();
     });
   } catch (error) {

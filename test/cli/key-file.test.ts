@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { writeNewFile } from "../../src/cli/key-file.ts";
+import { makeFolderOfFiles, writeNewFile } from "../../src/cli/key-file.ts";
 import { failFiles, failure, type FailingFiles } from "../fixtures/failing-files.ts";
 
 describe("the file of a key", () => {
@@ -38,6 +38,36 @@ describe("the file of a key", () => {
       assert.deepEqual(files.faults, []);
       await rm(path, { force: true });
     }
+  });
+
+  it("is gone when it could not be written whole", async () => {
+    const folderBefore = await readdir(folder);
+    const at = /\/half\.txt$/;
+    const play = async (go: (bytes?: number) => Promise<unknown>) => {
+      await go(3);
+      throw failure("ENOSPC");
+    };
+    files.faults.push({ on: "write", at, play });
+    const path = join(folder, "half.txt");
+    const message = `${path}: cannot be written (ENOSPC)`;
+    await assert.rejects(writeNewFile(path, "secret\n"), { code: "config-invalid", message });
+    assert.deepEqual(await readdir(folder), folderBefore);
+  });
+
+  it("may lie in a new folder, whose name is synced, and its parents' names too", async () => {
+    const synced: string[] = [];
+    for (const at of [basename(folder), "deep"]) {
+      const play = (go: () => Promise<unknown>) => (synced.push(at), go());
+      files.faults.push({ ...syncs(at), play });
+    }
+    await makeFolderOfFiles(join(folder, "deep", "keys"));
+    assert.deepEqual(synced, [basename(folder), "deep"]);
+  });
+
+  it("needs a folder that can be made", async () => {
+    const path = join(folder, "key.txt", "below");
+    const message = `${path}: cannot be made (ENOTDIR); expected a folder of your own`;
+    await assert.rejects(makeFolderOfFiles(path), { code: "config-invalid", message });
   });
 
   it("is written in a folder of others, which may not be synced", async () => {
