@@ -2,7 +2,9 @@
  * The key of a query: columns of one table that are unique and never null there, in an order that the server can compare.
  *
  * Unique is meant as ORDER BY compares: an index in another collation, or of another class of operators, can hold two
- * values that are equal there. A join can repeat a row or make a key null; that only the rows themselves can show.
+ * values that are equal there. Bounds are compared by operators that are found by name along the `search_path`: where it lacks
+ * the schema of `citext`, `>` is that of `text`, and rows would be passed over. A join can repeat a row or make a key null; that
+ * only the rows themselves can show.
  */
 import type { Field, Session } from "./postgres-session.ts";
 
@@ -41,7 +43,15 @@ select exists (
          where a.attrelid = $1::oid and a.attnum = any ($2::int2[]) and not a.attnotnull))::text,
        (not exists (
          select from pg_catalog.pg_inherits h join pg_catalog.pg_class r on r.oid = h.inhparent
-         where h.inhparent = $1::oid and r.relkind = 'r'))::text`;
+         where h.inhparent = $1::oid and r.relkind = 'r'))::text,
+       (not exists (
+         select from pg_catalog.pg_opclass o
+         join pg_catalog.pg_amop p
+           on p.amopfamily = o.opcfamily and p.amoplefttype = o.opcintype and p.amoprighttype = o.opcintype
+         join pg_catalog.pg_am m on m.oid = o.opcmethod
+         where o.opcintype = any ($3::oid[]) and o.opcdefault and m.amname = 'btree'
+           and pg_catalog.to_regoperator(pg_catalog.format('%1$s(%2$s,%2$s)',
+                 ('{<,<=,=,>=,>}'::text[])[p.amopstrategy], o.opcintype::regtype)) is distinct from p.amopopr))::text`;
 
 /** Finds the key's columns in the query, and what speaks against them. */
 export async function examineKey(
@@ -65,11 +75,14 @@ export async function examineKey(
   if (tables.size !== 1 || tables.has(0))
     return flawed("is computed, or of several tables, not of columns of one");
   const attributes = `{${origins.map(({ columnID }) => columnID).join(",")}}`;
-  const { rows } = await session.ask(uniqueIn, [String([...tables][0]), attributes]);
-  const [unique, notNull, alone] = rows[0] ?? [];
+  const types = `{${columns.map(({ oid }) => oid).join(",")}}`;
+  const { rows } = await session.ask(uniqueIn, [String([...tables][0]), attributes, types]);
+  const [unique, notNull, alone, comparable] = rows[0] ?? [];
   if (unique !== "true") return flawed("has no unique index in its table");
   if (notNull !== "true") return flawed("may be null");
   if (alone !== "true")
     return flawed("is of a table that others inherit from, whose rows it does not tell apart");
+  if (comparable !== "true")
+    return flawed("is of a type whose operators are in no schema of the `search_path`");
   return { columns };
 }

@@ -32,14 +32,17 @@ before(async () => {
 });
 
 interface Options {
+  /** The shared server's own database when absent. */
+  readonly at?: string;
   readonly key?: readonly string[];
   readonly params?: readonly (string | number)[];
   readonly point?: ResumePoint;
   readonly steps?: readonly RowStep[];
 }
 
-async function read(query: string, { key = ["id"], params = [], point, steps = [] }: Options = {}) {
-  const config = v.parse(postgres.config, { url, query, key, params, resume: "epochs" });
+async function read(query: string, options: Options = {}) {
+  const { at = url, key = ["id"], params = [], point, steps = [] } = options;
+  const config = v.parse(postgres.config, { url: at, query, key, params, resume: "epochs" });
   const { signal } = new AbortController();
   const ctx = { signal, lease: createLease(0), spool: { point } };
   const batches: RowBatch[] = [];
@@ -140,6 +143,31 @@ describe("postgres by key", () => {
     await refuses("select * from loosely", ["name"], /no unique index/);
     await runSql(url, "create unique index on loosely (other)");
     assert.equal((await read("select * from loosely", { key: ["other"] })).end.rows, 2);
+  });
+
+  it("refuses a type whose operators have names that lead to those of another", async () => {
+    await runSql(url, "create database keyed_apart");
+    const at = Object.assign(new URL(url), { pathname: "/keyed_apart" }).href;
+    await runSql(
+      at,
+      "create schema apart",
+      "create extension citext schema apart",
+      "create domain apart.name as apart.citext",
+      "create table people (name apart.name primary key, id int not null unique)",
+      "insert into people values ('a', 3), ('B', 2), ('c', 1)",
+    );
+    const query = "select name, id from people";
+    for (const key of [["name"], ["name", "id"]]) {
+      const reading = read(query, { at, key });
+      await assert.rejects(reading, { code: "source-refused", message: /type whose operators/ });
+    }
+    await runSql(at, "alter database keyed_apart set search_path = public, apart");
+    const { marks } = await read(query, { at, key: ["name"] });
+    const rest = await read(query, { at, key: ["name"], point: behind(marks[0]!) });
+    assert.deepEqual(rest.rows, [
+      ["B", "2"],
+      ["c", "1"],
+    ]);
   });
 
   it("refuses rows that share a key, and a key that a join made null", async () => {
