@@ -109,11 +109,15 @@ function isStillDue(slot: Date | undefined, done: RunSummary): boolean {
 /** A slot too far ahead would keep all before it from being run for. */
 const aheadMillis = 3_600_000;
 
+/** One that its month does not have would be taken for a day of the next, and what comes until then for done. */
+const isDay = (text: string): boolean => new Date(text).toJSON()?.startsWith(text) ?? false;
+
 function slotOf(text: string | undefined): Pick<RunOptions, "slot"> {
   if (text === undefined) return {};
   const slot = new Date(text);
   if (
     /^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:\d\d)$/.test(text) &&
+    isDay(text.slice(0, 10)) &&
     slot.getTime() <= Date.now() + aheadMillis
   )
     return { slot };
