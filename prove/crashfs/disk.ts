@@ -130,7 +130,7 @@ function lookingCalls(inside: Inside): Pick<Disk, "open" | "readFile" | "opendir
 function namingCalls({ place, existing, act, onChange, moment }: Inside) {
   const set = (folder: FolderNode, name: string, node: TreeNode | undefined) =>
     folder.set(name, node, moment());
-  const calls: Pick<Disk, "mkdir" | "link" | "rename" | "unlink" | "rm"> = {
+  const calls: Pick<Disk, "mkdir" | "link" | "rename" | "unlink" | "rmdir" | "rm"> = {
     mkdir: (path) =>
       act("mkdir", path, () => {
         const { folder, name, node } = place(path);
@@ -158,6 +158,14 @@ function namingCalls({ place, existing, act, onChange, moment }: Inside) {
       act("unlink", path, () => {
         const { folder, name, node } = existing(path);
         if (node instanceof FolderNode) throw failure("EISDIR", "unlink");
+        onChange();
+        set(folder, name, undefined);
+      }),
+    rmdir: (path) =>
+      act("unlink", path, () => {
+        const { folder, name, node } = existing(path);
+        if (!(node instanceof FolderNode)) throw failure("ENOTDIR", "rmdir");
+        if (node.entries().length > 0) throw failure("ENOTEMPTY", "rmdir");
         onChange();
         set(folder, name, undefined);
       }),

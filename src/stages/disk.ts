@@ -3,7 +3,7 @@
  * callbacks: of twenty calls a page, the promises of `node:fs/promises` and their file handles took a sixth.
  */
 import * as fs from "node:fs";
-import { mkdir, opendir, readFile, rm } from "node:fs/promises";
+import { mkdir, opendir, readFile, rm, rmdir } from "node:fs/promises";
 
 /** An open file or folder; a call may take or give fewer bytes than asked. */
 export interface DiskFile {
@@ -57,6 +57,8 @@ export interface Disk {
   link(from: string, to: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
+  /** Fails for one in which anything lies. */
+  rmdir(path: string): Promise<void>;
   rm(path: string, options: { readonly recursive?: boolean; readonly force: true }): Promise<void>;
 }
 
@@ -72,6 +74,7 @@ export const realDisk: Disk = {
   opendir,
   readFile,
   rm,
+  rmdir,
   open: (path, flags, mode) =>
     new Promise((resolve, reject) => {
       fs.open(path, flags, mode, (error, descriptor) =>

@@ -1,5 +1,6 @@
 /** Objects leave a folder: each for ever, and the folder with its last one. */
 import { dirname, join } from "node:path";
+import { systemCode } from "../../errors.ts";
 import { syncFolder } from "../durable-file.ts";
 import type { Disk } from "../world.ts";
 import { statOf } from "./file-work.ts";
@@ -21,6 +22,11 @@ export async function removeFile(
   for await (const _ of await disk.opendir(folder)) return await syncFolder(folder, disk);
   if (above.length === 0) return;
   onFolder(above.join("/"));
-  await disk.rm(folder, { recursive: true, force: true });
+  // Somebody may just have laid a file of theirs there.
+  await disk.rmdir(folder).catch(mindUsed);
   await syncFolder(dirname(folder), disk);
+}
+
+function mindUsed(error: unknown): void {
+  if (!["ENOTEMPTY", "EEXIST", "ENOENT"].includes(systemCode(error) ?? "")) throw error;
 }

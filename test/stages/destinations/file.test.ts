@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDestination } from "../../../src/stages/destinations/schemes.ts";
+import { realDisk, realWorld, type Disk } from "../../../src/stages/world.ts";
 import {
   destinationContract,
   expectError,
@@ -53,6 +54,32 @@ describe("destination file", () => {
     await destination.put(objectOf("p/r/page", "x"), never);
     assert.deepEqual(await readdir(join(base, "out/deep/p/r")), ["page"]);
     assert.deepEqual(await readdir(join(base, "out/deep/p/other")), [".incoming-alive"]);
+  });
+
+  it("lets a folder go with its last object, but not with a file that comes in between", async () => {
+    const folder = join(base, "out/deep/p/r");
+    let comes = false;
+    const disk: Disk = {
+      ...realDisk,
+      async opendir(path) {
+        const names = await readdir(path, { withFileTypes: true });
+        if (comes) await writeFile(join(folder, "theirs"), "x");
+        return (async function* () {
+          yield* names;
+        })();
+      },
+    };
+    const destination = await openDestination(`file://${base}/out/deep`, {
+      timeoutMillis: 5000,
+      world: { ...realWorld, disk },
+    });
+    await destination.put(objectOf("p/r/page", "x"), never);
+    comes = true;
+    await destination.remove!("p/r/page", never);
+    assert.deepEqual(await readdir(folder), ["theirs"]);
+    comes = false;
+    await destination.remove!("p/r/theirs", never);
+    await assert.rejects(stat(folder), { code: "ENOENT" });
   });
 
   it("follows no symbolic link below its root", async () => {
