@@ -134,10 +134,18 @@ async function readContent({ where, header, bytes }: Entry, maxRecord: number) {
       throw badData(where, `larger than maxRecord (${maxRecord} bytes); raise it or leave it out`);
     }
   }
-  const { name, type, size, mode, mtime, linkname } = header;
+  const { name, type, size, mode, linkname } = header;
+  const mtime = timeOf(header);
+  if (Number.isNaN(mtime.getTime())) throw badData(where, "a time of change that is none");
   const octal = mode.toString(8).padStart(4, "0");
   const content = isFile(type) ? Buffer.concat(chunks).toString("base64") : null;
   return { name, type, size, mode: octal, mtime: mtime.toISOString(), link: linkname, content };
+}
+
+/** What the format's own field has no room for, such as a time before 1970, stands in a pax record. */
+function timeOf({ mtime, pax }: Entry["header"]): Date {
+  const seconds = pax?.["mtime"];
+  return seconds === undefined ? mtime : new Date(1000 * Number(seconds));
 }
 
 function isFile(type: string): boolean {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -15,7 +15,7 @@ type Format = "ndjson" | "json" | "csv" | "content";
 const read = (path: string, format: Format, match?: string, maxRecord = 100_000) =>
   collect(tar.open({ path, format, match, maxRecord }, testContext(), nothing()));
 
-/** The first entry's size as these bytes say, with a checksum that is right. */
+/** The first entry's size, and what stands behind it, as these bytes say, with a checksum that is right. */
 function withSize(archive: Buffer, size: Buffer): Buffer {
   const changed = Buffer.from(archive);
   size.copy(changed, 124);
@@ -112,6 +112,21 @@ describe("tar", () => {
       ],
     );
     assert.equal(known[0]?.["mode"], "0640");
+  });
+
+  it("gives a time that only a pax record has room for, and refuses one that is none", async () => {
+    pack("old.tar", "--format=posix", "--mtime=@-86399.5", "bytes");
+    const [old] = rowsOf(await read(file("old.tar"), "content"));
+    assert.equal(old?.["mtime"], "1969-12-31T00:00:00.500Z");
+    pack("odd.tar", "--format=gnu", "bytes");
+    const archive = await readFile(file("odd.tar"));
+    const endless = Buffer.concat([
+      archive.subarray(124, 136),
+      Buffer.of(0x80, 1),
+      Buffer.alloc(10),
+    ]);
+    await writeFile(file("odd.tar"), withSize(archive, endless));
+    await refuses(read(file("odd.tar"), "content"), /odd\.tar, entry 1: a time of change that is/);
   });
 
   it("refuses an entry larger than maxRecord", () =>
