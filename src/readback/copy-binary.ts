@@ -44,6 +44,9 @@ export function scanCopyBinary(): RecordScanner {
     }
   };
   return {
+    get isInside() {
+      return part === "length" || part === "value" || (part === "fields" && left < 2);
+    },
     scan(bytes, each) {
       for (let at = 0; at < bytes.length;) {
         const passed = numbers.has(part) ? 1 : Math.min(left, bytes.length - at);

@@ -5,6 +5,7 @@ import { hash } from "node:crypto";
 import type { ManifestHead, ManifestTail, PageEntry } from "../pipeline/manifest.ts";
 import { nextChain } from "../stages/pages/chunk.ts";
 import type { OpenedPage } from "../workers/open.ts";
+import type { RecordScanner } from "./record-scanner.ts";
 import { createScanner } from "./records.ts";
 
 export interface PageCheck {
@@ -65,16 +66,8 @@ export function createPageCheck(head: ManifestHead, tail: ManifestTail): PageChe
       total += entry.records;
       plainBytes += opened.content.length;
       chain = nextChain(chain, hash("sha256", opened.content, "buffer"));
-      let ended = 0;
-      scanner?.scan(opened.content, (_end, isHeader) => {
-        if (!isHeader) ended += 1;
-      });
       // After a lost page the scanner may stand inside a quoted field.
-      if (scanner && complete && ended !== entry.records) {
-        problems.push(
-          `holds ${ended} record${ended === 1 ? "" : "s"} where the manifest says ${entry.records}`,
-        );
-      }
+      if (scanner && complete) problems.push(...checkRecords(scanner, entry, opened.content));
       checkIdentity(entry, opened, problems);
       page += 1;
       return problems;
@@ -89,4 +82,19 @@ export function createPageCheck(head: ManifestHead, tail: ManifestTail): PageChe
       return [`states ${tail.totals.plainBytes} bytes of records; the pages hold ${plainBytes}`];
     },
   };
+}
+
+function checkRecords(scanner: RecordScanner, entry: PageEntry, content: Uint8Array): string[] {
+  const problems: string[] = [];
+  let ended = 0;
+  scanner.scan(content, (_end, isHeader) => {
+    if (!isHeader) ended += 1;
+  });
+  if (ended !== entry.records) {
+    const found = `${ended} record${ended === 1 ? "" : "s"}`;
+    problems.push(`holds ${found} where the manifest says ${entry.records}`);
+  }
+  const isCut = entry.span === "first" || entry.span === "middle";
+  if (scanner.isInside && !isCut) problems.push("ends inside a record");
+  return problems;
 }

@@ -4,6 +4,8 @@
 export interface RecordScanner {
   /** Calls `each` with the offset after each record, and after a CSV header, that ends in `bytes`. */
   scan(bytes: Uint8Array, each: RecordEnd): void;
+  /** Whether what was scanned so far ends inside a record. */
+  readonly isInside: boolean;
 }
 
 export type RecordEnd = (end: number, isHeader: boolean) => void;

@@ -2,7 +2,7 @@
 import type { Layers } from "../pipeline/manifest.ts";
 import { copyDialect, type CsvDialect } from "../stages/formats/csv-dialect.ts";
 import { scanCopyBinary } from "./copy-binary.ts";
-import type { RecordEnd, RecordScanner } from "./record-scanner.ts";
+import type { RecordScanner } from "./record-scanner.ts";
 
 /** The scanner of a format; undefined for formats whose records we cannot tell apart. */
 export function createScanner({
@@ -10,7 +10,7 @@ export function createScanner({
   dialect = copyDialect,
 }: Pick<Layers, "extension" | "dialect">): RecordScanner | undefined {
   // COPY's text format has no line break in a value either.
-  if (extension === "ndjson" || extension === "pgtext") return { scan: scanLines };
+  if (extension === "ndjson" || extension === "pgtext") return scanLines();
   if (extension === "csv") return scanCsv(dialect);
   if (extension === "json") return scanArray();
   if (extension === "pgbinary") return scanCopyBinary();
@@ -32,11 +32,22 @@ export function* splitRecords(scanner: RecordScanner, content: Uint8Array) {
 const newline = 10;
 const quote = 34;
 const backslash = 92;
+/** Framing, which may stand alone. */
+const byteOrderMarkBytes = 3;
 
-function scanLines(bytes: Uint8Array, each: RecordEnd): void {
-  for (let at = bytes.indexOf(newline); at >= 0; at = bytes.indexOf(newline, at + 1)) {
-    each(at + 1, false);
-  }
+function scanLines(): RecordScanner {
+  let last = newline;
+  return {
+    get isInside() {
+      return last !== newline;
+    },
+    scan(bytes, each) {
+      for (let at = bytes.indexOf(newline); at >= 0; at = bytes.indexOf(newline, at + 1)) {
+        each(at + 1, false);
+      }
+      last = bytes.at(-1) ?? last;
+    },
+  };
 }
 
 /**
@@ -47,7 +58,12 @@ function scanCsv(dialect: CsvDialect): RecordScanner {
   const quote = dialect.quote.charCodeAt(0);
   let quoted = false;
   let inHeader = dialect.header;
+  let last = newline;
+  let seen = 0;
   return {
+    get isInside() {
+      return quoted || (last !== newline && seen > byteOrderMarkBytes);
+    },
     scan(bytes, each) {
       for (let at = 0; at < bytes.length; at += 1) {
         const byte = bytes[at];
@@ -57,6 +73,8 @@ function scanCsv(dialect: CsvDialect): RecordScanner {
           inHeader = false;
         }
       }
+      last = bytes.at(-1) ?? last;
+      seen += bytes.length;
     },
   };
 }
@@ -67,6 +85,9 @@ function scanArray(): RecordScanner {
   let quoted = false;
   let escaped = false;
   return {
+    get isInside() {
+      return depth > 1;
+    },
     scan(bytes, each) {
       for (let at = 0; at < bytes.length; at += 1) {
         const byte = bytes[at];

@@ -4,6 +4,7 @@ import { cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
+import { createScanner } from "../../src/readback/records.ts";
 import { verifyExport, type VerifyLevel, type VerifyReport } from "../../src/readback/verify.ts";
 import { createKey } from "../fixtures/keys.ts";
 import {
@@ -311,6 +312,31 @@ describe("verify", () => {
       assert.equal((await verify(made.folder, "bytes")).ok, true, expected);
       assert.match(told(await verify(made.folder)).join("\n"), new RegExp(expected));
     }
+  });
+
+  it("finds a page that ends inside a record which no span says is cut", async () => {
+    const binary = "PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x02a";
+    const cut: [string, string | Buffer, number][] = [
+      ["ndjson", '{"id":1}\n{"id":2', 1],
+      ["ndjson", '{"id":1}', 0],
+      ["pgtext", "1\n2", 1],
+      ["csv", 'id\n1\n"2\n', 1],
+      ["csv", "id\n1\n2", 1],
+      ["json", '[\n{"id":1},\n{"id":', 1],
+      ["pgbinary", Buffer.from(binary, "latin1"), 0],
+    ];
+    for (const [index, [extension, content, records]] of cut.entries()) {
+      const made = await make({ extension, run: `cut${index}` }, [{ content, records }]);
+      assert.match(told(await verify(made.folder)).join(), /ends inside a record/);
+    }
+  });
+
+  it("takes a page of a byte order mark alone for framing", () => {
+    const scanner = createScanner({ extension: "csv" })!;
+    scanner.scan(Buffer.from("\ufeff"), () => assert.fail("no record ends here"));
+    assert.equal(scanner.isInside, false);
+    scanner.scan(Buffer.from("id"), () => assert.fail("no record ends here"));
+    assert.equal(scanner.isInside, true);
   });
 
   it("reports progress page by page, and stops when its signal fires", async () => {
