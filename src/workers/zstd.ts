@@ -12,6 +12,11 @@ import { freeZlibOutput, takeMemory, zlibMemoryBytes } from "./free.ts";
 export const skippableMagic = 0x184d2a53;
 const frameMagic = 0xfd2fb528;
 const skippableHeadBytes = 8;
+/** What stock zstd takes without an option, as the exponent and eighths of a window descriptor, and in bytes. */
+const widestWindow = 17 << 3;
+const widestWindowBytes = 128n * 2n ** 20n;
+/** By RFC 8878 (§3.1.1.2.4); zlib takes larger ones, and stock zstd does not. */
+const largestBlockBytes = 128 * 1024;
 
 /** The largest size `content` may compress to (ZSTD_COMPRESSBOUND), so that one allocation is enough. */
 const boundBytes = (contentBytes: number) => contentBytes + (contentBytes >>> 8) + 1024;
@@ -90,6 +95,10 @@ function walkFrame(frame: Uint8Array): { contentBytes: bigint; endBytes: number 
     const single = (descriptor & 0b0010_0000) !== 0;
     const sizeAt = single ? 5 : 6;
     const size = contentSize(view, sizeAt, descriptor >>> 6, single);
+    const isTooWide = single
+      ? size.bytes > widestWindowBytes
+      : view.getUint8(sizeAt - 1) > widestWindow;
+    if (isTooWide) throw damaged("has a zstd window of more than 128 MiB");
     return { contentBytes: size.bytes, endBytes: hopBlocks(view, sizeAt + size.fieldBytes) + 4 };
   } catch (error) {
     if (error instanceof RangeError) throw damaged("ends inside its zstd frame", error);
@@ -110,6 +119,7 @@ function hopBlocks(view: DataView, start: number): number {
     const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
     const type = (header >>> 1) & 3;
     if (type === 3) throw damaged("has a zstd block of reserved type");
+    if (header >>> 3 > largestBlockBytes) throw damaged("has a zstd block of more than 128 KiB");
     // A run-length block stores one byte, whatever its size.
     at += 3 + (type === 1 ? 1 : header >>> 3);
     if (header & 1) return at;

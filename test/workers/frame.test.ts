@@ -154,12 +154,39 @@ describe("frame", () => {
     assert.throws(() => decodeFrame(text, "none", text.length - 1), isDamage);
   });
 
+  it("refuses a zstd frame that stock zstd does not take: too wide a window, too large a block", () => {
+    const newlines = Buffer.alloc(200_000, "\n");
+    const frame = encodeFrame(newlines, identityOf(newlines), "zstd", 1);
+    const withHeader = (descriptor: number[], blocks: number[]) =>
+      Buffer.concat([
+        frame.subarray(0, zstdAt(frame)),
+        Buffer.from([0x28, 0xb5, 0x2f, 0xfd, ...descriptor, 0x40, 0x0d, 0x03, 0, ...blocks]),
+        frame.subarray(-4),
+      ]);
+    const runs = (...sizes: number[]) =>
+      sizes.flatMap((size, index) => {
+        const head = (size << 3) | 2 | Number(index === sizes.length - 1);
+        return [head & 255, (head >> 8) & 255, head >> 16, 10];
+      });
+    const sound = withHeader([0x84, 0x88], runs(100_000, 100_000));
+    assert.deepEqual(Buffer.from(decodeFrame(sound, "zstd", 1e6).content), newlines);
+    const wide = withHeader([0x84, 0x89], runs(100_000, 100_000));
+    assert.throws(() => decodeFrame(wide, "zstd", 1e6), /window of more than 128 MiB/);
+    for (const descriptor of [[0x84, 0x88], [0xa4]]) {
+      const large = withHeader(descriptor, runs(200_000));
+      assert.throws(() => decodeFrame(large, "zstd", 1e6), /block of more than 128 KiB/);
+    }
+  });
+
   it("refuses a gzip member whose deflate stream ends before the trailer", () => {
     const frame = Buffer.from(encodeFrame(text, identityOf(text), "gzip", 1));
     const padded = Buffer.concat([frame.subarray(0, -8), Buffer.from([0]), frame.subarray(-8)]);
     assert.throws(() => decodeFrame(padded, "gzip", 1e6), isDamage);
   });
 });
+
+/** Where the zstd frame begins, behind the skippable one. */
+const zstdAt = (frame: Uint8Array) => 8 + Buffer.from(frame).readUInt32LE(4);
 
 /** Replaces the identity and mends the lengths around it. */
 function withIdentity(
