@@ -48,7 +48,7 @@ export const csv = (dialect: CsvDialect = copyDialect): Format => ({
           count += 1;
           refuseOtherKeys(row, names, count);
           writeRecord(
-            names.map((name, index) => member(row[name], hints[index])),
+            names.map((name, index) => member(memberOf(row, name), hints[index])),
             out,
           );
         }
@@ -71,6 +71,10 @@ export function refuseOtherKeys(row: Row, names: readonly string[], rowNumber: n
     `serialize: row ${rowNumber} has a key that the first row, and so the file's header, does not have; make all rows alike with \`map\` or \`select\``,
   );
 }
+
+/** What a row has of its own; under this one name every object has something. (Functions, as under some others, are NULL.) */
+export const memberOf = (row: Row, name: string): unknown =>
+  name !== "__proto__" || Object.hasOwn(row, name) ? row[name] : undefined;
 
 /** A boolean that came as PostgreSQL's `t` or `f` goes out as such. */
 function member(value: unknown, hint: Column | undefined): unknown {

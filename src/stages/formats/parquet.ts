@@ -10,7 +10,7 @@ import type { SchemaElement } from "hyparquet";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Row, Tuple } from "../nouns.ts";
-import { refuseOtherKeys } from "./csv.ts";
+import { memberOf, refuseOtherKeys } from "./csv.ts";
 import type { Format } from "./format.ts";
 import { valueToJson } from "./json-text.ts";
 import { describeColumn, type ParquetColumn } from "./parquet-columns.ts";
@@ -90,7 +90,7 @@ class ParquetFile {
     const isMember = !Array.isArray(row);
     if (isMember) refuseOtherKeys(row as Row, this.#names, this.#total);
     for (const [at, column] of this.#columns.entries()) {
-      const cell = isMember ? (row as Row)[this.#names[at]!] : (row as Tuple)[at];
+      const cell = isMember ? memberOf(row as Row, this.#names[at]!) : (row as Tuple)[at];
       const value = this.#convert(cell, column, isMember);
       this.#values[at]!.push(value);
       this.#valueBytes += Math.max(leastCellBytes, bytesOf(value, column));

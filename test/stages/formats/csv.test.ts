@@ -5,7 +5,7 @@ import * as fc from "fast-check";
 import { createFieldPrinter } from "../../../src/stages/formats/csv.ts";
 import { copyDialect, type CsvOptions } from "../../../src/stages/formats/csv-dialect.ts";
 import { readCsv } from "../../../src/stages/sources/csv.ts";
-import type { Tuple } from "../../../src/stages/nouns.ts";
+import type { Row, Tuple } from "../../../src/stages/nouns.ts";
 import { column, documentBatches, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
 import { recordsOf, writeDocuments, writeTuples } from "./written.ts";
 
@@ -119,6 +119,9 @@ describe("csv", () => {
 
   it("fills a column a later row does not have, and refuses one the header does not have", async () => {
     assert.equal(await writeDocuments("csv", [{ a: 1, b: 2 }, { b: 3 }]), "a,b\n1,2\n,3\n");
+    const odd = JSON.parse('{"__proto__":1,"constructor":2,"b":3}') as Row;
+    const expected = "__proto__,constructor,b\n1,2,3\n,,4\n";
+    assert.equal(await writeDocuments("csv", [odd, { b: 4 }]), expected);
     await assert.rejects(writeDocuments("csv", [{ a: 1 }, { a: 1, secret: 2 }]), {
       code: "transform-failed",
       message: /row 2 has a key (?!.*secret).*file.s header/,

@@ -4,11 +4,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
-import type { Column, RowBatch, Tuple } from "../../../src/stages/nouns.ts";
+import type { Column, Row, RowBatch, Tuple } from "../../../src/stages/nouns.ts";
 import { duckdb } from "../../../src/stages/sources/duckdb.ts";
 import { collect, testContext } from "../../contract/stage-contract.ts";
 import { askDuckdb } from "../../fixtures/duckdb.ts";
-import { column, tupleBatches } from "../../fixtures/pipelines.ts";
+import { column, documentBatches, tupleBatches } from "../../fixtures/pipelines.ts";
 import { nothing, refuses } from "../../fixtures/sources.ts";
 import { writeParquet } from "./written.ts";
 
@@ -218,6 +218,14 @@ describe("a Parquet file, as DuckDB reads it", () => {
     const groups = `from (select distinct row_group_id, row_group_num_rows n from parquet_metadata(${path}))`;
     assert.deepEqual(await askDuckdb(`select sum(n), min(n) > 0, count(*) > 5 ${groups}`), [
       ["20000", "true", "true"],
+    ]);
+  });
+
+  it("has NULL for what a row has not, whatever the name", async () => {
+    const rows = [JSON.parse('{"__proto__":1,"constructor":2,"c":3}') as Row, { c: 4 }];
+    assert.deepEqual(await askDuckdb(`select * from ${await save(documentBatches(rows))}`), [
+      ["1", "2", "3"],
+      [null, null, "4"],
     ]);
   });
 
