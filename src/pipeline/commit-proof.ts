@@ -1,7 +1,7 @@
 /** What a commit asks of the destination: does it still have what it acknowledged, and the very manifest that was stored. */
 import { join } from "node:path";
 import { PipelineError } from "../errors.ts";
-import type { Destination } from "../stages/destinations/destination.ts";
+import type { Destination, ListedObject } from "../stages/destinations/destination.ts";
 import { digestOfParts, syncFolder } from "../stages/durable-file.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
 import type { Checkpoint } from "../stages/pages/checkpoint.ts";
@@ -16,11 +16,11 @@ interface Asked {
 
 /**
  * The destination still has every page under its name and size: a store may lose objects, or be another than the one
- * that acknowledged them. Both lists are in name order and neither is held.
+ * that acknowledged them. Both lists are in name order and neither is held. Credentials need not be allowed to list.
  */
 export async function provePagesStored(init: Asked, place: Place, prefix: string): Promise<void> {
   const { pages, destination, signal } = init;
-  const listed = destination.list(prefix.slice(0, -1), signal)[Symbol.asyncIterator]();
+  const listed = listAllowed(destination, prefix.slice(0, -1), signal);
   try {
     let next = await listed.next();
     for await (const { name, sealedBytes, sealedDigest } of pages) {
@@ -33,7 +33,20 @@ export async function provePagesStored(init: Asked, place: Place, prefix: string
       throw await refuseLost(init, place, prefix, name);
     }
   } finally {
-    await listed.return?.();
+    await listed.return(undefined);
+  }
+}
+
+/** What is listed; nothing, from where on that is refused. */
+async function* listAllowed(
+  destination: Destination,
+  folder: string,
+  signal: AbortSignal,
+): AsyncGenerator<ListedObject> {
+  try {
+    yield* destination.list(folder, signal);
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code !== "destination-refused") throw error;
   }
 }
 

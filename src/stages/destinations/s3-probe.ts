@@ -67,7 +67,7 @@ async function* probeReading(bench: Bench, folder: string): AsyncGenerator<Findi
     yield doubt(
       "listing",
       "not allowed to these credentials",
-      "`ls`, `verify` and `restore` need it; a run does not",
+      "`ls`, `verify` and `restore` need it; a run reads each page again instead",
     );
   else throw failureOf(s3Dialect, listed, "listing objects");
 }

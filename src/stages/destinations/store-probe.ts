@@ -81,7 +81,11 @@ async function* probeListing(
   if (refusal && refusal.details.status !== 403) throw refusal;
   yield good("endpoint", `answers in ${Date.now() - asked} ms`);
   if (refusal)
-    yield doubt("listing", "not allowed", "`ls`, `verify` and `restore` need it; a run does not");
+    yield doubt(
+      "listing",
+      "not allowed",
+      "`ls`, `verify` and `restore` need it; a run reads each page again instead",
+    );
 }
 
 async function* probeWriting(
