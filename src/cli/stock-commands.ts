@@ -47,7 +47,8 @@ function enterCommand(runUrl: string): string {
   if (runUrl.startsWith("sftp:")) return scpCommand(new URL(runUrl), folder);
   if (runUrl.startsWith("azblob:")) return azCommand(new URL(runUrl));
   if (/^https?:/.test(runUrl)) return curlCommand(runUrl);
-  return `aws s3 cp --recursive ${shellWord(runUrl)} .`;
+  // No URL to the tool: its keys stand as they are.
+  return `aws s3 cp --recursive ${shellWord(decodeURIComponent(runUrl))} .`;
 }
 
 function scpCommand({ username, hostname, port, pathname }: URL, folder: string): string {

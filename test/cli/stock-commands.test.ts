@@ -7,6 +7,10 @@ describe("the commands for stock tools", () => {
 
   it("fetch an export from where it lies", () => {
     assert.equal(enter("s3://bucket/x"), "aws s3 cp --recursive s3://bucket/x/p/r .");
+    assert.equal(
+      enter("s3://bucket/a%20b/%C3%A9+"),
+      "aws s3 cp --recursive 's3://bucket/a b/é+/p/r' .",
+    );
     assert.equal(enter("sftp://me@host:2222/a%20b"), "scp -r -P 2222 'me@host:/a b/p/r' . && cd r");
     assert.equal(enter("sftp://me@host/~/x"), "scp -r me@host:x/p/r . && cd r");
     assert.equal(
