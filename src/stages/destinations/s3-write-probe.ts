@@ -127,10 +127,12 @@ function describeUnread({ status, code }: Refusal): Finding {
       what,
       "the store shows objects late: a run asks again for some seconds, then stops, and goes on when it is run again",
     );
-  return doubt(
+  return fault(
     "reading back",
-    what,
-    "after a lost answer a run cannot tell whether a page arrived, and stops; give it the right to read objects",
+    new PipelineError(
+      "destination-refused",
+      `${what}; a run reads its manifest back before it counts as committed: give it the right to read objects`,
+    ),
   );
 }
 

@@ -190,6 +190,18 @@ describe("the probe of s3", () => {
     nothingLeft();
   });
 
+  it("tells that a run would fail where it may not read what it stores", async () => {
+    wellUntil(2);
+    server.faults.push({
+      on: "GET",
+      play: ({ response }) => refuse(response, 403, "AccessDenied"),
+    });
+    const found = findingOf(await probe(s3), "reading back");
+    assert.equal(found?.code, "destination-refused");
+    assert.match(found.advice ?? "", /the right to read objects/);
+    nothingLeft();
+  });
+
   it("tells that the rest of an object is not given", async () => {
     wellUntil(3);
     const whole = (call: Parameters<ScriptedS3["faults"][0]["play"]>[0]) => {
