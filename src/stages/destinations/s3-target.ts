@@ -31,7 +31,7 @@ export function targetOf(url: URL, options: S3Options, environment: Environment)
   const region =
     options.region || environment.AWS_REGION || environment.AWS_DEFAULT_REGION || "us-east-1";
   const given = options.endpoint || environment.AWS_ENDPOINT_URL_S3 || environment.AWS_ENDPOINT_URL;
-  const origin = given ? endpointOf(given) : new URL(`https://s3.${region}.amazonaws.com`);
+  const origin = given ? endpointOf(given) : new URL(`https://s3.${region}.${domainOf(region)}`);
   // A dot in the bucket's name would not match the wildcard of the endpoint's certificate.
   const pathStyle = options.pathStyle ?? (given !== undefined || bucket.includes("."));
   if (!pathStyle) putBefore(origin, bucket);
@@ -42,6 +42,12 @@ export function targetOf(url: URL, options: S3Options, environment: Environment)
     region,
     credentials: credentialsOf(options, environment),
   };
+}
+
+/** Amazon's clouds in China and in Europe's own hands have domains of theirs; all others that anybody may use share one. */
+function domainOf(region: string): string {
+  if (region.startsWith("cn-")) return "amazonaws.com.cn";
+  return region.startsWith("eusc-") ? "amazonaws.eu" : "amazonaws.com";
 }
 
 /** An address of digits has no names below it: assigned, such a host is left as it was, without a word. */

@@ -11,6 +11,10 @@ describe("s3 target", () => {
     assert.equal(target.basePath, "");
     assert.equal(target.keyPrefix, "a b/c/");
     assert.equal(target.region, "eu-central-1");
+    const hostOf = (region: string) => targetOf(url, { region }, keys).origin.host;
+    assert.equal(hostOf("cn-north-1"), "bucket.s3.cn-north-1.amazonaws.com.cn");
+    assert.equal(hostOf("eusc-de-east-1"), "bucket.s3.eusc-de-east-1.amazonaws.eu");
+    assert.equal(hostOf("us-gov-west-1"), "bucket.s3.us-gov-west-1.amazonaws.com");
   });
 
   it("puts a bucket with dots into the path, where its certificate fits", () => {
