@@ -2,7 +2,7 @@
  * `spillway demo`: the whole of it on this machine. A real PostgreSQL, an encrypted export, its proof, a page opened.
  * Whatever happens, the database goes; the folder with the result stays.
  */
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { loadSigningKey } from "../pipeline/signing-key.ts";
@@ -18,7 +18,7 @@ import { startPostgres } from "./demo-postgres.ts";
 import { demoQuery, demoStatements } from "./demo-rows.ts";
 import { exportFacts, rowTable, tellStory, type Story } from "./demo-story.ts";
 import { interrupted, listenForInterrupt } from "./interrupt.ts";
-import { makeAgeKey, writeNewFile } from "./key-file.ts";
+import { makeAgeKey, makeFolderOfFiles, writeNewFile } from "./key-file.ts";
 import { startProgress, type ProgressLine } from "./progress.ts";
 import { formatCount, paintFor } from "./screen.ts";
 import { shellWord, stockCommands } from "./stock-commands.ts";
@@ -97,7 +97,7 @@ async function showAll(stage: Stage): Promise<DemoReport> {
 
 async function makeFolder(keep: string | undefined): Promise<string> {
   if (keep === undefined) return mkdtemp(join(tmpdir(), "spillway-demo-"));
-  await mkdir(keep, { recursive: true, mode: 0o700 });
+  await makeFolderOfFiles(keep, 0o700);
   return resolve(keep);
 }
 

@@ -24,8 +24,8 @@ export async function makeAgeKey(): Promise<AgeKey> {
  * Makes the folder of such files where it is missing; its name outlives a power cut as theirs do.
  * @throws PipelineError `config-invalid` when it cannot be made
  */
-export async function makeFolderOfFiles(path: string): Promise<void> {
-  await makeFolder(path, realDisk, 0o777).catch((error: unknown) => {
+export async function makeFolderOfFiles(path: string, mode = 0o777): Promise<void> {
+  await makeFolder(path, realDisk, mode).catch((error: unknown) => {
     throw refusal(path, `cannot be made (${reasonOf(error)}); expected a folder of your own`);
   });
 }

@@ -53,6 +53,13 @@ describe("demo", () => {
     assert.deepEqual(await left(), []);
   });
 
+  it("refuses a place where no folder can be made, before a database is", async () => {
+    await desk.write("taken", "mine");
+    const { code, document } = await desk.json(["demo", "--keep", "taken/kept"], env);
+    assert.deepEqual([code, document.error.code], [2, "config-invalid"]);
+    assert.deepEqual(await left(), []);
+  });
+
   it("cleans up when it is interrupted", async () => {
     const started = desk.start(["demo", "--rows", "3000000", "--keep", "kept"], env);
     for (let tries = 0; tries < 100 && (await left()).length === 0; tries += 1) await sleep(50);
