@@ -59,14 +59,19 @@ function endByItself(code: number): void {
   setTimeout(() => endNow(code), lingerMillis).unref();
 }
 
+/** Whoever reads our output may stop reading: that ends the command, and is no failure of it. */
+function endOutput(error: unknown): never {
+  const code = systemCode(error);
+  if (code !== "EPIPE")
+    process.stderr.write(`spillway: standard output is cut off (${code ?? "unknown error"})\n`);
+  return endNow(Number(process.exitCode ?? 0) || (code === "EPIPE" ? 0 : 1));
+}
+
 let endProcess: (code: number) => void = endByItself;
 
 /** Reads the command line, does what it says with one of `verbs`, and ends the process. */
 export async function runCommand(verbs: readonly Verb[]): Promise<void> {
-  // Whoever reads our output may stop reading: that ends the command, and is no failure of it.
-  process.stdout.on("error", (error) => {
-    endNow(systemCode(error) === "EPIPE" ? Number(process.exitCode ?? 0) : 1);
-  });
+  process.stdout.on("error", endOutput);
   // An export goes on when nobody looks at its progress any more.
   process.stderr.on("error", () => {});
   // A report on a crash would show the environment, where secrets are.

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import { cp, mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text as textOf } from "node:stream/consumers";
 import { cliPath, openDesk, pipelineText, rowsText } from "./spawn-cli.ts";
 
 /** A Node of the system that is too old for us, where there is one. */
@@ -150,6 +152,16 @@ console.log(JSON.stringify([isLean, Object.keys(process.env).filter((name) => /^
     } finally {
       await rm(folder, { recursive: true });
     }
+  });
+
+  it("says so when its output cannot be written, and ends with 1", async function () {
+    if (process.platform !== "linux") this.skip();
+    const full = openSync("/dev/full", "w");
+    const child = spawn(process.execPath, [cliPath, "schema"], { stdio: ["ignore", full, "pipe"] });
+    closeSync(full);
+    const [stderr, [code]] = await Promise.all([textOf(child.stderr!), once(child, "close")]);
+    assert.equal(code, 1);
+    assert.equal(stderr, "spillway: standard output is cut off (ENOSPC)\n");
   });
 
   it("can be called by a link, as npm makes one", async () => {
