@@ -8,7 +8,7 @@
  */
 import * as v from "valibot";
 import { size } from "../atoms.ts";
-import { PipelineError, assert } from "../../errors.ts";
+import { PipelineError, assert, kindOf } from "../../errors.ts";
 import type { Column, RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";
@@ -150,6 +150,12 @@ function guarded(write: () => void): void {
         { cause: error },
       );
     }
-    throw error;
+    if (error instanceof PipelineError) throw error;
+    // A `toJSON` or a getter of what stands in the row.
+    throw new PipelineError(
+      "transform-failed",
+      `serialize: a value threw ${kindOf(error)} where it was to be written; its message is kept back because it may quote a row`,
+      { cause: error },
+    );
   }
 }

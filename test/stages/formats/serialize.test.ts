@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
+import type { PipelineError } from "../../../src/errors.ts";
 import { serialize } from "../../../src/stages/formats/serialize.ts";
 import { checkStageContract } from "../../contract/stage-contract.ts";
 import { column, documentBatches, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
@@ -99,6 +100,20 @@ describe("serialize", () => {
   it("asserts that its input ends with a proof", async () => {
     const batch = { shape: "tuples" as const, columns, rows, bytes: 1 };
     await assert.rejects(recordsOf("ndjson", [batch]), { code: "internal", message: /proof/ });
+  });
+
+  it("calls what a value throws while it is written the row's fault, and quotes none of it", async () => {
+    const toJSON = () => {
+      throw new Error("row of a patient");
+    };
+    for (const format of ["ndjson", "json", "csv"] as const) {
+      const batches = documentBatches([{ id: { toJSON } }]);
+      await assert.rejects(recordsOf(format, batches), ({ code, message }: PipelineError) => {
+        assert.equal(code, "transform-failed");
+        assert.doesNotMatch(message, /patient/);
+        return true;
+      });
+    }
   });
 
   it("refuses a record that no text can hold, without a stack from inside", async () => {
