@@ -81,6 +81,12 @@ export class PipelineError extends Error {
   }
 }
 
+/** The same error, of `stage` where it does not say of which one it is. */
+export function inStage(error: PipelineError, stage: string | undefined): PipelineError {
+  if (stage !== undefined && error.stage === undefined) Reflect.set(error, "stage", stage);
+  return error;
+}
+
 /** A broken invariant of spillway itself; stays on in production. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new PipelineError("internal", `assertion failed: ${message}`);

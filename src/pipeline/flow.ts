@@ -5,7 +5,7 @@
  * The first failure aborts the run's signal, which ends every wait; then all stages close, and the failure is thrown.
  * A stage that does not close is waited for a while and then left behind.
  */
-import { PipelineError, isAbort, kindOf, systemCode } from "../errors.ts";
+import { PipelineError, inStage, isAbort, kindOf, systemCode } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, Receipt, RecordBatch, RowBatch } from "../stages/nouns.ts";
@@ -62,6 +62,7 @@ export async function flow(init: FlowInit): Promise<void> {
     : plan.stages;
 
   let items: AsyncIterable<unknown> = nothing();
+  let failed: string | undefined;
   for (const stage of stages) {
     const isReplaying = stage.takes === "records" && stage.gives === "pages" && spool.durable > 0;
     const opened = watch.wrap(stage, items, (input) =>
@@ -69,7 +70,10 @@ export async function flow(init: FlowInit): Promise<void> {
         ? skipReplayed(stage.open(ctx, input) as AsyncIterable<Page>, spool)
         : stage.open(ctx, input),
     );
-    items = own(opened, owned, (error) => failure.abort(error));
+    items = own(opened, owned, (error) => {
+      if (!signal.aborted) failed = stage.name;
+      failure.abort(error);
+    });
     if (stage.takes !== "nothing") continue;
     if (init.sample !== undefined) items = firstRows(items, init.sample);
     items = observe(items, lease.pressure, init.onExpected);
@@ -82,7 +86,7 @@ export async function flow(init: FlowInit): Promise<void> {
     const patience = init.signal?.aborted ? stopMillis : closeMillis;
     await settlesWithin(patience, Promise.allSettled(owned));
     // What came first is the signal's reason: all other failures follow from it, and are noise.
-    throw toPipelineError(signal.reason, init.signal);
+    throw inStage(toPipelineError(signal.reason, init.signal), failed);
   }
 }
 

@@ -197,6 +197,7 @@ describe("flow", () => {
       },
     });
     assert.equal(error, root);
+    assert.equal(root.stage, "test-source");
   });
 
   it("is stopped, resumable, when the caller's signal fires, whatever the stages make of it", async () => {
