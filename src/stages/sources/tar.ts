@@ -144,7 +144,7 @@ async function readContent({ where, header, bytes }: Entry, maxRecord: number) {
 
 /** What the format's own field has no room for, such as a time before 1970, stands in a pax record. */
 function timeOf({ mtime, pax }: Entry["header"]): Date {
-  const seconds = pax?.["mtime"];
+  const { mtime: seconds } = (pax ?? {}) as { readonly mtime?: string };
   return seconds === undefined ? mtime : new Date(1000 * Number(seconds));
 }
 
