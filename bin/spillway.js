@@ -56,6 +56,11 @@ if (major < 22 || (major === 22 && minor < 18)) {
   // Until the command listens for itself: nothing has begun, and the same command begins it.
   if (isExport)
     for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => process.exit(75));
+  // The lock of a spool is SQLite's, of which Node warned on standard error before version 26.
+  const { emitWarning } = process;
+  process.emitWarning = (warning, ...rest) => {
+    if (!String(warning).startsWith("SQLite")) emitWarning.call(process, warning, ...rest);
+  };
   // Stacks are of the bundle; its maps are read only by who wants to see them.
   if (args.includes("--debug")) process.setSourceMapsEnabled(true);
   await import(entry().href);

@@ -1,5 +1,6 @@
 /** What the verbs that read an export share: keys, passphrase, signer and where S3 is. Secrets never come by argv. */
-import { open } from "node:fs/promises";
+import { constants } from "node:fs";
+import { withFile } from "../pipeline/with-file.ts";
 import type { ReadOptions } from "../readback/find-run.ts";
 import { PipelineError, systemCode } from "../errors.ts";
 import type { Call, VerbOption } from "./verb.ts";
@@ -99,10 +100,11 @@ type Encoding = "utf8" | "latin1";
 
 async function readOpened(path: string, expected: string, encoding: Encoding) {
   try {
-    await using file = await open(path);
-    const { mode } = await file.stat();
-    const parts = await Array.fromAsync<Buffer>(file.createReadStream({ end: mostBytes }));
-    const bytes = Buffer.concat(parts);
+    const { mode, bytes } = await withFile(path, constants.O_RDONLY, async (file) => {
+      const { mode } = await file.stat();
+      const parts = await Array.fromAsync<Buffer>(file.createReadStream({ end: mostBytes }));
+      return { mode, bytes: Buffer.concat(parts) };
+    });
     if (bytes.length > mostBytes)
       throw new PipelineError("config-invalid", tooLong(path, expected));
     const isMarked = bytes.subarray(0, byteOrderMark.length).equals(byteOrderMark);

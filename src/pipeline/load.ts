@@ -4,13 +4,12 @@
  * The spec is as the user wrote it: a list of stages, defaults not filled in, references (`${env:…}`) not resolved.
  * `validateSpec` says whether it makes sense, and `locate` where in the file something stands.
  */
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
 import { checkConfig, isMapping } from "./check-config.ts";
 import { problemsError, printPlace, refusal, type Locate, type Place } from "./problems.ts";
 import { specSchema, type PipelineSpec } from "./spec.ts";
+import { withFile, withoutWaiting } from "./with-file.ts";
 import { limits, tooLarge } from "./yaml/scan.ts";
 import { printYaml, readYaml } from "./yaml/tree.ts";
 
@@ -67,11 +66,13 @@ function readStage(entry: unknown): unknown {
 
 async function readBounded(path: string): Promise<Buffer> {
   try {
-    // A named pipe without a writer must not hang the open.
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stat = await file.stat();
-    if (!stat.isFile()) throw new PipelineError("config-invalid", `${path}: expected a file`);
-    return Buffer.concat(await Array.fromAsync(file.createReadStream({ end: limits.characters })));
+    return await withFile(path, withoutWaiting, async (file) => {
+      const stat = await file.stat();
+      if (!stat.isFile()) throw new PipelineError("config-invalid", `${path}: expected a file`);
+      return Buffer.concat(
+        await Array.fromAsync(file.createReadStream({ end: limits.characters })),
+      );
+    });
   } catch (error) {
     if (error instanceof PipelineError) throw error;
     const reason = systemCode(error);

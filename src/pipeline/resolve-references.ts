@@ -1,6 +1,4 @@
 /** What references give: variables of the environment and contents of files, which are not searched for references again. */
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
 import {
@@ -21,6 +19,7 @@ import {
   type FieldFacts,
   type Reference,
 } from "./references.ts";
+import { withFile, withoutWaiting } from "./with-file.ts";
 
 export interface ResolveOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -128,18 +127,18 @@ async function lookUp(
 
 async function readReferenced(file: string, name: string, isSecret: boolean): Promise<Found> {
   try {
-    // A named pipe without a writer must not hang the open.
-    await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stat = await handle.stat();
-    if (!stat.isFile()) return { problem: `${quote(name)} is not a file` };
-    if (isSecret && (stat.mode & 0o077) !== 0)
-      return {
-        problem: `${quote(name)} holds a secret others can read; run: chmod 600 ${printFile(file)}`,
-      };
-    if (stat.size > maxFileBytes) return { problem: `${quote(name)} is larger than 1 MiB` };
-    const bytes = await handle.readFile();
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes).replace(/\r?\n$/, "");
-    return text === "" ? { problem: `the file ${quote(name)} is empty` } : text;
+    return await withFile(file, withoutWaiting, async (handle) => {
+      const stat = await handle.stat();
+      if (!stat.isFile()) return { problem: `${quote(name)} is not a file` };
+      if (isSecret && (stat.mode & 0o077) !== 0)
+        return {
+          problem: `${quote(name)} holds a secret others can read; run: chmod 600 ${printFile(file)}`,
+        };
+      if (stat.size > maxFileBytes) return { problem: `${quote(name)} is larger than 1 MiB` };
+      const bytes = await handle.readFile();
+      const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes).replace(/\r?\n$/, "");
+      return text === "" ? { problem: `the file ${quote(name)} is empty` } : text;
+    });
   } catch (error) {
     if (error instanceof PipelineError) throw error;
     if (error instanceof TypeError) return { problem: `${quote(name)} is not UTF-8 text` };

@@ -66,13 +66,14 @@ function cannotUse(path: string, needs: FolderNeeds, cause: unknown): PipelineEr
 
 /** Names begin as those of unfinished files do, so that nobody takes them for an object, and are random. */
 const probePrefix = `${incomingPrefix}doctor-`;
-const probeName = new RegExp(`^${RegExp.escape(probePrefix)}[0-9a-f-]{36}-[123]$`);
+const probeName = /^[0-9a-f-]{36}-[123]$/;
 
 /** A look that was killed could not take its files back; the next one does. */
 async function removeLeftovers(folder: string): Promise<void> {
   let left = mostEntries;
   for await (const { name } of await opendir(folder)) {
-    if (probeName.test(name)) await rm(join(folder, name), { force: true });
+    const isProbe = name.startsWith(probePrefix) && probeName.test(name.slice(probePrefix.length));
+    if (isProbe) await rm(join(folder, name), { force: true });
     if ((left -= 1) === 0) return;
   }
 }

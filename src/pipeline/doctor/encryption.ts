@@ -1,6 +1,5 @@
 /** Whether pages will be sealed so that they open again, and whether this machine could open them, which it should not. */
-import { constants } from "node:fs";
-import { open, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { PipelineError } from "../../errors.ts";
 import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
@@ -10,6 +9,7 @@ import { identityToRecipient } from "../../workers/age.ts";
 import { sealPage, type SealTask } from "../../workers/seal.ts";
 import type { Plan } from "../plan-types.ts";
 import { findReferences } from "../references.ts";
+import { withFile, withoutWaiting } from "../with-file.ts";
 import type { Examined } from "./examined.ts";
 
 const content = Buffer.from('{"id":1}\n');
@@ -100,11 +100,11 @@ async function* findIdentities(
 
 async function readSmall(path: string): Promise<string> {
   try {
-    const { O_RDONLY, O_NONBLOCK } = constants;
-    await using file = await open(path, O_RDONLY | O_NONBLOCK);
-    const found = await file.stat();
-    if (!found.isFile() || found.size > longestKeyFileBytes) return "";
-    return await file.readFile("latin1");
+    return await withFile(path, withoutWaiting, async (file) => {
+      const found = await file.stat();
+      if (!found.isFile() || found.size > longestKeyFileBytes) return "";
+      return await file.readFile("latin1");
+    });
   } catch {
     // What cannot be read cannot be used either.
     return "";

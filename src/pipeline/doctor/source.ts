@@ -1,6 +1,4 @@
 /** Whether the source can be read: servers are asked, files are opened. */
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { PipelineError, systemCode } from "../../errors.ts";
 import { formatBytes } from "../../stages/atoms.ts";
 import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
@@ -14,6 +12,7 @@ import { registry } from "../../stages/registry.ts";
 import { postgresCopy } from "../../stages/sources/postgres-copy.ts";
 import { probePostgres } from "../../stages/sources/postgres-probe.ts";
 import type { ProbedQuery } from "../../stages/sources/postgres-query-probe.ts";
+import { withFile, withoutWaiting } from "../with-file.ts";
 import type { Examined } from "./examined.ts";
 
 export async function* examineSource({ plan, signal }: Examined): AsyncGenerator<Finding> {
@@ -70,8 +69,7 @@ async function trySqlite(config: SqliteConfig, signal: AbortSignal): Promise<Fin
 
 async function describeFile(path: string): Promise<Finding> {
   try {
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const found = await file.stat();
+    const found = await withFile(path, withoutWaiting, (file) => file.stat());
     if (found.isFile()) return good("file", `${path}: ${formatBytes(found.size)}`);
     return fault("file", new PipelineError("source-refused", `${path} is no file; expected one`));
   } catch (error) {

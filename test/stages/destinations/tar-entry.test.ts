@@ -1,8 +1,10 @@
 /** Entries of a bundle, read back from a file that may be anybody's. */
 import assert from "node:assert/strict";
-import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { withFile } from "../../../src/pipeline/with-file.ts";
 import { entryPieces, readEntry } from "../../../src/stages/destinations/tar-entry.ts";
 
 const blockBytes = 512;
@@ -17,8 +19,7 @@ describe("an entry of a bundle", () => {
   async function readFirst(bytes: Uint8Array) {
     const path = join(folder, "bundle.tar");
     await writeFile(path, bytes);
-    await using file = await open(path);
-    return await readEntry(file, 0, bytes.length);
+    return await withFile(path, constants.O_RDONLY, (file) => readEntry(file, 0, bytes.length));
   }
 
   async function archive(size?: Buffer): Promise<Buffer> {
