@@ -78,8 +78,14 @@ export class Timetable {
     };
   }
 
-  /** Goes by another schedule from now on; a run under way keeps its own. */
+  /** Goes by another schedule from now on; a run under way keeps its own, and what lies behind was never one of its slots. */
   reload(served: Served): void {
+    const { cron, timezone } = this.#served.schedule;
+    if (served.schedule.cron !== cron || served.schedule.timezone !== timezone) {
+      this.#look();
+      const now = this.#init.clock.date();
+      if (now > this.#seen) this.#seen = now;
+    }
     this.#served = served;
     this.#arm();
   }

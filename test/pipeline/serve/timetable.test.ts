@@ -317,4 +317,20 @@ describe("a pipeline's slots", () => {
     await clock.to("2026-03-01T02:10:00Z");
     assert.deepEqual(slots(), ["01:00", "01:30"]);
   });
+
+  it("of another schedule begin with the reload, those of the same one do not begin anew", async () => {
+    const { clock, timetable, slots, last } = serve();
+    const schedule: ScheduleConfig = { cron: "30 * * * *", timezone: "UTC", overlap: "skip" };
+    const reload = () =>
+      timetable.reload({ ...timetable.served, schedule, slots: slotsOf(schedule) });
+    await clock.to("2026-03-01T01:00:00Z");
+    await last().end();
+    await clock.to("2026-03-01T01:40:00Z");
+    reload();
+    await clock.to("2026-03-01T02:29:50Z");
+    assert.deepEqual(slots(), ["01:00"]);
+    reload();
+    await clock.to("2026-03-01T02:31:00Z");
+    assert.deepEqual(slots(), ["01:00", "02:30"]);
+  });
 });
