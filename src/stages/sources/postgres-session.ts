@@ -5,19 +5,17 @@
  * kind (server, socket, deadline, abort) is latched in `life` for ever, every wait races against it, and a server
  * that is still busy is told to stop before we leave.
  */
-import type { Client, Connection, Submittable } from "pg";
+import type { Client, Connection } from "pg";
 import type { Socket } from "node:net";
-import {
-  cancelBackend,
-  type ClientOptions,
-  type ClientParts,
-  createClient,
-} from "./postgres-client.ts";
+import { cancelBackend, type ClientParts, createClient } from "./postgres-client.ts";
 import { explain } from "./postgres-errors.ts";
 import { type Backend, type Listening, listen } from "./postgres-silence.ts";
 import { directReads, type DirectSocket } from "./postgres-socket.ts";
 
-export interface SessionOptions extends ClientOptions {
+export interface SessionOptions {
+  readonly url: string;
+  /** Longest wait for the connection to be usable. */
+  readonly connectMillis: number;
   /** Longest silence of the server while an answer is awaited. */
   readonly answerMillis: number;
 }
@@ -31,6 +29,11 @@ export interface Field {
 export interface Answer {
   readonly command: string;
   readonly rows: readonly (readonly (string | null)[])[];
+}
+
+/** What `pg` takes for a query, in words of our own: whoever compiles against us need not have the types of `pg`. */
+export interface Submittable {
+  submit(connection: object): void;
 }
 
 export interface StartedQuery {
