@@ -264,8 +264,8 @@ export const trustMutations: readonly Mutation[] = [
   {
     bug: "the first failure is not the one that is told",
     file: "src/pipeline/flow.ts",
-    find: "    throw toPipelineError(signal.reason, init.signal);",
-    replace: "    throw toPipelineError(new Error('failed'), init.signal);",
+    find: "    throw inStage(toPipelineError(signal.reason, init.signal), failed);",
+    replace: "    throw inStage(toPipelineError(new Error('failed'), init.signal), failed);",
     why: "who reads it mends the wrong thing",
     caughtBy: ["test/pipeline/flow.test.ts"],
   },
