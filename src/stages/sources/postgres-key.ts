@@ -49,9 +49,11 @@ select exists (
          join pg_catalog.pg_amop p
            on p.amopfamily = o.opcfamily and p.amoplefttype = o.opcintype and p.amoprighttype = o.opcintype
          join pg_catalog.pg_am m on m.oid = o.opcmethod
-         where o.opcintype = any ($3::oid[]) and o.opcdefault and m.amname = 'btree'
-           and pg_catalog.to_regoperator(pg_catalog.format('%1$s(%2$s,%2$s)',
-                 ('{<,<=,=,>=,>}'::text[])[p.amopstrategy], o.opcintype::regtype)) is distinct from p.amopopr))::text`;
+         where o.opcintype = any ($3::oid[]) and o.opcdefault
+           and case when m.amname = 'btree' -- Before all else: strategies of other indexes have no such names.
+                 then pg_catalog.to_regoperator(pg_catalog.format('%1$s(%2$s,%2$s)',
+                        ('{<,<=,=,>=,>}'::text[])[p.amopstrategy], o.opcintype::regtype)) is distinct from p.amopopr
+               end))::text`;
 
 /** Finds the key's columns in the query, and what speaks against them. */
 export async function examineKey(

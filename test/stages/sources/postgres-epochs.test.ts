@@ -168,6 +168,11 @@ describe("postgres by key", () => {
       ["B", "2"],
       ["c", "1"],
     ]);
+    // Its operators have names of their own, and other indexes than those that order it.
+    await runSql(at, "create extension hstore", "create table tagged (tags hstore primary key)");
+    await assert.rejects(read("select * from tagged", { at, key: ["tags"] }), {
+      message: /type whose operators/,
+    });
   });
 
   it("refuses rows that share a key, and a key that a join made null", async () => {
