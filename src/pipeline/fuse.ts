@@ -15,7 +15,6 @@ import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/rea
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
 import { applyRowWork } from "../stages/transforms/row-work.ts";
 import type { ConfiguredStage, PhysicalStage } from "./plan-types.ts";
-import { refuseWrongRecipients } from "./recipients.ts";
 import { resumesByKey } from "./resume.ts";
 
 export interface Fused {
@@ -25,7 +24,6 @@ export interface Fused {
 
 /**
  * Adjacent row functions become one stage, `compress` and `encrypt` one worker task.
- * @throws PipelineError `config-invalid` when `encrypt` is given a public key with a wrong checksum
  * @param apart true leaves every stage alone; results are the same, only slower (a property test holds it so)
  */
 export function fuseStages(
@@ -35,8 +33,6 @@ export function fuseStages(
 ): Fused {
   const fused: PhysicalStage[] = [];
   const notes: string[] = [];
-  for (const { definition, config } of stages)
-    if (definition === encrypt) refuseWrongRecipients(config);
   for (let i = 0; i < stages.length;) {
     const group = apart ? [stages[i]!] : groupAt(stages, i);
     i += group.length;

@@ -24,6 +24,7 @@ import type { ConfiguredStage, LedgerLine, Plan } from "./plan-types.ts";
 import { printPlace, type Locate } from "./problems.ts";
 import { pushDown, type Pushdown } from "./pushdown.ts";
 import { planResume, planWatermark } from "./resume.ts";
+import { refuseWrongRecipients } from "./recipients.ts";
 import { measureReference } from "./references.ts";
 import { describeField } from "./schema-walk.ts";
 import { planSchedule } from "./schedule-plan.ts";
@@ -60,6 +61,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   refuseStandIns(configured);
   refuseHiddenNone(pipeline);
   const configs = new Map(configured.map(({ name, config }) => [name, config]));
+  refuseWrongRecipients(configs.get("encrypt"), pipeline);
   const pageBytes = sizeOr((configs.get("chunk") as { size: unknown }).size);
   const { pushed, ...pushdown } = options.apart
     ? { stages: configured, pushed: null, notes: [] }

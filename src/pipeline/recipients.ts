@@ -4,6 +4,8 @@
  */
 import { PipelineError } from "../errors.ts";
 import { isRecipient } from "../workers/age-keys.ts";
+import type { Pipeline } from "./define.ts";
+import { printPlace } from "./problems.ts";
 import { measureReference } from "./references.ts";
 
 /**
@@ -11,13 +13,16 @@ import { measureReference } from "./references.ts";
  * @param config of `encrypt`, valid by its schema, or as it was written where a reference is in it
  * @throws PipelineError `config-invalid`; the text is not printed, for it may be a secret in the wrong place
  */
-export function refuseWrongRecipients(config: unknown): void {
+export function refuseWrongRecipients(config: unknown, { spec, locate }: Pipeline): void {
   const { to = [] } = config as { readonly to?: string | readonly string[] };
   for (const [index, recipient] of [to].flat().entries()) {
     if (isRecipient(recipient) || measureReference(recipient) !== "none") continue;
+    const stage = spec.stages.findIndex((entry) => "encrypt" in entry);
+    const path = ["stages", stage, "encrypt", "to", index];
+    const place = locate ? `${printPlace(locate(path))}: ` : "";
     throw new PipelineError(
       "config-invalid",
-      `encrypt: public key ${index + 1} of \`to\` is not right: its checksum or its length is wrong; copy it again whole`,
+      `${place}encrypt: public key ${index + 1} of \`to\` is not right: its checksum or its length is wrong; copy it again whole`,
     );
   }
 }

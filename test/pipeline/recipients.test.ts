@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { parsePipeline } from "../../src/pipeline/load.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import { countedRows, makePipeline, testEnv } from "../fixtures/pipelines.ts";
 
@@ -20,6 +21,25 @@ describe("recipients", () => {
     await plan([key, key], "full");
     await assert.rejects(plan([key, wrong], "full"), refused);
     await assert.rejects(plan([key, wrong], "none"), refused);
+  });
+
+  it("are told with their line and column where they stand in a file", async () => {
+    const lines = [
+      "name: x",
+      "stages:",
+      "  - ndjson: rows.ndjson",
+      "  - serialize: ndjson",
+      "  - chunk",
+      "  - compress: zstd",
+      `  - encrypt: { to: [${key}, ${wrong}] }`,
+      "  - spool",
+      "  - upload: ./out",
+    ];
+    const pipeline = parsePipeline(lines.join("\n"), "x.yaml");
+    await assert.rejects(planPipeline(pipeline, { resolve: "none", env: testEnv }), {
+      code: "config-invalid",
+      message: /^x\.yaml:7:85: encrypt: public key 2 of `to` is not right/,
+    });
   });
 
   it("may be references, which are looked at once they are resolved", async () => {
