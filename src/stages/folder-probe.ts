@@ -7,7 +7,7 @@ import { constants } from "node:fs";
 import { open, opendir, rename, rm, stat, statfs, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { PipelineError, systemCode, type ErrorCode } from "../errors.ts";
-import { isFull, linkOnce } from "./destinations/file-work.ts";
+import { isFull, linkOnce, statOf } from "./destinations/file-work.ts";
 import { incomingPrefix } from "./destinations/object-names.ts";
 import { syncFolder, writeSynced } from "./durable-file.ts";
 import { doubt, fault, good, type Finding } from "./finding.ts";
@@ -46,7 +46,8 @@ export async function nearestFolder(path: string): Promise<string> {
     const found = await stat(path);
     if (found.isDirectory()) return path;
   } catch (error) {
-    if (systemCode(error) !== "ENOENT") throw error;
+    // A link that leads nowhere has the name, and no folder can be made there.
+    if (systemCode(error) !== "ENOENT" || (await statOf(path))) throw error;
     return nearestFolder(dirname(path));
   }
   throw Object.assign(new Error("not a folder"), { code: "ENOTDIR" });

@@ -46,6 +46,14 @@ describe("the probe of a folder", () => {
     }
   });
 
+  it("does not take the folder above a link that leads nowhere for the place", async () => {
+    await symlink(join(folder, "not mounted"), join(folder, "link"));
+    for (const path of [join(folder, "link"), join(folder, "link", "below")]) {
+      const last = (await probe(path)).at(-1);
+      assert.deepEqual([last?.level, last?.code], ["fail", "spool-failed"], path);
+    }
+  });
+
   it("says so of a folder without the right to write", async function () {
     if (process.platform !== "linux") this.skip();
     const closed = join(folder, "closed");
