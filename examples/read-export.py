@@ -20,6 +20,7 @@ SIGNS = {"ndjson": rb"\n", "pgtext": rb"\n", "csv": rb'["\n]', "json": rb'\\.|["
 # Shapes of JSON values: a pattern for text, a function, [items], {fields, in order}, {...: any}, (either, or).
 whole = lambda value: type(value) is int and 0 <= value < 2**53
 flag, null = lambda value: type(value) is bool, lambda value: value is None
+null_text = lambda value: fits(value, r"(?!\\\.$)[^\0\r\n]*") and len(value.encode(errors="replace")) <= 32
 WORD, FACT, MARK = ".*", "[A-Za-z][A-Za-z0-9_ .:/-]{0,63}", r"[^A-Za-z0-9\0\r\n\x80-\U0010ffff]"
 RUN, DIGEST = "[0-9A-Za-z][0-9A-Za-z._-]{0,63}", "[0-9a-f]{64}"
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
@@ -43,14 +44,14 @@ def fits(value, shape):
         return any(fits(value, each) for each in shape)
     if type(shape) is list:
         return type(value) is list and all(fits(item, shape[0]) for item in value)
-    if type(value) is not dict or ... not in shape and list(value) != list(shape):
-        return False
-    return all(fits(key, FACT) and fits(value[key], shape.get(key, shape.get(...))) for key in value)
+    known = type(value) is dict and (... in shape or list(value) == list(shape))
+    return known and all(fits(key, FACT) and fits(value[key], shape.get(key, shape.get(...))) for key in value)
 
 
 LAYERS = {"extension": "[a-z0-9]{1,16}", "compress": "zstd|gzip|none", "encrypt": "age|none"}
-DIALECT = {"delimiter": MARK, "quote": MARK, "header": flag, "null": r"[^\0\r\n]{0,32}",
+DIALECT = {"delimiter": MARK, "quote": MARK, "header": flag, "null": null_text,
            "lineEnd": "lf|crlf", "quoteAll": flag, "bom": flag}
+USUAL = dict(delimiter=",", quote='"', header=True, null="", lineEnd="lf", quoteAll=False, bom=False)
 HEAD = {"format": "spillway/1", "run": RUN, "pipeline": "[a-z0-9][a-z0-9._-]{0,62}",
         "generation": lambda value: whole(value) and value > 0, "previous": (null, DIGEST),
         "tool": {"name": WORD, "version": WORD}, "started": TIME, "finished": TIME,
@@ -95,10 +96,9 @@ class Manifest:
         self.head = {key: self.read_field(key, HEAD[key], "{" * (key == "format")) for key in HEAD}
         need(self.read_line() == b'"pages":[', "manifest.json has no pages behind its signer.")
         self.first_page = self.file.tell()
-        layers = self.head["layers"]
-        said = layers.get("dialect", {"delimiter": ",", "quote": '"', "header": True, "null": ""})
+        layers, said = self.head["layers"], self.head["layers"].get("dialect", USUAL)
         apart = len({said["delimiter"], said["quote"]} - set(said["null"])) == 2
-        need(apart, "The dialect in manifest.json has one mark for two things.")
+        need(apart and layers.get("dialect") != USUAL, "The dialect in manifest.json is none of the format's.")
         self.quote, self.header = said["quote"].encode(), said["header"] and layers["extension"] == "csv"
         ends = {"zstd": ".zst", "gzip": ".gz", "age": ".age", "none": ""}
         self.extension = "." + layers["extension"] + ends[layers["compress"]] + ends[layers["encrypt"]]
@@ -240,7 +240,7 @@ def open_page(folder, manifest, page, keys):
 def count_records(extension, quote, header):
     """§2: is sent page after page, and gives how many records ended in it and whether one is open."""
     signs, json_text = SIGNS[extension].replace(b'"', re.escape(quote)), extension == "json"
-    quoted, depth, rest, answer = False, 0, b"", None
+    quoted, depth, rest, lies_open, answer = False, 0, b"", False, None
     while True:
         content, ended = rest + (yield answer), 0
         escapes = len(content) - len(content.rstrip(b"\\"))
@@ -251,7 +251,7 @@ def count_records(extension, quote, header):
                 depth += (sign in b"{[") - (sign in b"}]")
                 ended += sign == b"\n" or sign == b"}" and depth == 1
         header, ended = (False, ended - 1) if header and ended else (header, ended)
-        lies_open = content not in (b"", BOM) and content[-1:] != b"\n"
+        lies_open = lies_open if content in (b"", BOM) else content[-1:] != b"\n"
         answer = ended, quoted or (depth > 1 if json_text else lies_open)
 
 

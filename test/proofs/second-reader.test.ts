@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { run } from "../../src/pipeline/run.ts";
 import { restoreExport } from "../../src/readback/restore.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
+import { copyDialect } from "../../src/stages/formats/csv-dialect.ts";
 import type { FrameIdentity } from "../../src/workers/identity.ts";
 import { forgeManifest, type Forgery } from "../fixtures/forge.ts";
 import {
@@ -360,6 +361,18 @@ describe("the second reader", () => {
           );
       });
     }
+
+    it("dialects that say nothing, or have a NULL that is none, as spillway does", async () => {
+      const options = { key: privateKey, extension: "csv" };
+      for (const change of [{}, { null: "é".repeat(17) }, { null: "\\." }]) {
+        const made = await makeExport(scratch.next(), [{ content: "id\n", records: 0 }], options);
+        const dialect = { ...copyDialect, ...change };
+        const head: Forgery["head"] = (it) => ({ ...it, layers: { ...it.layers, dialect } });
+        await forgeManifest(made.folder, privateKey, { head });
+        assert.match(read("verify", made.folder).said, /dialect|layers/);
+        assert.equal((await verifyExport(made.folder, { level: "full" })).ok, false);
+      }
+    });
 
     it("an export under the name of another run", async () => {
       const made = await makeExport(scratch.next(), ndjsonPages(3, 1), { key: privateKey });
