@@ -28,7 +28,9 @@ export const spool = defineStage({
     ),
     maxBytes: v.pipe(
       v.optional(size, "10GiB"),
-      v.description("most bytes of pages that wait here for the destination"),
+      v.description(
+        "most bytes of pages that wait here for the destination; a page alone always may",
+      ),
       v.metadata({ unit: "bytes" }),
     ),
     fullTimeout: v.pipe(
