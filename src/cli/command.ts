@@ -47,6 +47,7 @@ function print(text: string): Promise<void> {
 }
 
 const args = process.argv.slice(2);
+
 /** Long enough for what is being closed; what is open then was left behind, and holds nothing that counts. */
 const lingerMillis = 500;
 
@@ -59,11 +60,24 @@ function endByItself(code: number): void {
   setTimeout(() => endNow(code), lingerMillis).unref();
 }
 
+/** 0 and 3 say that all is stored, which nobody but us may: a module of the user's may call `process.exit`. */
+const saysDone = new Set([0, 3]);
+
+/** Until the work is over, whoever ends the process has not done it. */
+function guardExit(code: number): void {
+  if (!saysDone.has(code)) return;
+  process.exitCode = 1;
+  process.stderr.write(
+    "spillway: the process was ended from within, before its work was done; expected modules without process.exit\n",
+  );
+}
+
 /** Whoever reads our output may stop reading: that ends the command, and is no failure of it. */
 function endOutput(error: unknown): never {
   const code = systemCode(error);
   if (code !== "EPIPE")
     process.stderr.write(`spillway: standard output is cut off (${code ?? "unknown error"})\n`);
+  process.off("exit", guardExit);
   return endNow(Number(process.exitCode ?? 0) || (code === "EPIPE" ? 0 : 1));
 }
 
@@ -71,6 +85,7 @@ let endProcess: (code: number) => void = endByItself;
 
 /** Reads the command line, does what it says with one of `verbs`, and ends the process. */
 export async function runCommand(verbs: readonly Verb[]): Promise<void> {
+  process.on("exit", guardExit);
   process.stdout.on("error", endOutput);
   // An export goes on when nobody looks at its progress any more.
   process.stderr.on("error", () => {});
@@ -85,5 +100,6 @@ export async function runCommand(verbs: readonly Verb[]): Promise<void> {
   const code = await main(args, verbs).catch(fail);
   // What was written last may still be on its way to a pipe.
   await new Promise((flushed) => process.stdout.write("", flushed));
+  process.off("exit", guardExit);
   endProcess(code);
 }

@@ -47,6 +47,18 @@ describe("the process of a command", () => {
       assert.doesNotMatch(stderr, /ended by/);
     });
 
+  for (const code of [0, 3])
+    it(`does not say ${code} when a module ends it before all is stored`, async () => {
+      await desk.write("leaves.mjs", `export default () => process.exit(${code});`);
+      await desk.write(
+        "leaves.yaml",
+        pipelineText({ name: "leaves", stages: ["map: ./leaves.mjs"] }),
+      );
+      const ended = await desk.cli(["run", "leaves.yaml"]);
+      assert.equal(ended.code, 1);
+      assert.match(ended.stderr, /ended from within, before its work was done/);
+    });
+
   it("is ended where its reader has left", async () => {
     const { child, ended } = desk.start(["cat", "out/rows"], env);
     child.stdout?.destroy();
