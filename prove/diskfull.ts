@@ -3,7 +3,7 @@
  * same command goes on to an export that is whole.
  *
  *   npm run prove:diskfull -- --trials 30 --seed 7
- *   npm run prove:diskfull -- --all
+ *   npm run prove:diskfull -- --all --least 8 --most 16
  *
  * The whole command exports more than fits on a small file system, which holds the destination, or the spool, before a
  * destination that takes everything or nothing. Its size goes from 1 to 64 MiB in steps of 64 KiB; the number of its
@@ -26,7 +26,8 @@ export interface DiskFullTrials {
   /** How many of all, drawn at random; all where absent. */
   readonly trials?: number;
   readonly seed: number;
-  /** The largest disk. */
+  /** The smallest and the largest disk. All of them take hours, and may be proved in parts. */
+  readonly leastMebibytes?: number;
   readonly mostMebibytes?: number;
   readonly onTrial?: (line: string) => void;
 }
@@ -73,11 +74,15 @@ interface Shared {
 }
 
 export async function proveDiskFull(asked: DiskFullTrials): Promise<DiskFullReport> {
-  const { seed, mostMebibytes = 64, onTrial } = asked;
+  const { seed, leastMebibytes = 1, mostMebibytes = 64, onTrial } = asked;
   const folder = await mkdtemp(join(tmpdir(), "spillway-diskfull-"));
   const s3 = await startScriptedS3("bucket");
   try {
-    const drawn = draw(allTrials(mostMebibytes * mebibyte), seed, asked.trials);
+    const drawn = draw(
+      allTrials(leastMebibytes * mebibyte, mostMebibytes * mebibyte),
+      seed,
+      asked.trials,
+    );
     const source = join(folder, "source.ndjson");
     await writeRows(
       source,
@@ -103,15 +108,15 @@ export async function proveDiskFull(asked: DiskFullTrials): Promise<DiskFullRepo
   }
 }
 
-function allTrials(mostBytes: number): Trial[] {
+function allTrials(leastBytes: number, mostBytes: number): Trial[] {
   const names = Object.keys(kinds) as Trial["kind"][];
   const trials: Trial[] = [];
-  for (let diskBytes = mebibyte; diskBytes <= mostBytes; diskBytes += stepBytes)
+  for (let diskBytes = leastBytes; diskBytes <= mostBytes; diskBytes += stepBytes)
     trials.push(...names.map((kind) => ({ kind, diskBytes })));
   // Beginning with what is needed to begin at all.
   for (let inodes = 8; inodes < 24; inodes += 1)
     trials.push(...names.map((kind) => ({ kind, diskBytes: 16 * mebibyte, inodes })));
-  return trials.filter(({ diskBytes }) => diskBytes <= mostBytes);
+  return trials.filter(({ diskBytes }) => diskBytes >= leastBytes && diskBytes <= mostBytes);
 }
 
 function draw(all: readonly Trial[], seed: number, count = all.length): readonly Trial[] {
@@ -188,10 +193,11 @@ async function goOn({ kind }: Trial, exit: string, home: Home, source: string) {
 }
 
 if (import.meta.main) {
-  const values = readOptions({ trials: 30, all: false, most: 64 });
+  const values = readOptions({ trials: 30, all: false, least: 1, most: 64 });
   try {
     const { trials, stopped, failures, seed } = await proveDiskFull({
       ...(!values.all && { trials: values.trials }),
+      leastMebibytes: values.least,
       mostMebibytes: values.most,
       seed: values.seed,
       onTrial: tellProgress,
