@@ -12,6 +12,7 @@ async function main(args: readonly string[], verbs: readonly Verb[]): Promise<nu
   const parsed = await parseArguments(args, called.length > 0 ? called : verbs);
   if (typeof parsed === "number") return parsed;
   const report = await parsed.verb.run(parsed.call);
+  isKnown = true;
   const exitCode = report.failure ? tell(report.failure) : (report.exitCode ?? 0);
   process.exitCode = exitCode;
   await printReport(report, parsed.call);
@@ -22,6 +23,7 @@ async function main(args: readonly string[], verbs: readonly Verb[]): Promise<nu
 /** Says what failed: a sentence on standard error, the document on standard output when it is for one. */
 async function fail(error: unknown): Promise<number> {
   const failure = asFailure(error);
+  isKnown = true;
   process.exitCode = tell(failure);
   if (args.includes("--json")) await printJson(failureDocument(failure));
   return failure.exitCode;
@@ -47,6 +49,8 @@ function print(text: string): Promise<void> {
 }
 
 const args = process.argv.slice(2);
+/** Whether it is known how the command ends: what a module left behind throws after that changes nothing. */
+let isKnown = false;
 
 /** Long enough for what is being closed; what is open then was left behind, and holds nothing that counts. */
 const lingerMillis = 500;
@@ -57,8 +61,12 @@ const lingerMillis = 500;
  */
 function endByItself(code: number): void {
   process.exitCode = code;
-  setTimeout(() => endNow(code), lingerMillis).unref();
+  setTimeout(() => (needsExit() ? process.exit(code) : endNow(code)), lingerMillis).unref();
 }
+
+/** Whether a module listens for the end, or profiles are written then: a process that becomes another one has none. */
+const needsExit = () =>
+  process.listenerCount("exit") > 0 || process.execArgv.some((flag) => flag.endsWith("-prof"));
 
 /** 0 and 3 say that all is stored, which nobody but us may: a module of the user's may call `process.exit`. */
 const saysDone = new Set([0, 3]);
@@ -92,9 +100,8 @@ export async function runCommand(verbs: readonly Verb[]): Promise<void> {
   // A report on a crash would show the environment, where secrets are.
   Object.assign(process.report, { excludeEnv: true });
   // Node's own way to tell of it would print messages that may quote rows. The first one is told; others follow from it.
-  process.once("uncaughtException", (error) => {
-    process.on("uncaughtException", () => {});
-    void fail(error).then(endNow);
+  process.on("uncaughtException", (error) => {
+    if (!isKnown) void fail(error).then(endNow);
   });
 
   const code = await main(args, verbs).catch(fail);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
@@ -65,5 +66,39 @@ describe("the process of a command", () => {
     const { code, stderr } = await ended;
     assert.equal(code, 0);
     assert.match(stderr, /^ended by process\.execve$/m);
+  });
+
+  /** An export whose rows pass a module of the user's. */
+  const runWith = async (name: string, module: string, ...more: string[]) => {
+    await desk.write(`${name}.mjs`, module);
+    const stages = [`map: { module: ./${name}.mjs }`];
+    await desk.write(`${name}.yaml`, pipelineText({ name, stages }));
+    return desk.json(["run", `${name}.yaml`, ...more]);
+  };
+  const passing = "export default (row) => row;\n";
+  const timer = `setInterval(() => {}, 1000);\n${passing}`;
+
+  it("keeps to what it said when something left behind throws", async () => {
+    const late = `process.once("beforeExit", () => setTimeout(() => { throw new Error("late"); }));`;
+    const { code, stderr, document } = await runWith("late", `${late}\n${passing}`);
+    assert.equal(code, 0, stderr);
+    assert.equal(document.state, "committed");
+  });
+
+  it("waits for nothing that a module leaves open, and still writes profiles", async () => {
+    const { code, stderr } = await runWith("timer", timer, "--profile", "profiles");
+    assert.equal(code, 0, stderr);
+    const names = await readdir(join(desk.folder, "profiles"));
+    assert.ok(
+      names.some((name) => /\.0\.\d+\.cpuprofile$/.test(name)),
+      "of the main thread",
+    );
+  });
+
+  it("tells a module that listens for the end", async () => {
+    const heard = `process.on("exit", () => process.stderr.write("heard\\n"));\n`;
+    const { code, stderr } = await runWith("heard", heard + timer);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^heard$/m);
   });
 });
