@@ -142,10 +142,10 @@ async function readContent({ where, header, bytes }: Entry, maxRecord: number) {
   return { name, type, size, mode: octal, mtime: mtime.toISOString(), link: linkname, content };
 }
 
-/** What the format's own field has no room for, such as a time before 1970, stands in a pax record. */
+/** What the format's own field has no room for, such as a time before 1970, stands in a pax record, unless that is empty. */
 function timeOf({ mtime, pax }: Entry["header"]): Date {
   const { mtime: seconds } = (pax ?? {}) as { readonly mtime?: string };
-  return seconds === undefined ? mtime : new Date(1000 * Number(seconds));
+  return seconds ? new Date(Math.round(1000 * Number(seconds))) : mtime;
 }
 
 function isFile(type: string): boolean {

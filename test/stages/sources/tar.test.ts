@@ -118,6 +118,12 @@ describe("tar", () => {
     pack("old.tar", "--format=posix", "--mtime=@-86399.5", "bytes");
     const [old] = rowsOf(await read(file("old.tar"), "content"));
     assert.equal(old?.["mtime"], "1969-12-31T00:00:00.500Z");
+    pack("parts.tar", "--format=posix", "--mtime=@1084575740.985", "bytes");
+    const [parts] = rowsOf(await read(file("parts.tar"), "content"));
+    assert.equal(parts?.["mtime"], "2004-05-14T23:02:20.985Z");
+    pack("empty.tar", "--format=posix", "--mtime=@7", "--pax-option=mtime:=", "bytes");
+    const [empty] = rowsOf(await read(file("empty.tar"), "content"));
+    assert.equal(empty?.["mtime"], "1970-01-01T00:00:07.000Z");
     pack("odd.tar", "--format=gnu", "bytes");
     const archive = await readFile(file("odd.tar"));
     const endless = Buffer.concat([
