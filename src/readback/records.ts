@@ -32,7 +32,6 @@ export function* splitRecords(scanner: RecordScanner, content: Uint8Array) {
 const newline = 10;
 const quote = 34;
 const backslash = 92;
-/** Framing, which may stand alone. */
 const byteOrderMarkBytes = 3;
 
 function scanLines(): RecordScanner {
@@ -60,9 +59,11 @@ function scanCsv(dialect: CsvDialect): RecordScanner {
   let inHeader = dialect.header;
   let last = newline;
   let seen = 0;
+  // Framing, which may stand alone.
+  const markBytes = dialect.bom ? byteOrderMarkBytes : 0;
   return {
     get isInside() {
-      return quoted || (last !== newline && seen > byteOrderMarkBytes);
+      return quoted || (last !== newline && seen > markBytes);
     },
     scan(bytes, each) {
       for (let at = 0; at < bytes.length; at += 1) {

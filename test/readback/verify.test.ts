@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
 import { createScanner } from "../../src/readback/records.ts";
+import { copyDialect } from "../../src/stages/formats/csv-dialect.ts";
 import { verifyExport, type VerifyLevel, type VerifyReport } from "../../src/readback/verify.ts";
 import { createKey } from "../fixtures/keys.ts";
 import {
@@ -322,6 +323,7 @@ describe("verify", () => {
       ["pgtext", "1\n2", 1],
       ["csv", 'id\n1\n"2\n', 1],
       ["csv", "id\n1\n2", 1],
+      ["csv", "id", 0],
       ["json", '[\n{"id":1},\n{"id":', 1],
       ["pgbinary", Buffer.from(binary, "latin1"), 0],
     ];
@@ -332,7 +334,7 @@ describe("verify", () => {
   });
 
   it("takes a page of a byte order mark alone for framing", () => {
-    const scanner = createScanner({ extension: "csv" })!;
+    const scanner = createScanner({ extension: "csv", dialect: { ...copyDialect, bom: true } })!;
     scanner.scan(Buffer.from("\ufeff"), () => assert.fail("no record ends here"));
     assert.equal(scanner.isInside, false);
     scanner.scan(Buffer.from("id"), () => assert.fail("no record ends here"));
