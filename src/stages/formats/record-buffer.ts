@@ -44,6 +44,8 @@ export interface RecordBuffer {
 const initialBytes = 256 * 1024;
 /** A buffer grown beyond this by a wide batch is given up again when the next batch is small. */
 const keptBytes = 4 * 1024 * 1024;
+/** UTF-16 units; room for longer texts is what they take, not what they might. */
+const measuredUnits = 64 * 1024;
 /** UTF-16 units; of longer texts Node's own encoder is faster. */
 const usualUnits = 256;
 
@@ -63,7 +65,7 @@ export function createRecordBuffer(): RecordBuffer {
   return {
     text(text) {
       // UTF-8 needs at most three bytes for a UTF-16 unit; a long text is measured, not guessed.
-      makeRoom(text.length < keptBytes ? text.length * 3 : Buffer.byteLength(text));
+      makeRoom(text.length < measuredUnits ? text.length * 3 : Buffer.byteLength(text));
       length += memory.write(text, length, "utf8");
     },
     usual(text, marks, quote) {

@@ -10,6 +10,7 @@ import { isUtf8 } from "node:buffer";
 import * as v from "valibot";
 import { size, text } from "../atoms.ts";
 import type { Row, RowBatch } from "../nouns.ts";
+import { freeBuffer } from "../free-buffer.ts";
 import { defineStage } from "../stage.ts";
 import { badData, batchBytes, digestQuery, readBytes, readInput, rowBytes } from "./input-file.ts";
 import { parseExact } from "./json-values.ts";
@@ -69,31 +70,44 @@ export async function* readNdjson(
   for await (const chunk of bytes) {
     const cut = chunk.lastIndexOf(lineFeed);
     if (cut >= 0) {
-      const whole = chunk.subarray(0, cut);
-      yield* readLines(lines, begun.length === 0 ? whole : Buffer.concat([...begun, whole]));
+      begun.push(chunk.subarray(0, cut));
+      const block = join(begun);
       begun = [];
       begunBytes = 0;
+      yield* readLines(lines, block);
     }
     const rest = chunk.subarray(cut + 1);
     begun.push(rest);
     begunBytes += rest.length;
     if (begunBytes > maxRecord) throw tooLong(lines);
   }
-  yield* readLines(lines, Buffer.concat(begun));
+  yield* readLines(lines, join(begun));
   if (lines.rows.length > 0) yield takeBatch(lines);
+}
+
+/** One block of `parts`, whose own memory goes at once: a wide line would lie there twice, until garbage is collected. */
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const block = Buffer.concat(parts);
+  for (const part of parts) freeBuffer(part);
+  return block;
 }
 
 /** Reads a block of whole lines without its last line feed; passes full batches on. */
 function* readLines(lines: Lines, block: Uint8Array): Generator<RowBatch> {
   if (!isUtf8(block)) throw notUtf8(lines, block);
-  const text = Buffer.from(block.buffer, block.byteOffset, block.length).toString("utf8");
+  let text = Buffer.from(block.buffer, block.byteOffset, block.length).toString("utf8");
+  freeBuffer(block);
+  const { length } = text;
   let start = lines.done === 0 && text.startsWith(byteOrderMark) ? 1 : 0;
-  while (start <= text.length) {
+  while (start <= length) {
     const next = text.indexOf("\n", start);
-    const end = next < 0 ? text.length : next;
+    const end = next < 0 ? length : next;
     readLine(lines, text.slice(start, end));
     lines.done += 1;
     start = end + 1;
+    // The text of a wide row is not held beside the row while others work on that.
+    if (end === length) text = "";
     if (lines.bytes >= batchBytes) yield takeBatch(lines);
   }
 }

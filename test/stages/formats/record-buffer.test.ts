@@ -53,4 +53,10 @@ describe("record buffer", () => {
       { numRuns: 30 },
     );
   });
+
+  it("takes no more room for a long text than it needs", () => {
+    const out = createRecordBuffer();
+    out.text("x".repeat(2 ** 20));
+    assert.equal(out.view().bytes.buffer.byteLength, 2 ** 20);
+  });
 });

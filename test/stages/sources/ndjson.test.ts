@@ -121,4 +121,16 @@ describe("ndjson", () => {
   it("refuses a line that never ends before it fills the memory", async () => {
     await refuses(collect(readNdjson(endless(), "in.ndjson", 2 ** 20)), /:1: .*maxRecord/);
   });
+
+  it("gives the pieces of a wide line back before others work on its row", async () => {
+    const pieces = [Buffer.from('{"a":"'), Buffer.alloc(64 * 1024, "x"), Buffer.from('"}\n')];
+    const wide = pieces[1]!.buffer;
+    const [batch] = await collect(readNdjson(each(pieces), "in.ndjson", 2 ** 20));
+    assert.deepEqual(batch?.rows, [{ a: "x".repeat(64 * 1024) }]);
+    assert.equal(wide.byteLength, 0);
+  });
 });
+
+async function* each(pieces: readonly Uint8Array[]) {
+  yield* pieces;
+}
