@@ -4,6 +4,7 @@ import { drawLedger, sealThreads, type TelemetryWeight } from "../../src/pipelin
 import type { PhysicalStage } from "../../src/pipeline/plan-types.ts";
 import { PipelineError } from "../../src/errors.ts";
 import { pageWeight } from "../../src/stages/pages/chunk.ts";
+import { registry } from "../../src/stages/registry.ts";
 
 const MiB = 2 ** 20;
 
@@ -47,6 +48,19 @@ describe("ledger", () => {
     const needs = (memory: number) => drawLedger(memory, MiB, [perThread], "off").threads;
     assert.equal(needs(80 * MiB), 1);
     assert.equal(needs(1024 * MiB), sealThreads());
+  });
+
+  it("counts the compiler of JavaScript where it is told that rows are small", () => {
+    const holds = (name: string, config: object) =>
+      registry.get(name)!.holds({ format: "ndjson", ...config }, MiB, 1);
+    for (const name of ["ndjson", "json", "csv", "tar", "sqlite", "mysql"]) {
+      const usual = holds(name, { maxRecord: 2 * MiB });
+      assert.ok(usual >= 8 * MiB, name);
+      assert.equal(holds(name, { maxRecord: 4096 }), usual, name);
+      assert.ok(holds(name, { maxRecord: 4 * MiB }) > usual, name);
+    }
+    assert.equal(holds("postgres", { batch: 1024 }), holds("postgres", { batch: 64 * 1024 }));
+    assert.ok(holds("postgres-copy", {}) >= 8 * MiB);
   });
 
   it("is monotonous: what fits a budget fits a larger one", () => {

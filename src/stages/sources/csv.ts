@@ -14,7 +14,7 @@ import type { Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { PipelineError } from "../../errors.ts";
 import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-file.ts";
-import { inputPath, maxRecord } from "./ndjson.ts";
+import { heldRecord, inputPath, maxRecord } from "./ndjson.ts";
 
 const asCopyHas = <Field extends v.GenericSchema<string, string>>(field: Field, usual: string) =>
   v.pipe(v.optional(field, usual as never), v.description(v.getDescription(field) ?? ""));
@@ -41,7 +41,7 @@ export const csv = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => 40 * readBytes + batchBytes + 4 * maxRecord,
+  holds: ({ maxRecord }) => 40 * readBytes + batchBytes + 4 * heldRecord(maxRecord),
   open: ({ path, maxRecord, ...dialect }, ctx) =>
     readInput(path, digestOf(path, dialect), ctx, ({ name, bytes }) =>
       readCsv(bytes, name, { ...dialect, maxRecord }),

@@ -13,7 +13,7 @@ import { defineStage } from "../stage.ts";
 import { PipelineError } from "../../errors.ts";
 import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-file.ts";
 import { createElements, tooLarge } from "./json-elements.ts";
-import { inputPath, maxRecord } from "./ndjson.ts";
+import { heldRecord, inputPath, maxRecord } from "./ndjson.ts";
 
 /** Text is tokenized in pieces: tokens take some forty times the memory of the text they stand for. */
 const pieceBytes = 16 * 1024;
@@ -40,7 +40,8 @@ export const json = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => 2 * readBytes + 64 * pieceBytes + batchBytes + 4 * maxRecord,
+  holds: ({ maxRecord }) =>
+    2 * readBytes + 64 * pieceBytes + batchBytes + 4 * heldRecord(maxRecord),
   open: ({ path, pick, maxRecord }, ctx) =>
     readInput(path, digestQuery("json", path, pick ?? null), ctx, ({ name, bytes }) =>
       readJson(bytes, name, { pick, maxRecord }),

@@ -17,7 +17,7 @@ import { type RowsOfBatch, readRows } from "./mysql-rows.ts";
 import { openSession, type Session } from "./mysql-session.ts";
 import { beginSnapshot, commit } from "./mysql-snapshot.ts";
 import { readMysqlUrl } from "./mysql-url.ts";
-import { maxRecord } from "./ndjson.ts";
+import { heldRecord, maxRecord } from "./ndjson.ts";
 
 const config = v.strictObject({
   url: v.pipe(
@@ -55,7 +55,7 @@ export const mysql = defineStage({
   config,
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => besideBytes + 2 * batchBytes + 6 * maxRecord,
+  holds: ({ maxRecord }) => besideBytes + 2 * batchBytes + 6 * heldRecord(maxRecord),
   open: (config, ctx) => readQuery(config, ctx),
 });
 

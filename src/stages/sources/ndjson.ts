@@ -18,6 +18,12 @@ import { parseExact } from "./json-values.ts";
 /** Well under V8's longest string (512 MiB), so that no line can become an uncaught error. */
 export const maxRecordLimit = 128 * 2 ** 20;
 
+/**
+ * What a plan counts for the largest record. A smaller one than usual saves nothing: JavaScript's compiler is in the same
+ * part of the ledger, and a file of a single row takes it (8 MiB).
+ */
+export const heldRecord = (maxRecord: number): number => Math.max(maxRecord, 2 * 2 ** 20);
+
 /** How large one record of an input may be. */
 export const maxRecord = v.pipe(
   v.optional(v.pipe(size, v.maxValue(maxRecordLimit, "expected at most 128MiB")), "2MiB"),
@@ -36,7 +42,7 @@ export const ndjson = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => 4 * readBytes + batchBytes + 5 * maxRecord,
+  holds: ({ maxRecord }) => 4 * readBytes + batchBytes + 5 * heldRecord(maxRecord),
   open: ({ path, maxRecord }, ctx) =>
     readInput(path, digestQuery("ndjson", path), ctx, ({ name, bytes }) =>
       readNdjson(bytes, name, maxRecord),

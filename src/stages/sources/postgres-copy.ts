@@ -3,8 +3,8 @@
  *
  * takes / gives  nothing / records: one a row; header and trailer of the format are framing. All pages, one after the
  *                other, are a file that `COPY … FROM` reads.
- * holds          the output (a page at least), a read of the socket, a message that is no row. A row of any size the
- *                server can send passes in parts.
+ * holds          a compiler, the output (a page at least), a read of the socket, a message that is no row. A row of any
+ *                size the server can send passes in parts.
  * order          the query's own
  * ends           only when the server's command tag states the rows that came and COMMIT succeeded
  * fails          as `postgres` does; source-refused also for a statement that COPY does not take
@@ -93,6 +93,8 @@ type CopyConfig = v.InferOutput<typeof copyConfig>;
 
 /** What is held of a message, the ends of rows, the inlet. */
 const besideBytes = 1.75 * 1024 * 1024;
+/** JavaScript's compiler and its code, which walk the rows: 8 MiB measured above what the rest of the ledger says. */
+const compilerBytes = 8 * 1024 * 1024;
 /** Where no plan says how long a page is. */
 const usualPageBytes = 1024 * 1024;
 
@@ -103,7 +105,7 @@ export const postgresCopy = defineStage({
   config: copyConfig,
   takes: "nothing",
   gives: "records",
-  holds: (_config, pageBytes) => outputBytes(pageBytes) + besideBytes,
+  holds: (_config, pageBytes) => outputBytes(pageBytes) + besideBytes + compilerBytes,
   open: (config, ctx) => readCopy(config, usualPageBytes, ctx),
 });
 

@@ -100,6 +100,8 @@ type Config = v.InferOutput<typeof postgresConfig> & {
 };
 
 const heldBatches = 48;
+/** Smaller batches save nothing: the compiler takes the room (a single row in batches of 1 KiB: 2 MiB too much). */
+const usualBatchBytes = 64 * 1024;
 /** JavaScript's compiler and its code, where rows are made for it: 6 MiB measured (`bench/weight`), of which the batches leave one. */
 const compilerBytes = 5 * 2 ** 20;
 
@@ -110,7 +112,7 @@ export const postgres = defineStage({
   config: postgresConfig,
   takes: "nothing",
   gives: "rows",
-  holds: ({ batch }) => compilerBytes + heldBatches * batch,
+  holds: ({ batch }) => compilerBytes + heldBatches * Math.max(batch, usualBatchBytes),
   open: (config, ctx) => readTuples(config, ctx, "json"),
 });
 

@@ -14,7 +14,7 @@ import { PipelineError } from "../../errors.ts";
 import type { Cell, Column, RowBatch, Tuple } from "../nouns.ts";
 import { defineStage, type RowContext } from "../stage.ts";
 import { badData, batchBytes, digestQuery } from "./input-file.ts";
-import { maxRecord } from "./ndjson.ts";
+import { heldRecord, maxRecord } from "./ndjson.ts";
 import { openSnapshot, translate } from "./sqlite-snapshot.ts";
 
 /** SQLite keeps about 2 MB of pages, and as much for a sort. */
@@ -38,7 +38,7 @@ export const sqlite = defineStage({
   config,
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => cacheBytes + batchBytes + 4 * maxRecord,
+  holds: ({ maxRecord }) => cacheBytes + batchBytes + 4 * heldRecord(maxRecord),
   open: (config, ctx) => readQuery(config, ctx),
 });
 

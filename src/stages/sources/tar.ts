@@ -23,7 +23,7 @@ import {
   rowBytes,
 } from "./input-file.ts";
 import { readJson } from "./json.ts";
-import { inputPath, maxRecord, readNdjson } from "./ndjson.ts";
+import { heldRecord, inputPath, maxRecord, readNdjson } from "./ndjson.ts";
 import { type Entry, readEntries } from "./tar-archive.ts";
 
 const config = v.strictObject({
@@ -55,7 +55,7 @@ export const tar = defineStage({
     (format === "csv" || format === "json" ? parserBytes : 0) +
     50 * readBytes +
     batchBytes +
-    5 * maxRecord,
+    5 * heldRecord(maxRecord),
   open: (config, ctx) => {
     const { path, format, match } = config;
     const digest = digestQuery("tar", path, format, match ?? null);

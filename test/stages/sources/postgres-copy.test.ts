@@ -188,14 +188,14 @@ describe("postgres-copy", () => {
 });
 
 describe("plan of postgres-copy", () => {
-  it("holds a page and little more", async () => {
+  it("holds a page, a compiler of JavaScript and little more", async () => {
     const { report } = await plan(source);
     assert.deepEqual(report.stages[0], {
       name: "postgres-copy",
       from: ["postgres-copy"],
       takes: "nothing",
       gives: "records",
-      holdsBytes: 2.75 * 2 ** 20,
+      holdsBytes: 10.75 * 2 ** 20,
     });
   });
 
