@@ -4,7 +4,7 @@
  * A server that sorts says nothing for minutes, and so does a network that swallows everything. After a moment of silence a
  * second connection asks: does anybody answer there, does the backend still live, and does it work or wait for us? Waiting
  * for us while we wait for it means that what one side sent never arrives. A server that cannot be asked is believed
- * until `timeout`.
+ * until `timeout`. On a busy machine an answer may be late: nobody is gone who did not answer once.
  */
 import type { Client } from "pg";
 import { formatDuration } from "../atoms.ts";
@@ -41,7 +41,7 @@ export interface Listening {
   stop(): void;
 }
 
-/** `gone` ends the session; `waiting for us` does so when it is the answer twice in one silence. */
+/** `unknown there` ends the session; the two others but `at work` do so when they come twice in one silence, one after another. */
 type Verdict = "at work" | "waiting for us" | "unknown there" | "no answer";
 
 /**
@@ -52,18 +52,20 @@ export function listen(peer: Peer, rows?: () => number): Listening {
   const { answerMillis } = peer.options;
   let asker: Asker | undefined;
   let silence = 0;
-  let waited = false;
+  let before: Verdict = "at work";
   let listening = true;
   const fail = (error: PipelineError) => {
     if (listening) peer.fail(error);
   };
   const conclude = (verdict: Verdict, asked: number) => {
     if (!listening) return;
+    if (asked === silence) {
+      const isSure = verdict === "unknown there" || (verdict !== "at work" && verdict === before);
+      if (isSure) return fail(lost(verdict, rows?.()));
+      before = verdict;
+      if (verdict === "no answer") return ask();
+    }
     quiet?.refresh();
-    if (asked !== silence) return;
-    if (verdict === "no answer" || verdict === "unknown there") fail(lost(verdict, rows?.()));
-    else if (verdict === "waiting for us" && waited) fail(lost(verdict, rows?.()));
-    waited = verdict === "waiting for us";
   };
   const ask = () => {
     if (!listening) return;
@@ -82,7 +84,7 @@ export function listen(peer: Peer, rows?: () => number): Listening {
     heard() {
       listening = true;
       silence += 1;
-      waited = false;
+      before = "at work";
       deadline.refresh();
       quiet?.refresh();
     },
@@ -101,18 +103,14 @@ type Asker = ReturnType<typeof createAsker>;
 function createAsker({ options, backend }: Peer) {
   let client: Client | undefined;
   let asking: Promise<Verdict> | undefined;
-  const close = () => {
-    if (client) (client as unknown as ClientParts).connection.stream.destroy();
-    client = undefined;
+  const close = (closed = client) => {
+    if (closed) (closed as unknown as ClientParts).connection.stream.destroy();
+    if (closed === client) client = undefined;
   };
   const question = async (): Promise<Verdict> => {
-    let isFirst = false;
-    if (!client) {
-      isFirst = true;
-      client = createClient({ url: options.url, connectMillis: 0 }).client;
-      client.on("error", close);
-    }
-    const asked = client;
+    const isFirst = client === undefined;
+    const asked = (client ??= createClient({ url: options.url, connectMillis: 0 }).client);
+    if (isFirst) asked.on("error", () => close(asked));
     const { stream } = (asked as unknown as ClientParts).connection;
     const answered = Promise.withResolvers<true>();
     const hear = () => answered.resolve(true);
@@ -121,17 +119,17 @@ function createAsker({ options, backend }: Peer) {
       .then(() => look(asked, backend))
       // Whoever refuses, answers.
       .catch((): Verdict => {
-        close();
+        close(asked);
         return "at work";
       });
     const first = await within(askMillis, Promise.race([answered.promise, answer]));
     // Where nothing was to be asked, nothing came.
     stream.off("data", hear);
-    if (!first) close();
+    if (!first) close(asked);
     return first ? ((await within(askMillis, answer)) ?? "at work") : "no answer";
   };
   return {
-    close,
+    close: () => close(),
     ask: () => (asking ??= question().finally(() => (asking = undefined))),
   };
 }
@@ -169,7 +167,7 @@ async function look(client: Client, backend: Backend | undefined): Promise<Verdi
 }
 
 const meanings: Readonly<Record<Exclude<Verdict, "at work">, string>> = {
-  "no answer": `nobody answered a second connection within ${formatDuration(askMillis)}`,
+  "no answer": `nobody answered a second connection, and then a third, within ${formatDuration(askMillis)} each`,
   "unknown there": "the server no longer knows of it",
   "waiting for us": "what one side sends does not arrive at the other",
 };

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../../src/errors.ts";
 import { listen } from "../../../src/stages/sources/postgres-silence.ts";
-import { openSource, sharedPostgres } from "../../servers/postgres.ts";
+import { openSource, runSql, sharedPostgres } from "../../servers/postgres.ts";
 import { manyRows } from "../../servers/postgres-faults.ts";
 import { startTcpProxy, type TcpProxy } from "../../servers/tcp-proxy.ts";
 import { openRecords } from "./postgres-wire/wire-records.ts";
@@ -72,8 +72,8 @@ describe("a silent PostgreSQL", () => {
     }
   };
 
-  it("is given up when nobody answers a second connection either", () =>
-    given("swallowed", /nobody answered a second connection/));
+  it("is given up when nobody answers two further connections either", () =>
+    given("swallowed", /nobody answered a second connection, and then a third/));
 
   it("is given up when what it sends does not arrive", () =>
     given("stuck", /what one side sends does not arrive at the other/));
@@ -83,6 +83,30 @@ describe("a silent PostgreSQL", () => {
 
   it("is believed while it computes", async () => {
     assert.deepEqual(await computed, [1, 1]);
+  });
+});
+
+describe("a PostgreSQL that does not answer a question in time", () => {
+  it("is asked again", async () => {
+    const { url } = await sharedPostgres();
+    const { port } = new URL(url);
+    const proxy = await startTcpProxy(Number(port));
+    try {
+      const query = "select 'late once', pg_sleep(4)";
+      const source = openSource({ url: url.replace(`:${port}`, `:${proxy.port}`), query });
+      const rows = rowsOf(source);
+      rows.catch(() => {});
+      const underWay = `select from pg_stat_activity
+        where state = 'active' and query like '%late once%' and pid <> pg_backend_pid()`;
+      while ((await runSql(url, underWay)).length === 0) await sleep(20);
+      proxy.mode = "black-hole";
+      // The question comes after a second, and is waited for half a second longer than that.
+      await sleep(1800);
+      proxy.mode = "pass";
+      assert.equal(await rows, 1);
+    } finally {
+      await proxy.close();
+    }
   });
 });
 
