@@ -1,5 +1,5 @@
 /** The command line: finds the verb, prints what it gives back or why it failed, ends with its exit code. */
-import { systemCode, type PipelineError } from "../errors.ts";
+import { PipelineError, systemCode } from "../errors.ts";
 import { asFailure, failureDocument, failureText } from "./failure.ts";
 import { endNow } from "./interrupt.ts";
 import { parseArguments } from "./program.ts";
@@ -71,13 +71,12 @@ const needsExit = () =>
 /** 0 and 3 say that all is stored, which nobody but us may: a module of the user's may call `process.exit`. */
 const saysDone = new Set([0, 3]);
 
-/** Until the work is over, whoever ends the process has not done it. */
+/** Until the work is over, whoever ends the process has not done it. What is said of that is written at once, or never. */
 function guardExit(code: number): void {
   if (!saysDone.has(code)) return;
-  process.exitCode = 1;
-  process.stderr.write(
-    "spillway: the process was ended from within, before its work was done; expected modules without process.exit\n",
-  );
+  const message =
+    "the process was ended from within, before its work was done; expected modules without process.exit";
+  void fail(new PipelineError("internal", message));
 }
 
 /** Whoever reads our output may stop reading: that ends the command, and is no failure of it. */

@@ -55,8 +55,9 @@ describe("the process of a command", () => {
         "leaves.yaml",
         pipelineText({ name: "leaves", stages: ["map: ./leaves.mjs"] }),
       );
-      const ended = await desk.cli(["run", "leaves.yaml"]);
+      const ended = await desk.json(["run", "leaves.yaml"]);
       assert.equal(ended.code, 1);
+      assert.equal(ended.document.error.exitCode, 1);
       assert.match(ended.stderr, /ended from within, before its work was done/);
     });
 
