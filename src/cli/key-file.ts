@@ -1,7 +1,12 @@
 /** Files that hold keys: made once, 0600, never over what is there. */
 import { dirname } from "node:path";
 import { realDisk } from "../stages/world.ts";
-import { makeFolder, syncFolderWhereAllowed, writeSynced } from "../stages/durable-file.ts";
+import {
+  isOfOthers,
+  makeFolder,
+  syncFolderWhereAllowed,
+  writeSynced,
+} from "../stages/durable-file.ts";
 import { generateAgeIdentity, identityToRecipient } from "../workers/age.ts";
 import { PipelineError, systemCode } from "../errors.ts";
 
@@ -25,9 +30,13 @@ export async function makeAgeKey(): Promise<AgeKey> {
  * @throws PipelineError `config-invalid` when it cannot be made
  */
 export async function makeFolderOfFiles(path: string, mode = 0o777): Promise<void> {
-  await makeFolder(path, realDisk, mode).catch((error: unknown) => {
+  const make = () => makeFolder(path, realDisk, mode);
+  try {
+    // In a folder of others it is made although that cannot be synced, and is found the second time.
+    await make().catch((error: unknown) => (isOfOthers(error) ? make() : Promise.reject(error)));
+  } catch (error) {
     throw refusal(path, `cannot be made (${reasonOf(error)}); expected a folder of your own`);
-  });
+  }
 }
 
 /**

@@ -196,9 +196,12 @@ export async function makeTopFolder(path: string, disk: Disk = realDisk): Promis
 /** Of a folder that belongs to others. */
 const notOurs = new Set<string | undefined>(["EACCES", "EPERM", "EROFS", "EINVAL", "ENOTSUP"]);
 
+/** Whether a folder could not be synced because it is not ours, and not because its disk fails. */
+export const isOfOthers = (error: unknown): boolean => notOurs.has(systemCode(error));
+
 /** The same as `syncFolder`, as far as we may: a folder of others may be one that nobody can sync. */
 export async function syncFolderWhereAllowed(path: string, disk: Disk = realDisk): Promise<void> {
   await syncFolder(path, disk).catch((error: unknown) => {
-    if (!notOurs.has(systemCode(error))) throw error;
+    if (!isOfOthers(error)) throw error;
   });
 }

@@ -64,6 +64,15 @@ describe("the file of a key", () => {
     assert.deepEqual(synced, [basename(folder), "deep"]);
   });
 
+  it("may lie in a new folder whose name cannot be synced, as in a folder of others", async () => {
+    const play = () => Promise.reject(failure("EACCES"));
+    for (let times = 0; times < 2; times += 1)
+      files.faults.push({ ...syncs(basename(folder)), play });
+    const path = join(folder, "theirs");
+    await makeFolderOfFiles(path);
+    assert.deepEqual(await readdir(path), []);
+  });
+
   it("needs a folder that can be made", async () => {
     const path = join(folder, "key.txt", "below");
     const message = `${path}: cannot be made (ENOTDIR); expected a folder of your own`;
