@@ -41,7 +41,7 @@ export const csv = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => 40 * readBytes + batchBytes + 4 * heldRecord(maxRecord),
+  holds: ({ maxRecord }) => 40 * readBytes + batchBytes + heldRecord(maxRecord, 8.25, 20),
   open: ({ path, maxRecord, ...dialect }, ctx) =>
     readInput(path, digestOf(path, dialect), ctx, ({ name, bytes }) =>
       readCsv(bytes, name, { ...dialect, maxRecord }),

@@ -41,7 +41,7 @@ export const json = defineStage({
   takes: "nothing",
   gives: "rows",
   holds: ({ maxRecord }) =>
-    2 * readBytes + 64 * pieceBytes + batchBytes + 4 * heldRecord(maxRecord),
+    2 * readBytes + 64 * pieceBytes + batchBytes + heldRecord(maxRecord, 8, 8),
   open: ({ path, pick, maxRecord }, ctx) =>
     readInput(path, digestQuery("json", path, pick ?? null), ctx, ({ name, bytes }) =>
       readJson(bytes, name, { pick, maxRecord }),

@@ -55,7 +55,7 @@ export const mysql = defineStage({
   config,
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => besideBytes + 2 * batchBytes + 6 * heldRecord(maxRecord),
+  holds: ({ maxRecord }) => besideBytes + 2 * batchBytes + heldRecord(maxRecord, 12, 8),
   open: (config, ctx) => readQuery(config, ctx),
 });
 

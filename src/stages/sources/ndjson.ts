@@ -18,15 +18,19 @@ import { parseExact } from "./json-values.ts";
 /** Well under V8's longest string (512 MiB), so that no line can become an uncaught error. */
 export const maxRecordLimit = 128 * 2 ** 20;
 
+const mebibyte = 2 ** 20;
+
 /**
- * What a plan counts for the largest record. A smaller one than usual saves nothing: JavaScript's compiler is in the same
- * part of the ledger, and a file of a single row takes it (8 MiB).
+ * What a plan counts for the largest record: so many MiB for a usual one (1 MiB), with JavaScript's compiler, which a file of
+ * a single row takes too, so that a smaller one saves nothing; of a larger one, `times` what it is longer, since it is held as
+ * bytes, text and row and on its way to the page (measured with rows of 1 and 2 MiB, of one and of two bytes a character).
  */
-export const heldRecord = (maxRecord: number): number => Math.max(maxRecord, 2 * 2 ** 20);
+export const heldRecord = (maxRecord: number, usualMebibytes: number, times: number): number =>
+  usualMebibytes * mebibyte + times * Math.max(0, maxRecord - mebibyte);
 
 /** How large one record of an input may be. */
 export const maxRecord = v.pipe(
-  v.optional(v.pipe(size, v.maxValue(maxRecordLimit, "expected at most 128MiB")), "2MiB"),
+  v.optional(v.pipe(size, v.maxValue(maxRecordLimit, "expected at most 128MiB")), "1MiB"),
   v.description("bytes of one record at most; a larger one is refused with its place"),
 );
 
@@ -42,7 +46,7 @@ export const ndjson = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => 4 * readBytes + batchBytes + 5 * heldRecord(maxRecord),
+  holds: ({ maxRecord }) => 4 * readBytes + batchBytes + heldRecord(maxRecord, 10.75, 8),
   open: ({ path, maxRecord }, ctx) =>
     readInput(path, digestQuery("ndjson", path), ctx, ({ name, bytes }) =>
       readNdjson(bytes, name, maxRecord),

@@ -38,7 +38,7 @@ export const sqlite = defineStage({
   config,
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) => cacheBytes + batchBytes + 4 * heldRecord(maxRecord),
+  holds: ({ maxRecord }) => cacheBytes + batchBytes + heldRecord(maxRecord, 8, 8),
   open: (config, ctx) => readQuery(config, ctx),
 });
 

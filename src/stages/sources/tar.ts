@@ -55,7 +55,7 @@ export const tar = defineStage({
     (format === "csv" || format === "json" ? parserBytes : 0) +
     50 * readBytes +
     batchBytes +
-    5 * heldRecord(maxRecord),
+    heldRecord(maxRecord, 10.75, format === "csv" ? 20 : 8),
   open: (config, ctx) => {
     const { path, format, match } = config;
     const digest = digestQuery("tar", path, format, match ?? null);
