@@ -75,7 +75,12 @@ describe("the second reader of CSV", () => {
 
   const refusals: [string, string, Partial<CsvDialect>, RegExp][] = [
     ["of what is no csv", "ndjson", {}, /layers in manifest\.json is not as format/],
-    ["with one mark for two things", "csv", { quote: ";" }, /dialect in manifest\.json is none of the format's/],
+    [
+      "with one mark for two things",
+      "csv",
+      { quote: ";" },
+      /dialect in manifest\.json is none of the format's/,
+    ],
     ["of two characters between fields", "csv", { delimiter: ";;" }, /is not as format/],
     ["that hides records", "csv", { quote: "{" }, /does not hold the 10 records/],
   ];
