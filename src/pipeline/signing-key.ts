@@ -3,7 +3,7 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, open, readdir, unlink } from "node:fs/promises";
+import { chmod, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { KeyObject } from "node:crypto";
 import envPaths from "env-paths";
@@ -12,6 +12,7 @@ import { linkOnce, statOf } from "../stages/destinations/file-work.ts";
 import { incomingPrefix } from "../stages/destinations/object-names.ts";
 import { makeTopFolder, syncFolder, writeSynced } from "../stages/durable-file.ts";
 import { publicText } from "./manifest-signature.ts";
+import { withFile } from "./with-file.ts";
 
 export interface SigningKey {
   readonly privateKey: KeyObject;
@@ -76,24 +77,20 @@ async function tellSigner(folder: string, { made, publicPem }: SigningKey): Prom
 }
 
 async function readKey(path: string): Promise<string | undefined> {
-  let file;
   try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    return await withFile(path, constants.O_RDONLY | constants.O_NOFOLLOW, async (file) => {
+      const { mode } = await file.stat();
+      if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+        throw new PipelineError(
+          "config-invalid",
+          `sign: ${path} can be read by others; expected mode 0600: run chmod 600 on it, or make a new key if it leaked`,
+        );
+      }
+      return await file.readFile("utf8");
+    });
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
     throw error;
-  }
-  try {
-    const { mode } = await file.stat();
-    if (process.platform !== "win32" && (mode & 0o077) !== 0) {
-      throw new PipelineError(
-        "config-invalid",
-        `sign: ${path} can be read by others; expected mode 0600: run chmod 600 on it, or make a new key if it leaked`,
-      );
-    }
-    return await file.readFile("utf8");
-  } finally {
-    await file.close();
   }
 }
 

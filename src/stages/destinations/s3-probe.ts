@@ -16,7 +16,7 @@ import { s3Dialect } from "./s3-dialect.ts";
 import { connect } from "./s3-request.ts";
 import { probeWrites } from "./s3-write-probe.ts";
 import { targetOf, type S3Target } from "./s3-target.ts";
-import { describeWay } from "./store-probe.ts";
+import { describeWay, doubtListing } from "./store-probe.ts";
 
 const requestMillis = 5000;
 /** S3 refuses requests whose clock is a quarter of an hour off. */
@@ -64,11 +64,7 @@ async function* probeReading(bench: Bench, folder: string): AsyncGenerator<Findi
   const listed = await bench.list(`${folder}/`);
   if (!("status" in listed)) yield good("listing", "works");
   else if (listed.status === 403 && listed.code === "AccessDenied")
-    yield doubt(
-      "listing",
-      "not allowed to these credentials",
-      "`ls`, `verify` and `restore` need it; a run reads each page again instead",
-    );
+    yield doubtListing("not allowed to these credentials");
   else throw failureOf(s3Dialect, listed, "listing objects");
 }
 

@@ -80,13 +80,16 @@ async function* probeListing(
   const refusal = await refusalOf(firstOf(store.list(folder, signal)));
   if (refusal && refusal.details.status !== 403) throw refusal;
   yield good("endpoint", `answers in ${Date.now() - asked} ms`);
-  if (refusal)
-    yield doubt(
-      "listing",
-      "not allowed",
-      "`ls`, `verify` and `restore` need it; a run reads each page again instead",
-    );
+  if (refusal) yield doubtListing("not allowed");
 }
+
+/** What follows where names may not be listed. */
+export const doubtListing = (found: string): Finding =>
+  doubt(
+    "listing",
+    found,
+    "`ls`, `verify` and `restore` need it; a run reads each page again instead",
+  );
 
 async function* probeWriting(
   store: Probed,
