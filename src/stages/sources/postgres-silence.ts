@@ -41,7 +41,7 @@ export interface Listening {
   stop(): void;
 }
 
-/** `unknown there` ends the session; the two others but `at work` do so when they come twice in one silence, one after another. */
+/** `unknown there` ends the session; `waiting for us` and `no answer` do so at the second time in a row. */
 type Verdict = "at work" | "waiting for us" | "unknown there" | "no answer";
 
 /**
