@@ -7,8 +7,14 @@ import type { Consistency } from "../nouns.ts";
 import type { Log } from "../stage.ts";
 import type { Session } from "./mysql-session.ts";
 
-/** Times are UTC, and the server waits for a paused export a day, not its usual minute. */
-const settings = "set session time_zone = '+00:00', net_write_timeout = 86400";
+/**
+ * What a server's own settings must not change: texts are UTF-8 both ways (of what the login asks for, `init_connect` and
+ * `skip-character-set-client-handshake` make something else), no row is left out, times are UTC, and a paused export is
+ * waited for a day, whether its rows are on their way or all sent.
+ */
+const settings =
+  "set names utf8mb4 collate utf8mb4_unicode_ci, session time_zone = '+00:00', " +
+  "sql_select_limit = 18446744073709551615, net_write_timeout = 86400, wait_timeout = 86400";
 const isolation = "set transaction isolation level repeatable read";
 const begin = "start transaction with consistent snapshot, read only";
 

@@ -131,6 +131,27 @@ describe("mysql", () => {
     );
   });
 
+  it("gives all rows, as UTF-8, whatever the server does with who logs in", async () => {
+    await server.execute(
+      "create user plain@'%'",
+      "grant select on test.* to plain@'%'",
+      "create table texts (id int, note varchar(20))",
+      "insert into texts values (1, '€ “x” 😀'), (2, '€')",
+      "set global init_connect = 'set names latin1, sql_select_limit = 1', global wait_timeout = 1",
+    );
+    try {
+      const url = server.url.replace("root@", "plain@");
+      const query = "select note, @@wait_timeout from texts where note like '€%' order by id";
+      const rows = tuplesOf(await read(query, { url }));
+      assert.deepEqual(rows, [
+        ["€ “x” 😀", "86400"],
+        ["€", "86400"],
+      ]);
+    } finally {
+      await server.execute("set global init_connect = '', global wait_timeout = default");
+    }
+  });
+
   it("reads one snapshot, whatever is written meanwhile", async () => {
     await server.execute("create table moving as select seq as id from seq_1_to_20000");
     const rows = open({ query: "select id from moving" })[Symbol.asyncIterator]();
