@@ -9,6 +9,7 @@ import { PipelineError, inStage, isAbort, kindOf, systemCode } from "../errors.t
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { Page, Receipt, RecordBatch, RowBatch } from "../stages/nouns.ts";
+import { refuseForeignEnd } from "../stages/pages/format-limits.ts";
 import type { Spool } from "../stages/pages/spool-store.ts";
 import type { Pressure } from "../stages/pressure.ts";
 import type { Log, StageContext } from "../stages/stage.ts";
@@ -76,7 +77,7 @@ export async function flow(init: FlowInit): Promise<void> {
     });
     if (stage.takes !== "nothing") continue;
     if (init.sample !== undefined) items = firstRows(items, init.sample);
-    items = observe(items, lease.pressure, init.onExpected);
+    items = observe(items, stage.name, init);
   }
   try {
     await drain(items as AsyncIterable<Receipt>, lease.pressure, signal);
@@ -118,18 +119,19 @@ async function drain(
 async function* nothing(): AsyncGenerator<never> {}
 
 /**
- * What the source gives: memory is measured as it passes, and told how much there will be. Records lie in memory that is used
- * again and leave next to no garbage, so they count half of what rows do.
+ * What the source gives: memory is measured as it passes, told how much there will be, and what it proves is looked at. Records
+ * lie in memory that is used again and leave next to no garbage, so they count half of what rows do.
  */
 async function* observe(
   batches: AsyncIterable<unknown>,
-  pressure: Pressure,
-  onExpected: (expected: Expected) => void,
+  source: string,
+  { lease, onExpected }: FlowInit,
 ): AsyncGenerator {
   for await (const batch of batches) {
-    const { bytes, expects } = batch as RowBatch | RecordBatch;
-    pressure.passed(typeof bytes === "number" ? bytes : bytes.length / 2);
+    const { bytes, expects, end } = batch as RowBatch | RecordBatch;
+    lease.pressure.passed(typeof bytes === "number" ? bytes : bytes.length / 2);
     if (expects) onExpected(expects);
+    if (end) refuseForeignEnd(end, source);
     yield batch;
   }
 }

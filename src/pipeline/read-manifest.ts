@@ -12,6 +12,7 @@ import {
   type CsvDialect,
 } from "../stages/formats/csv-dialect.ts";
 import { pageName } from "../stages/pages/checkpoint.ts";
+import { consistencyText, digestText, named, wholeNumber } from "../stages/pages/format-limits.ts";
 import { PipelineError } from "../errors.ts";
 import type { Reread } from "../stages/durable-file.ts";
 import { findParts, linesOf, notCanonical, pagesClose, type TextParts } from "./manifest-text.ts";
@@ -38,31 +39,23 @@ export interface Manifest {
   pages(): AsyncGenerator<PageEntry>;
 }
 
-const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const hex = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 const time = v.pipe(v.string(), v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/));
 // A safe folder name: the run id becomes part of paths.
 const runId = v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/));
 const pipelineName = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,62}$/));
-// Begins with a letter: JavaScript would move keys that look like numbers to the front.
-const factName = v.pipe(v.string(), v.regex(/^[A-Za-z][\w .:/-]{0,63}$/));
-const fact = v.union([v.string(), v.pipe(v.number(), v.finite()), v.boolean(), v.null()]);
 
 const headSchema = v.strictObject({
   format: v.literal(manifestFormat),
   run: runId,
   pipeline: pipelineName,
-  generation: v.pipe(count, v.minValue(1)),
-  previous: v.nullable(hex),
+  generation: v.pipe(wholeNumber, v.minValue(1)),
+  previous: v.nullable(digestText),
   tool: v.strictObject({ name: v.string(), version: v.string() }),
   started: time,
   finished: time,
-  configDigest: hex,
-  queryDigest: hex,
-  consistency: v.strictObject({
-    class: v.picklist(["snapshot", "epochs", "unchanged-file", "stream"]),
-    proof: v.record(factName, fact),
-  }),
+  configDigest: digestText,
+  queryDigest: digestText,
+  consistency: consistencyText,
   schema: v.strictObject({
     columns: v.array(v.strictObject({ name: v.string(), type: v.string() })),
   }),
@@ -86,20 +79,20 @@ const headSchema = v.strictObject({
 
 const tailSchema = v.strictObject({
   totals: v.strictObject({
-    pages: v.pipe(count, v.minValue(1), v.maxValue(maxPages)),
-    records: count,
-    bytes: count,
-    plainBytes: count,
+    pages: v.pipe(wholeNumber, v.minValue(1), v.maxValue(maxPages)),
+    records: wholeNumber,
+    bytes: wholeNumber,
+    plainBytes: wholeNumber,
   }),
-  rejected: v.record(factName, count),
+  rejected: named(wholeNumber),
   resumedFrom: v.nullable(runId),
 });
 
 const entrySchema = v.strictObject({
   name: v.string(),
-  records: count,
-  bytes: count,
-  sha256: hex,
+  records: wholeNumber,
+  bytes: wholeNumber,
+  sha256: digestText,
   span: v.exactOptional(v.picklist(["first", "middle", "last"])),
 });
 

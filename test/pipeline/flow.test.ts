@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
 import { sealThreads } from "../../src/pipeline/ledger.ts";
 import { PipelineError } from "../../src/errors.ts";
-import type { Kind } from "../../src/stages/nouns.ts";
+import type { Kind, SourceEnd } from "../../src/stages/nouns.ts";
 import type { Destination } from "../../src/stages/destinations/destination.ts";
 import { defineStage, type StageUse } from "../../src/stages/stage.ts";
 import { createPool, type Pool } from "../../src/workers/pool.ts";
@@ -13,6 +13,7 @@ import {
   makePipeline,
   numbered,
   plainOf,
+  sourceEnd,
   sourceOf,
   useFolder,
 } from "../fixtures/pipelines.ts";
@@ -198,6 +199,27 @@ describe("flow", () => {
     });
     assert.equal(error, root);
     assert.equal(root.stage, "test-source");
+  });
+
+  it("refuses an end that no manifest can hold where the source gives it, as the source's", async () => {
+    const ends = {
+      "consistency.class": { consistency: { class: "hope", proof: {} } },
+      "consistency.proof": { consistency: { class: "stream", proof: { a: 1.5 } } },
+      queryDigest: { queryDigest: "none" },
+      rows: { rows: 0.5 },
+    };
+    for (const [path, wrong] of Object.entries(ends)) {
+      const end = { ...sourceEnd(0), ...wrong } as SourceEnd;
+      const source = sourceOf(() => [{ shape: "documents", columns: [], rows: [], bytes: 0, end }]);
+      const { error, objects } = await flowThrough(makePipeline({ source, dir, to }), {
+        pool,
+        path: folder.next(),
+      });
+      assert.ok(error instanceof PipelineError);
+      assert.deepEqual([error.code, error.stage], ["source-bad-data", "test-source"]);
+      assert.match(error.message, new RegExp(`^test-source: the \`${path}\` it ends with`));
+      assert.equal(objects.size, 0);
+    }
   });
 
   it("is stopped, resumable, when the caller's signal fires, whatever the stages make of it", async () => {

@@ -32,6 +32,12 @@ describe("manifest", () => {
     assert.deepEqual(tail.rejected, { "too-long": 2 });
   });
 
+  it("may name facts as JavaScript names what every object has", async () => {
+    const proof = { constructor: 1, prototype: -1, toString: null };
+    const head = { ...sampleHead, consistency: { class: "stream", proof } } as const;
+    assert.deepEqual((await readWhole(await manifestBytes(head))).head, head);
+  });
+
   it("is JSON that any tool reads", async () => {
     const { format, pages } = JSON.parse((await manifestBytes()).toString());
     assert.equal(format, "spillway/1");
@@ -173,6 +179,8 @@ describe("manifest", () => {
       { configDigest: "C".repeat(64) },
       { consistency: { class: "hope", proof: {} } },
       { consistency: { class: "stream", proof: { nested: {} } } },
+      { consistency: { class: "stream", proof: { half: 0.5 } } },
+      { consistency: { class: "stream", proof: [] } },
       { consistency: { class: "stream", proof: { 7: "seven" } } },
       { layers: { extension: "../x", compress: "zstd", encrypt: "age" } },
       { layers: { extension: "ndjson", compress: "brotli", encrypt: "age" } },

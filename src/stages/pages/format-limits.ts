@@ -1,11 +1,41 @@
 /** What the format has no room for is refused as soon as it shows, not when all pages are made and the manifest is written. */
+import * as v from "valibot";
 import { PipelineError } from "../../errors.ts";
 import { formatBytes } from "../atoms.ts";
-import type { Column } from "../nouns.ts";
+import type { Column, Consistency, SourceEnd } from "../nouns.ts";
 import { maxPages } from "./checkpoint.ts";
 
 /** The last page's checkpoint and the lines of a manifest before its pages hold 4 MiB each, and more than the columns. */
 const columnBytesAtMost = 3 * 2 ** 20;
+
+export const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+export const digestText = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+
+// Begins with a letter: JavaScript would move keys that look like numbers to the front.
+const factName = /^[A-Za-z][\w .:/-]{0,63}$/;
+const fact = v.union([v.string(), v.pipe(v.number(), v.safeInteger()), v.boolean(), v.null()]);
+
+/** Values by name. Not valibot's `record`, which knows no `constructor`. */
+export const named = <Value>(value: v.GenericSchema<Value>) =>
+  v.custom<Readonly<Record<string, Value>>>(
+    (given) =>
+      typeof given === "object" &&
+      given !== null &&
+      !Array.isArray(given) &&
+      Object.entries(given).every(([name, each]) => factName.test(name) && v.is(value, each)),
+  );
+
+/** What a manifest says of how consistent the rows are. */
+export const consistencyText: v.GenericSchema<Consistency> = v.strictObject({
+  class: v.picklist(["snapshot", "epochs", "unchanged-file", "stream"]),
+  proof: named(fact),
+});
+
+const sourceEnd = v.object({
+  rows: wholeNumber,
+  consistency: consistencyText,
+  queryDigest: digestText,
+});
 
 /** @throws PipelineError `config-invalid` for a page whose number the format has no name for */
 export function refuseBeyondFormat(page: number): void {
@@ -23,5 +53,16 @@ export function refuseLongColumns(columns: readonly Column[]): void {
   throw new PipelineError(
     "config-invalid",
     `chunk: the names and types of the ${columns.length} columns take ${formatBytes(bytes)}, and a manifest has room for ${formatBytes(columnBytesAtMost)} of them; expected fewer columns, or shorter names and types`,
+  );
+}
+
+/** @throws PipelineError `source-bad-data` for an end that no manifest can tell of, as of a source of one's own */
+export function refuseForeignEnd(end: SourceEnd, source: string): void {
+  const { issues } = v.safeParse(sourceEnd, end, { abortEarly: true });
+  if (!issues) return;
+  throw new PipelineError(
+    "source-bad-data",
+    `${source}: the \`${v.getDotPath(issues[0]) ?? "end"}\` it ends with is none that a manifest can hold; expected what docs/format.md says of it`,
+    { stage: source },
   );
 }
