@@ -5,10 +5,9 @@
   read-export.py restore FOLDER -i key.txt --signer ed25519:… > rows.ndjson
 
 Written from docs/format.md alone, to which § points. Holds one page at a time. Needs Python 3.8 and, of stock
-tools, openssl 3 (Ed25519 is not in Python's library; openssl holds the manifest whole), age and zstd where the
-export uses them. Without -i, age asks for a passphrase at the terminal, again for every page. Without --signer,
-the signature proves that nothing changed since it was made, not who made it. Exit status 0: all is right; 1: it
-is not, and a sentence on stderr says why; what was restored until then is authentic, but not all.
+tools, openssl 3 (which holds the manifest whole), age and zstd where the export uses them. Without -i, age asks
+for a passphrase, again for every page. Without --signer, the signature proves that nothing changed, not who made
+it. Exit status 0: all is right; 1: it is not, and stderr says why; what was restored is authentic, but not all.
 """
 import argparse, base64, contextlib, hashlib, json, os, re, shutil, stat, subprocess, sys, tempfile, threading, zlib
 
@@ -54,10 +53,9 @@ DIALECT = {"delimiter": MARK, "quote": MARK, "header": flag, "null": null_text,
 USUAL = dict(delimiter=",", quote='"', header=True, null="", lineEnd="lf", quoteAll=False, bom=False)
 HEAD = {"format": "spillway/1", "run": RUN, "pipeline": "[a-z0-9][a-z0-9._-]{0,62}",
         "generation": lambda value: whole(value) and value > 0, "previous": (null, DIGEST),
-        "tool": {"name": WORD, "version": WORD}, "started": TIME, "finished": TIME,
-        "configDigest": DIGEST, "queryDigest": DIGEST,
-        "consistency": {"class": "snapshot|epochs|unchanged-file|stream",
-                        "proof": {...: (null, flag, WORD, lambda value: type(value) is int)}},
+        "tool": {"name": WORD, "version": WORD}, "started": TIME, "finished": TIME, "configDigest": DIGEST,
+        "queryDigest": DIGEST, "consistency": {"class": "snapshot|epochs|unchanged-file|stream", "proof": {
+            ...: (null, flag, WORD, lambda value: type(value) is int and whole(abs(value)))}},
         "schema": {"columns": [{"name": WORD, "type": WORD}]},
         "layers": (LAYERS, {**LAYERS, "extension": "csv", "dialect": DIALECT}),
         "signer": "ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="}
@@ -159,6 +157,8 @@ def check_signature(folder, manifest, pinned):
     run, signer = manifest.head["run"], manifest.head["signer"]
     lies = re.search("[0-9]{8}T[0-9]{9}Z-[0-9a-f]{8}$", os.path.abspath(folder))
     need(not lies or lies[0] == run, f"This is run {run} under the name of another.")
+    prime, y = 2**255 - 19, int.from_bytes(base64.b64decode(signer[8:]), "little") % 2**255
+    need(y < prime and (y**3 - y) * (121665 * y**4 - 243332 * y**2 + 121666) % prime, "The signer's key is weak.")
     need(pinned in (None, signer), f"The export is signed by {signer}, which is not the signer expected.")
     with tempfile.NamedTemporaryFile(buffering=0) as key, open_object(folder, "manifest.json.sig") as signature:
         key.write(bytes.fromhex("302a300506032b6570032100") + base64.b64decode(signer[8:]))  # DER
@@ -200,8 +200,8 @@ def open_zstd(frame, name):
     while not last and at < len(inner):
         block = int.from_bytes(inner[at : at + 3], "little")
         last, at = block & 1, at + 3 + (1 if block >> 1 & 3 == 1 else block >> 3)
-    need(width and last and at + 4 == len(inner) and size <= PAGE_BYTES, refusal)
-    content = run_tool(["zstd", "-dqc"], inner, size, refusal)
+    need(width and last and at + 4 == len(inner) and (size <= 1 << 27 if single else inner[5] <= 17 << 3), refusal)
+    content = run_tool(["zstd", "-dqc"], inner, min(size, PAGE_BYTES), refusal)
     need(len(content) == size, refusal)
     return frame[8:begin], content
 

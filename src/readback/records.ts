@@ -100,7 +100,7 @@ function scanArray(): RecordScanner {
         else if (byte === 0x7b || byte === 0x5b) depth += 1;
         else if (byte === 0x7d || byte === 0x5d) {
           depth -= 1;
-          if (depth === 1) each(at + 1, false);
+          if (depth === 1 && byte === 0x7d) each(at + 1, false);
         }
       }
     },
