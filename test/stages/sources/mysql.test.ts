@@ -166,7 +166,19 @@ describe("mysql", () => {
     const batches = await collect(open({ query: "select o.id from `old` as o" }, ctx));
     assert.equal(batches.at(-1)?.end?.consistency.class, "stream");
     assert.match(ctx.warnings.join(), /^old \(MyISAM\)/);
-    assert.equal((await read("select 1 as older")).at(-1)?.end?.consistency.class, "snapshot");
+    await server.execute(
+      "create table `of 2024-01` (id int) engine=MyISAM",
+      "create table versions (id int) engine=MyISAM with system versioning",
+    );
+    for (const [from, kind] of [
+      ["(select 1 as older) as a", "snapshot"],
+      ["(select 2024-01 as 'of') as a", "snapshot"],
+      ["`of 2024-01`", "stream"],
+      ["versions", "stream"],
+    ] as const) {
+      const { consistency } = (await read(`select * from ${from}`)).at(-1)!.end!;
+      assert.equal(consistency.class, kind, from);
+    }
   });
 
   it("binds parameters, whole numbers as integers", async () => {
