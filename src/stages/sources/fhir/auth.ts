@@ -63,8 +63,8 @@ function isOneWay(given: Readonly<Record<string, unknown>>): boolean {
 export interface Credentials {
   /** Value of the `authorization` header; undefined where nothing is asked for. */
   header(signal: AbortSignal): Promise<string | undefined>;
-  /** The server did not take the last one. True when another one may be made. */
-  forget(): boolean;
+  /** The server did not take this one. True when another one may be made. */
+  forget(header: string | undefined): boolean;
 }
 
 export function createCredentials(config: AuthConfig | undefined, exchange: Exchange): Credentials {
@@ -89,8 +89,12 @@ const usualSeconds = 300;
 function issuedCredentials(config: AuthConfig, exchange: Exchange): Credentials {
   const key = config.key === undefined ? undefined : readKey(config.key);
   let current: Promise<{ header: string; until: number }> | undefined;
+  /** Undefined while another one is on its way. */
+  let last: string | undefined;
   const renew = async (signal: AbortSignal) => {
+    last = undefined;
     const { header, seconds } = await askToken(config, key, exchange, signal);
+    last = header;
     return { header, until: Date.now() + Math.max(seconds * 1000 - marginMillis, seconds * 500) };
   };
   return {
@@ -105,8 +109,9 @@ function issuedCredentials(config: AuthConfig, exchange: Exchange): Credentials 
       if (current === asked) current = undefined;
       return this.header(signal);
     },
-    forget() {
-      current = undefined;
+    forget(header) {
+      // Requests that are refused together ask for one token: an issuer may end it when it gives another.
+      if (header === last) current = undefined;
       return true;
     },
   };

@@ -85,7 +85,7 @@ export function openServer({ url, auth, timeout }: ServerOptions): FhirServer {
       return answer;
     }
     // A token may end before its time.
-    if (answer.status === 401 && !isSecond && !asked.anonymous && credentials.forget()) {
+    if (answer.status === 401 && !isSecond && !asked.anonymous && credentials.forget(header)) {
       answer.drop();
       return sendOnce(asked, signal, true);
     }

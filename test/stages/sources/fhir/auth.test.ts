@@ -45,7 +45,11 @@ function createIssuer(
   return { intercept, issued };
 }
 
-async function read(intercept: Interceptor, authOf: (origin: string) => object) {
+async function read(
+  intercept: Interceptor,
+  authOf: (origin: string) => object,
+  given: Record<string, unknown> = {},
+) {
   const server = await startFhir({ resources }, [intercept]);
   try {
     const auth = authOf(server.origin);
@@ -54,6 +58,7 @@ async function read(intercept: Interceptor, authOf: (origin: string) => object) 
       search: "Observation",
       count: 10,
       auth,
+      ...given,
     });
     const batches = await collect(readFhir(config, testContext()));
     return batches.at(-1)?.end?.rows;
@@ -229,6 +234,32 @@ describe("fhir logs in", () => {
     };
     assert.equal(await read(slowly, byIssuer), 30);
     assert.ok(brief.asked.times > 2, String(brief.asked.times));
+  });
+
+  it("with one new token where several requests are refused at once, for a second may end the first", async () => {
+    const issued: string[] = [];
+    const refused: (() => void)[] = [];
+    const rotating: Interceptor = async ({ url, headers }, response) => {
+      if (url.pathname === "/token") {
+        issued.push(`token-${issued.length + 1}`);
+        const text = JSON.stringify({ access_token: issued.at(-1), token_type: "bearer" });
+        // Whoever else asks has asked by then.
+        await sleep(50);
+        send(response, 200, text, { "content-type": "application/json" });
+        return true;
+      }
+      if (headers.authorization === `Bearer ${issued.at(-1)}` && issued.length > 1) return false;
+      await new Promise<void>((all) => {
+        refused.push(all);
+        if (refused.length >= 3) for (const one of refused) one();
+      });
+      sendOutcome(response, 401, "login");
+      return true;
+    };
+    const lastUpdated = ["2026-01-01T00:10:00Z", "2026-01-01T00:20:00Z"];
+    const given = { lastUpdated, parallel: 3, totals: "none" };
+    assert.equal(await read(rotating, byIssuer, given), 30);
+    assert.equal(issued.length, 2);
   });
 
   it("with no issuer that answers in words of its own, which stay there", async () => {
