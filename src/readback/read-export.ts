@@ -49,7 +49,11 @@ export async function* readExport(
   }
   const maxBytes = options.maxRecordBytes ?? defaultMaxRecordBytes;
   for await (const content of joinSpans(pages, maxBytes)) {
-    yield* rowsOf(content);
+    for (const row of rowsOf(content)) {
+      yield row;
+      // A page may hold a hundred thousand rows.
+      options.signal?.throwIfAborted();
+    }
     freeBuffer(content);
   }
 }

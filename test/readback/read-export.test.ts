@@ -134,6 +134,21 @@ describe("read back", () => {
     }
   });
 
+  it("gives no row more once its signal fires", async () => {
+    const { folder } = await makeExport(root, ndjsonPages(30, 10));
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const seen: unknown[] = [];
+    const walk = async () => {
+      for await (const row of readExport(folder, { signal: stop.signal })) {
+        seen.push(row["id"]);
+        if (seen.length === 3) stop.abort(reason);
+      }
+    };
+    await assert.rejects(walk(), reason);
+    assert.deepEqual(seen, [0, 1, 2]);
+  });
+
   it("gives the sound pages before a damaged one and then fails", async () => {
     const { folder, names } = await makeExport(root, ndjsonPages(30, 10), {
       encrypt: { to: [recipient] },
