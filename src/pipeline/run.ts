@@ -36,7 +36,7 @@ export interface RunOptions {
   readonly sample?: number;
   /** Called once, with the plan of the run, before anything is opened. */
   readonly onPlan?: (report: PlanReport) => void;
-  /** Called a few times a second while the run goes on. */
+  /** Called a few times a second while the run goes on, until it throws: the log says so, and the run does not depend on it. */
   readonly onProgress?: (progress: Progress) => void;
   readonly env?: Readonly<Record<string, string | undefined>>;
 }

@@ -1,4 +1,5 @@
 /** A run under watch: telemetry started, stages clocked, gauges observed, progress told. */
+import { kindOf } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import type { Lease } from "../stages/lease.ts";
 import type { RowBatch } from "../stages/nouns.ts";
@@ -92,11 +93,7 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
     lease: watch.watchLease(lease),
     reportProgress(onProgress, started) {
       if (!onProgress) return () => {};
-      const timer = setInterval(() => onProgress(progress(started)), progressMillis);
-      return () => {
-        clearInterval(timer);
-        onProgress(progress(started));
-      };
+      return tellOften(() => onProgress(progress(started)), init.log);
     },
     expect(rows) {
       expected = rows;
@@ -115,6 +112,25 @@ export async function watchPlannedRun(init: WatchedInit): Promise<PlannedWatch> 
           `telemetry: ${exportErrors} exports failed; the export itself does not depend on them`,
         );
     },
+  };
+}
+
+/** What a timer calls would end the process when it throws, or when a promise of its own is rejected. */
+function tellOften(onProgress: () => unknown, log: Log): () => void {
+  let isHeard = true;
+  const tell = async () => {
+    try {
+      if (isHeard) await onProgress();
+    } catch (error) {
+      if (!isHeard) return;
+      isHeard = false;
+      log.warn(`onProgress threw ${kindOf(error)}, and is told no more; the run goes on`);
+    }
+  };
+  const timer = setInterval(() => void tell(), progressMillis);
+  return () => {
+    clearInterval(timer);
+    void tell();
   };
 }
 

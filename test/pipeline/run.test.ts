@@ -156,6 +156,22 @@ describe("run", () => {
     assert.equal(last.pages, last.pagesUploaded);
   });
 
+  it("goes on, and says so once, where the progress's listener throws or rejects", async () => {
+    const thrown = () => {
+      throw new TypeError("Ada");
+    };
+    const rejected = (() => Promise.reject(new TypeError("Ada"))) as () => void;
+    for (const onProgress of [thrown, rejected]) {
+      const here = place();
+      const warned: string[] = [];
+      const log = { info() {}, warn: (text: string) => void warned.push(text) };
+      await go(here.pipeline(), { onProgress, log });
+      assert.deepEqual(warned, [
+        "onProgress threw TypeError, and is told no more; the run goes on",
+      ]);
+    }
+  });
+
   it("restores what went in, however often it was stopped on the way", async () => {
     const below = createRandom(20260102);
     for (let stops = 0; stops < 50;) {
