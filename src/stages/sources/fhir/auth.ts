@@ -6,8 +6,8 @@ import { createPrivateKey, randomUUID, sign, type KeyObject } from "node:crypto"
 import * as v from "valibot";
 import { PipelineError } from "../../../errors.ts";
 import { secret, text } from "../../atoms.ts";
-import { TryAgain } from "../../destinations/retry.ts";
-import type { Exchange, Outgoing } from "./exchange.ts";
+import { retryAfterMillis, TryAgain } from "../../destinations/retry.ts";
+import { type Exchange, type Outgoing, transient } from "./exchange.ts";
 import { parseJson } from "./parse-json.ts";
 
 export const httpUrl = v.pipe(
@@ -163,8 +163,10 @@ async function askToken(
   const given = body["error"];
   const code = typeof given === "string" && /^[a-z_]{1,40}$/.test(given) ? `, ${given}` : "";
   const told = `the token endpoint gave no token (${answer.status}${code}); check \`auth\``;
-  if (answer.status >= 500 || answer.status === 429)
-    throw new TryAgain(new PipelineError("source-unreachable", told));
+  if (transient.has(answer.status)) {
+    const wait = retryAfterMillis(answer.header("retry-after"));
+    throw new TryAgain(new PipelineError("source-unreachable", told), wait);
+  }
   throw new PipelineError("source-refused", told);
 }
 

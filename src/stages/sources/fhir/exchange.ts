@@ -42,6 +42,8 @@ export interface ExchangeOptions {
   readonly statistics: Statistics;
 }
 
+/** What another attempt may mend: too early, too many, and a server or a proxy in trouble. */
+export const transient: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 const mostHeaderBytes = 32 * 1024;
 
 export function createExchange(options: ExchangeOptions): Exchange {

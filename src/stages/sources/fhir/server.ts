@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError } from "../../../errors.ts";
 import { persist, retryAfterMillis, TryAgain, type RetryPolicy } from "../../destinations/retry.ts";
 import { type AuthConfig, createCredentials } from "./auth.ts";
-import { type Answer, createExchange, type Outgoing } from "./exchange.ts";
+import { type Answer, createExchange, type Outgoing, transient } from "./exchange.ts";
 import { parseOutcome } from "./outcome.ts";
 import { parseJson } from "./parse-json.ts";
 import { createStatistics, type Statistics } from "./statistics.ts";
@@ -63,8 +63,6 @@ const policy: RetryPolicy = {
 };
 const mostRedirects = 3;
 const mostRefusalBytes = 256 * 1024;
-/** What another attempt may mend: too early, too many, and a server or a proxy in trouble. */
-const transient = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 export function openServer({ url, auth, timeout }: ServerOptions): FhirServer {
   const base = new URL(url);

@@ -3,6 +3,8 @@ import { createPublicKey, generateKeyPairSync, verify, type KeyObject } from "no
 import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
 import { PipelineError } from "../../../../src/errors.ts";
+import { TryAgain } from "../../../../src/stages/destinations/retry.ts";
+import { createCredentials } from "../../../../src/stages/sources/fhir/auth.ts";
 import { fhir, readFhir } from "../../../../src/stages/sources/fhir.ts";
 import { collect, testContext } from "../../../contract/stage-contract.ts";
 import {
@@ -224,6 +226,25 @@ describe("fhir logs in", () => {
     const vague = issuer([200, '{"access_token":"abc","expires_in":"soon"}']);
     assert.equal(await read(vague.intercept, byIssuer), 30);
     assert.equal(vague.asked.times, 1);
+  });
+
+  it("no earlier than a busy issuer says", async () => {
+    for (const status of [408, 425, 429, 503]) {
+      const answer = {
+        status,
+        header: (name: string) => (name === "retry-after" ? "7" : undefined),
+        text: async () => "",
+        async *pieces() {},
+        drop() {},
+      };
+      const exchange = { send: async () => answer, close() {} };
+      const credentials = createCredentials(byIssuer("https://issuer"), exchange);
+      await assert.rejects(credentials.header(new AbortController().signal), (error) => {
+        assert.ok(error instanceof TryAgain);
+        assert.equal(error.waitMillis, 7000);
+        return true;
+      });
+    }
   });
 
   it("anew when its token has ended", async () => {
