@@ -119,10 +119,11 @@ export async function awaitManifest(
   }
 }
 
-/** As long as the server asks for, within reason; without its word longer each time. */
+/** As long as the server asks for, within reason; without a word that is one (a date may be past by our clock) longer each time. */
 function pauseOf(retryAfter: string | undefined, polls: number): number {
-  if (retryAfter === undefined) return Math.min(usualPollMillis * 1.5 ** polls, longestPollMillis);
   const asked = retryAfterMillis(retryAfter);
+  if (asked === 0 && retryAfter !== "0")
+    return Math.min(usualPollMillis * 1.5 ** polls, longestPollMillis);
   return Math.min(Math.max(asked, shortestPollMillis), 10 * longestPollMillis);
 }
 

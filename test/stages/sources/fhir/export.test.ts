@@ -103,11 +103,15 @@ describe("an export of a FHIR server", () => {
   });
 
   it("is not waited for beyond `exportTimeout`, at the pace that a mute server is asked at", async () => {
-    const { client, server } = await start({ "/status": isNotDone });
-    told.length = 0;
-    await refuses(request(client), "source-failed", /within `exportTimeout`; run again to wait on/);
-    assert.deepEqual(told, ["fhir: export in progress"]);
-    assert.equal(server.requests.length, 2);
+    const past = "Thu, 01 Jan 2026 00:00:00 GMT";
+    for (const headers of [{}, { "retry-after": past }, { "retry-after": "soon" }]) {
+      const waits: Answer = (response) => void response.writeHead(202, headers).end();
+      const { client, server } = await start({ "/status": waits });
+      told.length = 0;
+      await refuses(request(client), "source-failed", /within `exportTimeout`; run again to wait/);
+      assert.deepEqual(told, ["fhir: export in progress"]);
+      assert.equal(server.requests.length, 2);
+    }
   });
 
   it("that its server forgets is begun anew only on demand", async () => {
