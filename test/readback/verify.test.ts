@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
-import { cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
@@ -204,6 +205,21 @@ describe("verify", () => {
         strangers.map((name) => `${name}: is not part of the export`),
       );
       assert.equal((await verify(made.folder)).problems.length, strangers.length);
+    });
+
+    it("names what is no file, or has a name that is no text, beside its pages", async () => {
+      await rename(at(made.names[1]!), join(made.folder, "../moved"));
+      await symlink("../moved", at(made.names[1]!));
+      await symlink("nowhere", at("latest"));
+      execFileSync("mkfifo", [at("pipe")]);
+      await writeFile(Buffer.concat([Buffer.from(at("odd-")), Buffer.of(0xff)]), "x");
+      await expectAt("quick", [
+        `${made.names[1]} \\(no file\\): is not part of the export`,
+        `${made.names[1]}: is missing`,
+        "latest \\(no file\\): is not part of the export",
+        "pipe \\(no file\\): is not part of the export",
+        "odd-\ufffd: is not part of the export",
+      ]);
     });
 
     it("names a truncated and an extended page", async () => {

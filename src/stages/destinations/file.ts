@@ -26,7 +26,7 @@ import { realWorld, type Disk, type World } from "../world.ts";
 import { removeFile } from "./file-remove.ts";
 import { digestOf, failureOf, guard, linkOnce, readPieces, statOf } from "./file-work.ts";
 import { FolderNames } from "./folder-names.ts";
-import { folderSegmentsOf, incomingPrefix, segmentsOf } from "./object-names.ts";
+import { folderSegmentsOf, incomingPrefix, noFile, segmentsOf } from "./object-names.ts";
 import { pathIdentity } from "./path-identity.ts";
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
@@ -225,7 +225,7 @@ async function* walk(
       continue;
     }
     const found = await statOf(join(root, ...folder, entry), disk);
-    if (found?.isFile()) yield { name: [...folder, entry].join("/"), bytes: found.size };
+    yield { name: [...folder, entry].join("/"), bytes: found?.size ?? 0 };
   }
 }
 
@@ -236,7 +236,8 @@ async function readNames(disk: Disk, path: string, signal: AbortSignal): Promise
     for await (const entry of await disk.opendir(path)) {
       signal.throwIfAborted();
       if (entry.isDirectory()) names.add(`${entry.name}/`);
-      else if (entry.isFile() && !entry.name.startsWith(incomingPrefix)) names.add(entry.name);
+      else if (!entry.isFile()) names.add(noFile(entry.name));
+      else if (!entry.name.startsWith(incomingPrefix)) names.add(entry.name);
     }
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw error;

@@ -10,6 +10,9 @@ export const mostDepth = 20;
 /** Prefix of files that are still being written; never listed, never a name. */
 export const incomingPrefix = ".incoming-";
 
+/** How a link, a pipe or the like is listed: as no object of an export is called, so that it is told of and nobody's. */
+export const noFile = (name: string): string => `${name} (no file)`;
+
 // S3 keys end at 1024 bytes; a file name in a folder ends at 255.
 const longestNameBytes = 900;
 const longestSegmentBytes = 255;

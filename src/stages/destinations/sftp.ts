@@ -17,6 +17,7 @@ import {
   folderSegmentsOf,
   incomingPrefix,
   mostDepth,
+  noFile,
   segmentsOf,
 } from "./object-names.ts";
 import { type RetryPolicy, TryAgain, patience, persist } from "./retry.ts";
@@ -122,9 +123,9 @@ async function* walk(
       pathOf(root, folder),
       signal,
     )) {
-      const key = isFolder ? `${name}/` : name;
+      const key = isFolder ? `${name}/` : isFile ? name : noFile(name);
       if (entries.has(key)) throw nonsense();
-      if (isFolder || (isFile && !name.startsWith(incomingPrefix))) entries.set(key, bytes);
+      if (!key.startsWith(incomingPrefix) || isFolder) entries.set(key, bytes);
     }
   };
   await persist(read, signal, policy);
