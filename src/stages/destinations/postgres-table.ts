@@ -68,6 +68,12 @@ export async function describeTable(session: Session, wanted: TableOptions): Pro
   return { oid, name, schema, columns: JSON.parse(columns) as TableColumn[], key };
 }
 
+/** The table as it is now and stays until the transaction ends: whoever alters or replaces it waits, as for an insert. */
+export async function holdTable(session: Session, { name, key }: Table): Promise<Table> {
+  await session.ask(`lock table only ${name} in row exclusive mode`);
+  return describeTable(session, { table: name, key });
+}
+
 /** The rights that writing takes and this user has not. */
 export async function findMissingRights(session: Session, table: Table): Promise<string[]> {
   // Replacing a row reads it.

@@ -17,7 +17,7 @@ import { segmentsOf } from "./object-names.ts";
 import { createConnection, type Target } from "./postgres-connection.ts";
 import { findUnfinished, listNoted, noteObject, readNoted } from "./postgres-notes.ts";
 import { writeRows } from "./postgres-rows.ts";
-import type { Table } from "./postgres-table.ts";
+import { holdTable, type Table } from "./postgres-table.ts";
 import { emptiedTable, listInParts, unfinishedRun } from "./table-notes.ts";
 import { recordsOf, tableOf, textColumnsOf, wholeObject, type WholeObject } from "./table.ts";
 
@@ -52,9 +52,10 @@ export const openPostgres: OpenDestination = async (url, { timeoutMillis, rows }
 };
 
 /** One transaction: the note that the object is stored, and, of a page, its rows. */
-async function store({ session, table, notes }: Target, object: WholeObject): Promise<void> {
+async function store({ session, table: found, notes }: Target, object: WholeObject): Promise<void> {
   const records = recordsOf(object);
   await session.ask("begin");
+  const table = records ? await holdTable(session, found) : found;
   const isNew = await noteObject(session, notes, object, records && table);
   if (!isNew) {
     await session.ask("rollback");
