@@ -72,8 +72,18 @@ export function createConnection(url: URL, wanted: TableOptions, answerMillis: n
   };
 }
 
+/** What a role or a database may say otherwise: texts would be read as other values, and a page may take its `timeout`. */
+const settings = {
+  timezone: "UTC",
+  array_nulls: "on",
+  xmloption: "content",
+  statement_timeout: "0",
+};
+
 async function makeReady(session: Session, wanted: TableOptions): Promise<Target> {
-  await session.ask("set timezone = 'UTC'");
+  await session.ask("select set_config(key, value, false) from json_each_text($1)", [
+    JSON.stringify(settings),
+  ]);
   // Whoever made this weaker did not mean that acknowledged pages may go with a power cut.
   await session.ask(
     "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')",

@@ -14,14 +14,17 @@ describe("records in a table of PostgreSQL", () => {
     await runSql(
       url,
       "drop schema if exists rows_test cascade",
+      "drop role if exists rows_odd",
       "create schema rows_test",
       "create table rows_test.docs (doc jsonb, list jsonb[], old json[])",
     );
   });
-  after(() => runSql(url, "drop schema if exists rows_test cascade"));
+  after(() =>
+    runSql(url, "drop schema if exists rows_test cascade", "drop role if exists rows_odd"),
+  );
 
-  const open = (table: string) =>
-    openDestination(url, { timeoutMillis: 5000, rows: { table, key: [] } });
+  const open = (table: string, to = url) =>
+    openDestination(to, { timeoutMillis: 5000, rows: { table, key: [] } });
   const put = (destination: Destination, page: number, record: string) =>
     destination.put(objectOf(`p/r/0000000${page}.ndjson`, `${record}\n`), never);
 
@@ -62,5 +65,25 @@ describe("records in a table of PostgreSQL", () => {
       ["2", "1.2345"],
     ]);
     assert.deepEqual(await valuesOf("altered"), [["5000000000", "1"]]);
+  });
+
+  it("are read alike whatever the settings of a role are, and for as long as it takes", async () => {
+    await runSql(
+      url,
+      "create table rows_test.odd (list text[], doc xml, at timestamptz)",
+      "create function rows_test.wait() returns trigger language plpgsql as $$ begin perform pg_sleep(0.2); return new; end $$",
+      "create trigger wait before insert on rows_test.odd for each row execute function rows_test.wait()",
+      "create role rows_odd login superuser",
+      ...["array_nulls = off", "xmloption = document", "statement_timeout = 100"].map(
+        (setting) => `alter role rows_odd set ${setting}`,
+      ),
+      "alter role rows_odd set timezone = 'Asia/Kathmandu'",
+    );
+    const destination = await open("rows_test.odd", url.replace("postgres@", "rows_odd@"));
+    // As CSV has arrays.
+    await put(destination, 0, '{"list":"{NULL,a}","doc":"a <b/>","at":"2024-01-01"}');
+    await destination.close();
+    const seen = await runSql(url, "select list[1], doc, at at time zone 'UTC' from rows_test.odd");
+    assert.deepEqual(seen, [[null, "a <b/>", "2024-01-01 00:00:00"]]);
   });
 });
