@@ -35,7 +35,7 @@ group by c.oid, n.nspname, c.relname, c.relkind, c.relpersistence`;
 /** Only whole indexes that are checked at once tell all rows apart when rows are written. */
 const uniqueOnKey = `
 select 1 from pg_catalog.pg_index i
-where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indimmediate
+where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indimmediate and not i.indisexclusion
   and i.indpred is null and i.indexprs is null
   and (select array_agg(a.attname::text order by a.attname::text)
        from unnest(i.indkey[0:i.indnkeyatts - 1]) k

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Destination } from "../../../src/stages/destinations/destination.ts";
 import { openDestination } from "../../../src/stages/destinations/schemes.ts";
-import { objectOf } from "../../contract/destination-contract.ts";
+import { expectError, objectOf } from "../../contract/destination-contract.ts";
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
 
 const never = new AbortController().signal;
@@ -23,8 +23,8 @@ describe("records in a table of PostgreSQL", () => {
     runSql(url, "drop schema if exists rows_test cascade", "drop role if exists rows_odd"),
   );
 
-  const open = (table: string, to = url) =>
-    openDestination(to, { timeoutMillis: 5000, rows: { table, key: [] } });
+  const open = (table: string, key: readonly string[] = [], to = url) =>
+    openDestination(to, { timeoutMillis: 5000, rows: { table, key } });
   const put = (destination: Destination, page: number, record: string) =>
     destination.put(objectOf(`p/r/0000000${page}.ndjson`, `${record}\n`), never);
 
@@ -79,11 +79,27 @@ describe("records in a table of PostgreSQL", () => {
       ),
       "alter role rows_odd set timezone = 'Asia/Kathmandu'",
     );
-    const destination = await open("rows_test.odd", url.replace("postgres@", "rows_odd@"));
+    const destination = await open("rows_test.odd", [], url.replace("postgres@", "rows_odd@"));
     // As CSV has arrays.
     await put(destination, 0, '{"list":"{NULL,a}","doc":"a <b/>","at":"2024-01-01"}');
     await destination.close();
     const seen = await runSql(url, "select list[1], doc, at at time zone 'UTC' from rows_test.odd");
     assert.deepEqual(seen, [[null, "a <b/>", "2024-01-01 00:00:00"]]);
+  });
+
+  it("replace none by a key of which one part tells apart what overlaps", async function () {
+    const [[version] = []] = await runSql(url, "show server_version_num");
+    if (Number(version) < 180_000) this.skip();
+    await runSql(
+      url,
+      "create table rows_test.spans (room int4range, at daterange, primary key (room, at without overlaps))",
+    );
+    const destination = await open("rows_test.spans", ["room", "at"]);
+    const error = await expectError(
+      "destination-refused",
+      put(destination, 0, '{"room":"[1,2)","at":"[2024-01-01,2024-02-01)"}'),
+    );
+    assert.match(error.message, /has no unique index on exactly "room", "at"/);
+    await destination.close();
   });
 });
