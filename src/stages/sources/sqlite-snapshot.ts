@@ -127,7 +127,23 @@ async function begin(database: DatabaseSync, signal: AbortSignal): Promise<void>
 }
 
 /** Result codes (https://www.sqlite.org/rescode.html). */
-const sqlite = { busy: 5, locked: 6, ioError: 10, corrupt: 11, full: 13, tooBig: 18, notDb: 26 };
+const sqlite = {
+  busy: 5,
+  locked: 6,
+  readOnly: 8,
+  ioError: 10,
+  corrupt: 11,
+  full: 13,
+  cantOpen: 14,
+  tooBig: 18,
+  notDb: 26,
+};
+
+/** SQLite itself would have to write: variants of `readOnly`, which alone is a query that writes. */
+const needsWriter = (error: unknown): boolean =>
+  primaryCode(error) === sqlite.cantOpen ||
+  (primaryCode(error) === sqlite.readOnly &&
+    (error as { errcode: number }).errcode !== sqlite.readOnly);
 
 function primaryCode(error: unknown): number | undefined {
   const code = (error as { errcode?: unknown } | undefined)?.errcode;
@@ -141,6 +157,13 @@ export function translate(error: unknown, path: string): unknown {
   if (error instanceof PipelineError) return error;
   if (code === undefined && systemCode(error) === undefined) return error;
   const named = `${path} (SQLite code ${code ?? systemCode(error)})`;
+  if (needsWriter(error)) {
+    return new PipelineError(
+      "source-refused",
+      `${named} cannot be read before a program opened it that may write: its last writer was cut off, or its write-ahead log ` +
+        "lies in a folder that is read-only; open it once (`sqlite3 FILE .tables`), or export a copy",
+    );
+  }
   switch (code) {
     case sqlite.busy:
     case sqlite.locked:

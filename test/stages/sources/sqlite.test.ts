@@ -144,6 +144,20 @@ describe("sqlite", () => {
     await refuses(at(path), /damaged or not a SQLite database/);
   });
 
+  it("says that a file whose writer was cut off wants a writer first", async () => {
+    const writer = new DatabaseSync(path);
+    writer.exec("pragma cache_size = 2; begin; update t set note = note || '.'");
+    const cut = join(folder, "cut.db");
+    await copyFile(path, cut);
+    await copyFile(`${path}-journal`, `${cut}-journal`);
+    writer.close();
+    path = cut;
+    const query = "select count(*) from t where note like '%.'";
+    await refuses(read(query), /last writer was cut off.* open it once/, "source-refused");
+    execute(path, "select count(*) from t");
+    assert.deepEqual(tuplesOf(await read(query)), [[0]]);
+  });
+
   it("lets no writer commit while it reads with a rollback journal", async () => {
     const rows = openQuery("select * from t")[Symbol.asyncIterator]();
     await rows.next();
