@@ -14,3 +14,7 @@ export interface HttpClient {
 export function httpClient(protocol: string): HttpClient {
   return process.getBuiltinModule(protocol === "https:" ? "node:https" : "node:http");
 }
+
+/** The environment, where it asks as Node's own client wants to be asked to go by the proxies that it names. */
+export const proxies = (): AgentOptions =>
+  process.env["NODE_USE_ENV_PROXY"] === "1" ? { proxyEnv: process.env } : {};

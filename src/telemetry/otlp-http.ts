@@ -71,16 +71,22 @@ export function createOtlpClient(endpoint: OtlpEndpoint): OtlpClient {
 
 function transportOf({ url, certificate }: OtlpEndpoint) {
   // Two connections: one for each batch on the way and the next at shutdown; idle ones never keep the process alive.
-  const options = { keepAlive: true, maxSockets: 2 };
+  const proxies = process.env["NODE_USE_ENV_PROXY"] === "1" ? { proxyEnv: process.env } : {};
+  const options = { ...proxies, keepAlive: true, maxSockets: 2 };
   if (url.protocol !== "https:") return { request: http.request, agent: new http.Agent(options) };
   const https = process.getBuiltinModule("node:https");
   const agent = new https.Agent(certificate ? { ...options, ca: certificate } : options);
   return { request: https.request, agent };
 }
 
-function requestOptions({ headers, gzip }: OtlpEndpoint, body: Uint8Array): RequestOptions {
+function requestOptions(
+  { headers, gzip, timeoutMillis }: OtlpEndpoint,
+  body: Uint8Array,
+): RequestOptions {
   return {
     method: "POST",
+    // Until a proxy has led to the collector, nothing ends a request but this.
+    timeout: timeoutMillis,
     headers: {
       ...headers,
       "content-type": "application/json",

@@ -5,7 +5,7 @@
 import type { Agent, ClientRequest, IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Content } from "../durable-file.ts";
-import { httpClient } from "../node-http.ts";
+import { httpClient, proxies } from "../node-http.ts";
 import { sendBody } from "./http-body.ts";
 import { TryAgain } from "./retry.ts";
 
@@ -64,14 +64,17 @@ export interface Line {
  */
 export function connectTo({ origin, called, timeoutMillis, address }: Line): HttpConnection {
   const client = httpClient(origin.protocol);
-  const agent = new client.Agent({ keepAlive: true });
+  const agent = new client.Agent({ ...proxies(), keepAlive: true });
+  const afresh = () => new client.Agent(proxies());
 
-  const exchange = (request: HttpRequest, signal: AbortSignal, by: Agent | false) =>
+  const exchange = (request: HttpRequest, signal: AbortSignal, by: Agent) =>
     new Promise<HttpAnswer>((resolve, reject) => {
       const { hostname, port } = origin;
       const { method } = request;
       const way = { hostname: hostname.replace(/^\[|\]$/g, ""), port, agent: by, signal };
-      const outgoing = client.request({ ...way, method, ...address(request) });
+      // Until a proxy has led to the store, nothing ends a request but this.
+      const patience = { timeout: timeoutMillis };
+      const outgoing = client.request({ ...way, ...patience, method, ...address(request) });
       let current: { destroy(error: Error): unknown } = outgoing;
       const late = () => current.destroy(timedOut(timeoutMillis));
       const timer = setTimeout(late, timeoutMillis);
@@ -91,12 +94,12 @@ export function connectTo({ origin, called, timeoutMillis, address }: Line): Htt
   return {
     send: async (request, signal) => {
       signal.throwIfAborted();
-      if (!isRepeatable(request)) return exchange(request, signal, false);
+      if (!isRepeatable(request)) return exchange(request, signal, afresh());
       try {
         return await exchange(request, signal, agent);
       } catch (error) {
         if (!(error instanceof DiedIdle)) throw error;
-        return exchange(request, signal, false);
+        return exchange(request, signal, afresh());
       }
     },
     close: () => agent.destroy(),
