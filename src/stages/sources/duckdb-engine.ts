@@ -67,12 +67,12 @@ export async function openEngine(options: EngineOptions, signal: AbortSignal): P
     memory_limit: `${memoryBytes}B`,
     ...(path !== undefined && { access_mode: "READ_ONLY" }),
   });
-  const instance = await untilAborted(opening, signal).catch((error: unknown) => {
+  const instance = await inTime(opening, options, signal).catch((error: unknown) => {
     void opening.then((late) => late.closeSync()).catch(() => {});
     throw error;
   });
   const connection = await instance.connect();
-  const engine = guard(instance, connection, options.answerMillis, signal);
+  const engine = guard(instance, connection, options, signal);
   try {
     const access = files ? [] : ["set enable_external_access = false"];
     for (const sql of [...settings, ...access, ...transaction])
@@ -87,7 +87,7 @@ export async function openEngine(options: EngineOptions, signal: AbortSignal): P
 function guard(
   instance: DuckDBInstance,
   connection: DuckDBConnection,
-  answerMillis: number,
+  options: EngineOptions,
   signal: AbortSignal,
 ): Engine {
   let stuck: Promise<void> | undefined;
@@ -100,28 +100,39 @@ function guard(
     get isStuck() {
       return stuck !== undefined;
     },
-    async answer(work) {
-      const limit = new AbortController();
-      const stop = () => limit.abort(signal.reason);
-      const timer = setTimeout(() => limit.abort(tooLong(answerMillis)), answerMillis);
-      signal.addEventListener("abort", stop, { once: true });
-      if (signal.aborted) stop();
-      try {
-        return await untilAborted(work, limit.signal);
-      } catch (error) {
-        if (!limit.signal.aborted) throw error;
+    answer: (work) =>
+      inTime(work, options, signal, async () => {
         stuck = (await interrupt(connection, work))?.over;
-        throw limit.signal.reason;
-      } finally {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", stop);
-      }
-    },
+      }),
     close() {
       if (stuck) void stuck.then(close);
       else close();
     },
   };
+}
+
+/** What `work` gives; whoever gives up, by deadline or abort, does `stop` first. */
+async function inTime<T>(
+  work: Promise<T>,
+  { answerMillis }: EngineOptions,
+  signal: AbortSignal,
+  stop = async () => {},
+): Promise<T> {
+  const limit = new AbortController();
+  const abort = () => limit.abort(signal.reason);
+  const timer = setTimeout(() => limit.abort(tooLong(answerMillis)), answerMillis);
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await untilAborted(work, limit.signal);
+  } catch (error) {
+    if (!limit.signal.aborted) throw error;
+    await stop();
+    throw limit.signal.reason;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** Stops what runs; gives its end where it does not stop in time. */
@@ -145,5 +156,5 @@ async function interrupt(
 const tooLong = (answerMillis: number): PipelineError =>
   new PipelineError(
     "source-failed",
-    `the query gave no rows for ${formatDuration(answerMillis)}; expected it to be quicker, or \`timeout\` to be longer than its sorts and groups take`,
+    `DuckDB gave no answer for ${formatDuration(answerMillis)}; expected it to be quicker, or \`timeout\` to be longer than its sorts and groups take`,
   );

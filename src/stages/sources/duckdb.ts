@@ -47,7 +47,9 @@ const config = v.strictObject({
   ),
   timeout: v.pipe(
     v.optional(duration, "10m"),
-    v.description("longest wait for the next rows; sorts and groups come before the first"),
+    v.description(
+      "longest wait for the file to open, and for the next rows; sorts and groups come before the first",
+    ),
   ),
 });
 

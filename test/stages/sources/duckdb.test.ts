@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { duckdb } from "../../../src/stages/sources/duckdb.ts";
+import { loadDuckdb } from "../../../src/stages/sources/duckdb-library.ts";
 import { openDesk } from "../../cli/spawn-cli.ts";
 import { checkStageContract, collect, testContext } from "../../contract/stage-contract.ts";
 import { executeDuckdb } from "../../fixtures/duckdb.ts";
@@ -313,7 +314,19 @@ describe("duckdb", () => {
 
   it("gives up on a query that is silent for too long", async () => {
     const silent = read({ query: endless, timeout: "200ms" });
-    await refuses(silent, /gave no rows for 200 ms/, "source-failed");
+    await refuses(silent, /gave no answer for 200 ms/, "source-failed");
+  });
+
+  it("gives up on a file whose opening takes too long", async () => {
+    const { DuckDBInstance } = loadDuckdb();
+    const { create } = DuckDBInstance;
+    DuckDBInstance.create = () => new Promise(() => {});
+    try {
+      const silent = read({ path, query: "select 1", timeout: "20ms" });
+      await refuses(silent, /gave no answer for 20 ms/, "source-failed");
+    } finally {
+      DuckDBInstance.create = create;
+    }
   });
 });
 
