@@ -145,7 +145,7 @@ describe("postgres by key", () => {
     assert.equal((await read("select * from loosely", { key: ["other"] })).end.rows, 2);
   });
 
-  it("refuses a type whose operators have names that lead to those of another", async () => {
+  it("refuses a type whose order have names that lead to those of another", async () => {
     await runSql(url, "create database keyed_apart");
     const at = Object.assign(new URL(url), { pathname: "/keyed_apart" }).href;
     await runSql(
@@ -159,7 +159,7 @@ describe("postgres by key", () => {
     const query = "select name, id from people";
     for (const key of [["name"], ["name", "id"]]) {
       const reading = read(query, { at, key });
-      await assert.rejects(reading, { code: "source-refused", message: /type whose operators/ });
+      await assert.rejects(reading, { code: "source-refused", message: /type whose order/ });
     }
     await runSql(at, "alter database keyed_apart set search_path = public, apart");
     const { marks } = await read(query, { at, key: ["name"] });
@@ -171,7 +171,7 @@ describe("postgres by key", () => {
     // Its operators have names of their own, and other indexes than those that order it.
     await runSql(at, "create extension hstore", "create table tagged (tags hstore primary key)");
     await assert.rejects(read("select * from tagged", { at, key: ["tags"] }), {
-      message: /type whose operators/,
+      message: /type whose order/,
     });
   });
 
