@@ -50,7 +50,7 @@ const small = new Set([
   "utinyint",
   "usmallint",
 ]);
-const int64 = new Set(["int8", "bigint", "int unsigned", "uinteger", "oid"]);
+const int64 = new Set(["int8", "bigint", "int unsigned", "uinteger"]);
 const unsigned = new Set(["bigint unsigned", "ubigint", "bit"]);
 const bytes = new Set([
   "bytea",

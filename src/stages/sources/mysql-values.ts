@@ -36,10 +36,8 @@ const code = {
   year: 13,
   newdate: 14,
   bit: 16,
-  vector: 242,
   json: 245,
   newdecimal: 246,
-  geometry: 255,
 } as const;
 const texts: Readonly<Record<number, readonly [text: string, bytes: string]>> = {
   15: ["varchar", "varbinary"],
