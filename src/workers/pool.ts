@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Piscina } from "piscina";
-import { PipelineError, isAbort } from "../errors.ts";
+import { PipelineError, isAbort, systemCode } from "../errors.ts";
 import type { SealedResult, SealTask } from "./seal.ts";
 import type { Failure } from "./seal-worker.ts";
 
@@ -40,8 +40,13 @@ export function createPool(threads: number): Pool {
     recordTiming: false,
   });
   // An answer that crosses with an abort finds no task and is emitted as an error, which would end the process.
-  // What becomes of a page is told by its own promise.
-  piscina.on("error", () => {});
+  // What becomes of a page is told by its own promise; but a thread whose code is not there is never ready for one.
+  let missing: unknown;
+  piscina.on("error", (error) => {
+    if (systemCode(error) !== "ERR_MODULE_NOT_FOUND") return;
+    missing = error;
+    void piscina.destroy();
+  });
   let inFlight = 0;
   let closed = false;
 
@@ -50,6 +55,7 @@ export function createPool(threads: number): Pool {
   const unlessAborted = createWaits();
 
   const attempt = async (task: SealTask, signal: AbortSignal): Promise<SealedResult> => {
+    if (missing) throw incomplete(missing);
     const work = piscina.run(task, { signal: watchdog.signal });
     const settle = () => void running.delete(work);
     running.add(work);
@@ -85,6 +91,13 @@ export function createPool(threads: number): Pool {
     },
   };
 }
+
+const incomplete = (cause: unknown) =>
+  new PipelineError(
+    "internal",
+    "seal: the code of the workers is not all there (ERR_MODULE_NOT_FOUND); install spillway again",
+    { cause },
+  );
 
 /**
  * Notices workers that are stuck: one that keeps a page for so long is ended, whatever others answer, and the page is tried

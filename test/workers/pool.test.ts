@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
+import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { mock } from "node:test";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
@@ -8,6 +11,7 @@ import { decodeFrame } from "../../src/workers/frame.ts";
 import { createPool, type Pool } from "../../src/workers/pool.ts";
 import type { SealTask } from "../../src/workers/seal.ts";
 
+const root = join(import.meta.dirname, "../..");
 const text = '{"id":1}\n'.repeat(1000);
 const minuteMillis = 60_000;
 const never = new AbortController().signal;
@@ -118,6 +122,28 @@ describe("pool", function () {
     sealing.catch(() => {});
     for (let deaths = 0; deaths < 3; deaths += 1) await killAll();
     await assert.rejects(sealing, { code: "internal", message: /died 3 times on page 7/ });
+  });
+
+  it("ends at once, and says so, where the workers' code is not there", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "spillway-pool-"));
+    try {
+      await cp(join(root, "src/workers"), join(folder, "workers"), { recursive: true });
+      await cp(join(root, "src/errors.ts"), join(folder, "errors.ts"));
+      await symlink(join(root, "node_modules"), join(folder, "node_modules"));
+      await rm(join(folder, "workers/seal-worker.ts"));
+      const module = (await import(join(folder, "workers/pool.ts"))) as {
+        createPool: typeof createPool;
+      };
+      const incomplete = module.createPool(2);
+      const failure = { code: "internal", message: /workers is not all there/ };
+      const refused = (page: number) =>
+        assert.rejects(incomplete.seal(taskOf(page), never), failure);
+      await Promise.all([0, 1, 2].map(refused));
+      await refused(3);
+      await incomplete.close();
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it("takes a page from a worker that is stuck, though the other answers, and names it in the end", async () => {
