@@ -7,6 +7,7 @@ import type { Token } from "stream-json/parser.js";
 import { PipelineError } from "../../errors.ts";
 import type { Row, RowBatch } from "../nouns.ts";
 import { rowBytes } from "./input-file.ts";
+import { setOwn } from "./json-names.ts";
 import { exactNumber } from "./json-values.ts";
 
 /** Arrays and objects inside each other at most; whoever prints a row needs stack for each of them. */
@@ -153,15 +154,6 @@ function valueOf(token: Token): unknown {
   if (token.name === "startArray") return [];
   if (token.name === "numberValue") return exactNumber(token.value);
   return "value" in token ? token.value : null;
-}
-
-function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
-  // Plain assignment to this one key would change the prototype instead of adding a property.
-  if (key !== "__proto__") object[key] = value;
-  else {
-    const own = { value, enumerable: true, configurable: true, writable: true };
-    Object.defineProperty(object, key, own);
-  }
 }
 
 function tooDeep(): PipelineError {

@@ -6,18 +6,10 @@
  * by counting names in text and value, took 35 to 45 % more of the processor's time.
  */
 
-interface NumberContext {
-  readonly source?: string;
-}
+import { parseNames } from "./json-names.ts";
 
-/** The parts of `JSON` that TypeScript does not know yet (ECMAScript: JSON.parse source text access). */
-const json = JSON as unknown as {
-  parse(
-    text: string,
-    reviver: (key: string, value: unknown, context: NumberContext) => unknown,
-  ): unknown;
-  rawJSON(text: string): object;
-};
+/** The part of `JSON` that TypeScript does not know yet (ECMAScript: JSON.parse source text access). */
+const { rawJSON: rawJson } = JSON as unknown as { rawJSON(text: string): object };
 
 /**
  * A number in a JSON text that may print differently: minus zero, 16 digits or more, a fraction or an exponent; but
@@ -30,7 +22,7 @@ const suspectNumber =
 /** A JSON number from its text: a JavaScript number where that prints the same, else the raw text. */
 export function exactNumber(text: string): number | object {
   const value = Number(text);
-  return String(value) === text ? value : json.rawJSON(text);
+  return String(value) === text ? value : rawJson(text);
 }
 
 /**
@@ -42,8 +34,8 @@ export function parseExact(
   text: string,
   spare?: (source: string, value: number) => boolean,
 ): unknown {
-  if (!holdsInexactNumber(text)) return JSON.parse(text);
-  return json.parse(text, (_key, value, { source }) =>
+  if (!holdsInexactNumber(text)) return parseNames(text);
+  return parseNames(text, (_key, value, { source }) =>
     typeof value !== "number" || source === undefined || spare?.(source, value)
       ? value
       : exactNumber(source),
