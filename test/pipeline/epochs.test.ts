@@ -23,6 +23,10 @@ before(async () => {
     "alter table epoch_rows add primary key (id)",
     "create table epoch_codes as select 'patient ' || id as code, note from epoch_rows",
     "alter table epoch_codes add primary key (code)",
+    "create type epoch_mood as enum ('good', 'bad')",
+    "create domain epoch_moods as epoch_mood",
+    "create table epoch_felt as select (case when kind = 1 then 'bad' else 'good' end)::epoch_moods as mood, id, note from epoch_rows",
+    "alter table epoch_felt add primary key (mood, id)",
   );
 });
 
@@ -59,6 +63,17 @@ describe("an export that goes on by key", () => {
     const rows = [filter({ column: "kind", in: ["1", "2"] }), select(["id", "note", "kind"]), own];
     const text = await assertEqual({ source, cuts: [4], rows, format: "csv" });
     assert.match(text, /^id,note,kind,extra\n/);
+  });
+
+  it("is so by a key of a domain, over an enum too", async () => {
+    for (const key of [
+      ["mood", "id"],
+      ["mood desc", "id"],
+    ])
+      await assertEqual({
+        source: { url, query: "select * from epoch_felt", key, resume: "epochs" },
+        cuts: [5],
+      });
   });
 
   it("keeps parameters of the query apart from those of its own", () =>

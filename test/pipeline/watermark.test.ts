@@ -92,6 +92,23 @@ describe("watermark", () => {
     assert.deepEqual(idsOf((await exportOf(sourceOf(table), path)).text), [3, 7]);
   });
 
+  it("tells equal times apart by a domain too, over an enum", async () => {
+    await sql(
+      "create type watermark_mood as enum ('good', 'bad')",
+      "create domain watermark_moods as watermark_mood",
+    );
+    const table = await tableOf("watermark_felt", "changed int not null, mood watermark_moods");
+    const path = folder.next();
+    const source = sourceOf(table, { watermark: { column: "changed", tiebreak: "mood" } });
+    await sql(
+      `alter table ${table} add unique (changed, mood), alter mood set not null`,
+      `insert into ${table} values (1, 7, 'good')`,
+    );
+    assert.deepEqual(idsOf((await exportOf(source, path)).text), [1]);
+    await sql(`insert into ${table} values (2, 7, 'bad')`);
+    assert.deepEqual(idsOf((await exportOf(source, path)).text), [2]);
+  });
+
   it("refuses rows whose watermark a join made null, which no range would hold", async () => {
     const table = await tableOf("watermark_joined", "changed bigint not null");
     await sql(`insert into ${table} select g, g from generate_series(1, 40) g`);

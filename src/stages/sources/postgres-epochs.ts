@@ -63,7 +63,8 @@ export async function orderByKey(
   const bounds = from?.mark.key.map((text, i) => `$${values.push(text)}::${types[i]}`);
   if (bounds && (await hasRows(session, await push(`\nwhere ${isUnkeyed(columns)}`, query.values))))
     throw refused("the query has a row whose `key` is null, such as a join makes");
-  const asked = await push(bounds ? `\nwhere ${isBehind(columns, bounds)}` : "", values);
+  const behind = bounds && isBehind(columns, cellsOf(columns, types), bounds);
+  const asked = await push(behind ? `\nwhere ${behind}` : "", values);
   return { ...asked, keyColumns: columns.length };
 }
 
@@ -90,9 +91,16 @@ export async function typeNames(
   return rows[0]!.map(String);
 }
 
+/** As the types that bounds are read by: of a domain over an enum there are no comparisons with any other. */
+export const cellsOf = (columns: readonly KeyColumn[], types: readonly string[]): string[] =>
+  columns.map(({ index }, at) => `q.c${index}::${types[at]}`);
+
 /** One comparison of rows where all columns run the same way, which an index can answer; otherwise one for each column. */
-function isBehind(columns: readonly KeyColumn[], bounds: readonly string[]): string {
-  const cells = columns.map(({ index }) => `q.c${index}`);
+function isBehind(
+  columns: readonly KeyColumn[],
+  cells: readonly string[],
+  bounds: readonly string[],
+): string {
   const signs = columns.map(({ descending }) => (descending ? "<" : ">"));
   if (signs.every((sign) => sign === signs[0]))
     return `(${cells.join(", ")}) ${signs[0]} (${bounds.join(", ")})`;

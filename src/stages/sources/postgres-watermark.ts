@@ -15,7 +15,7 @@ import { PipelineError } from "../../errors.ts";
 import { duration, secret, text } from "../atoms.ts";
 import type { Spool } from "../pages/spool-store.ts";
 import { passwordOf } from "./postgres-client.ts";
-import { hasRows, isUnkeyed, textOf, typeNames } from "./postgres-epochs.ts";
+import { cellsOf, hasRows, isUnkeyed, textOf, typeNames } from "./postgres-epochs.ts";
 import { examineKey, type KeyColumn } from "./postgres-key.ts";
 import { hasLimit, readOrigin } from "./postgres-origin.ts";
 import { type BoundQuery, mentionsParams, quoteName } from "./postgres-pushdown.ts";
@@ -208,9 +208,8 @@ function compare(
   values: (string | null)[],
 ): readonly string[] {
   if (!bound) return [];
-  const cells = columns.map(({ index }) => `q.c${index}`);
   const texts = bound.map((cell, at) => `$${values.push(cell)}::${types[at]}`);
-  return [`(${cells.join(", ")}) ${sign} (${texts.join(", ")})`];
+  return [`(${cellsOf(columns, types).join(", ")}) ${sign} (${texts.join(", ")})`];
 }
 
 const whereAll = (conditions: readonly string[]): string =>

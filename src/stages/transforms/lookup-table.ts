@@ -130,11 +130,11 @@ async function askByKey(
     `select ${wanted.join(", ")}, pg_catalog.current_setting('server_version_num')`,
   );
   // What is json, or was made json for us, has no `=`; its text is what rows are told by.
-  const isJson = keyAt.map((at) => oids[at] === jsonOid);
-  const types = rows[0]!.slice(0, -1).map((type, part) => (isJson[part] ? "text" : type!));
+  const types = keyAt.map((at, part) => (oids[at] === jsonOid ? "text" : rows[0]![part]!));
   const isSaid = Number(rows[0]!.at(-1)) >= saysValid;
   const names = columns.map((_, at) => `c${at}`).join(", ");
-  const key = keyAt.map((at, part) => (isJson[part] ? `q.c${at}::text` : `q.c${at}`)).join(", ");
+  // Of a domain over an enum there are no comparisons with any other type.
+  const key = keyAt.map((at, part) => `q.c${at}::${types[part]}`).join(", ");
   const lists = types.map((_, part) => `$${part + 1}::text[]`).join(", ");
   const parts = types.map((type, part) =>
     isSaid
