@@ -38,6 +38,9 @@ function taskOf(page: number, more: Partial<SealTask> = {}): SealTask {
 const slowTask = (page: number, readers: number) =>
   taskOf(page, { encrypt: { to: Array<string>(readers).fill(reader) } });
 
+/** So many that nobody waits for the end. */
+const endless = 300_000;
+
 const opened = (bytes: Uint8Array) =>
   Buffer.from(decodeFrame(bytes, "zstd", 1 << 20).content).toString();
 
@@ -46,12 +49,14 @@ let reader: string;
 describe("pool", function () {
   this.timeout(60_000);
   let pool: Pool;
-  /** Each thread that lives, and when it says that it is ready: it is given a page by then. */
-  const workers = new Map<Worker, Promise<unknown>>();
+  /** Each thread that lives, and whether it is ready: it takes pages from then on. */
+  const workers = new Map<Worker, boolean>();
   const meet = (worker: Worker) => {
-    workers.set(worker, new Promise((resolve) => worker.once("message", resolve)));
+    workers.set(worker, false);
+    worker.once("message", () => workers.set(worker, true));
     worker.once("exit", () => workers.delete(worker));
   };
+  const readyOnes = () => [...workers.keys()].filter((worker) => workers.get(worker));
   const untilThere = async (count: number) => {
     while (workers.size !== count) await sleep(5);
   };
@@ -70,12 +75,8 @@ describe("pool", function () {
     await untilThere(0);
   });
 
-  /** Ends every thread as soon as all are ready. */
-  async function killAll(): Promise<void> {
-    await untilThere(pool.threads);
-    await Promise.all(workers.values());
-    await Promise.all([...workers.keys()].map((worker) => worker.terminate()));
-  }
+  /** Ends every thread that is ready; one that is not is never replaced. */
+  const endReady = () => Promise.all(readyOnes().map((worker) => worker.terminate()));
 
   it("seals pages in threads and leaves them where they lie", async () => {
     const tasks = Array.from({ length: 8 }, (_, page) => taskOf(page));
@@ -107,10 +108,10 @@ describe("pool", function () {
   });
 
   it("tries a page again whose worker died; the page survives", async () => {
-    await pool.seal(taskOf(0), never);
-    const born = [...workers.keys()];
+    while (readyOnes().length < pool.threads) await sleep(5);
+    const born = readyOnes();
     const sealing = pool.seal(slowTask(1, 500), never);
-    await killAll();
+    await endReady();
     const { bytes } = await sealing;
     await untilThere(born.length);
     assert.ok(!born.some((worker) => workers.has(worker)), "new threads took over");
@@ -118,10 +119,15 @@ describe("pool", function () {
   });
 
   it("gives up after three deaths on one page, and names it", async () => {
-    const sealing = pool.seal(slowTask(7, 30_000), never);
-    sealing.catch(() => {});
-    for (let deaths = 0; deaths < 3; deaths += 1) await killAll();
-    await assert.rejects(sealing, { code: "internal", message: /died 3 times on page 7/ });
+    const sealing = pool.seal(slowTask(7, endless), never);
+    const failure = { code: "internal", message: /died 3 times on page 7/ };
+    let isOver = false;
+    const refused = assert.rejects(sealing, failure).finally(() => (isOver = true));
+    while (!isOver) {
+      await endReady();
+      await sleep(5);
+    }
+    await refused;
   });
 
   it("ends at once, and says so, where the workers' code is not there", async () => {
@@ -150,7 +156,7 @@ describe("pool", function () {
     mock.timers.enable({ apis: ["setInterval"] });
     const watched = createPool(2);
     try {
-      const stuck = watched.seal(slowTask(7, 30_000), never);
+      const stuck = watched.seal(slowTask(7, endless), never);
       let over = false;
       stuck.catch(() => (over = true));
       for (let deaths = 0; deaths < 3; deaths += 1) {
@@ -175,10 +181,10 @@ describe("pool", function () {
   it("ends at once when the signal fires, with its reason, and works on afterwards", async () => {
     const stop = new AbortController();
     const reason = new Error("the run is stopped");
-    const sealing = [0, 1, 2, 3].map((page) => pool.seal(slowTask(page, 500), stop.signal));
+    const sealing = [0, 1, 2, 3].map((page) => pool.seal(slowTask(page, 5000), stop.signal));
     let ended = 0;
     for (const one of sealing) one.catch(() => (ended += 1));
-    await Promise.all(workers.values());
+    while (readyOnes().length === 0) await sleep(5);
     stop.abort(reason);
     await turn();
     assert.equal(ended, sealing.length);
