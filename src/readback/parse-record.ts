@@ -7,7 +7,7 @@ import {
   type CsvDialect,
 } from "../stages/formats/csv-dialect.ts";
 import type { Row } from "../stages/nouns.ts";
-import { isSameNumber, parseExact } from "../stages/sources/json-values.ts";
+import { isSameNumber, isTooDeep, parseExact } from "../stages/sources/json-values.ts";
 
 /**
  * Parses the JSON text of one row. A number that a double cannot hold exactly becomes a `JSON.rawJSON` of its digits,
@@ -18,8 +18,8 @@ export function parseJsonRecord(text: string): Row {
   let row: unknown;
   try {
     row = parseExact(text, isSameNumber);
-  } catch {
-    throw notARow("is not JSON");
+  } catch (error) {
+    throw notARow(isTooDeep(error) ? "is nested too deep to be a row here" : "is not JSON");
   }
   if (!isRow(row)) throw notARow("is no object");
   return row;

@@ -12,6 +12,12 @@ describe("a record read back", () => {
     assert.equal(JSON.stringify(row), printed);
   });
 
+  it("is told apart from what is no JSON where it is nested too deep", () => {
+    const deep = `{"a":1.50,"b":${"[".repeat(50_000)}${"]".repeat(50_000)}}`;
+    assert.throws(() => parseJsonRecord(deep), /a record is nested too deep to be a row here/);
+    assert.throws(() => parseJsonRecord(deep.slice(1)), /a record is not JSON/);
+  });
+
   it("takes no longer for the longest number PostgreSQL has than for its digits", () => {
     const started = process.cpuUsage();
     const text = `{"a":1${"0".repeat(131_000)}1}`;

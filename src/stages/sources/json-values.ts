@@ -42,6 +42,9 @@ export function parseExact(
   );
 }
 
+/** Whether what `parseExact` threw says that the stack has no room for what may be good JSON: some 2000 levels. */
+export const isTooDeep = (error: unknown): boolean => error instanceof RangeError;
+
 function holdsInexactNumber(text: string): boolean {
   if (text.search(suspectNumber) < 0) return false;
   for (const [, number] of text.matchAll(suspectNumber)) {

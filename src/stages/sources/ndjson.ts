@@ -13,7 +13,7 @@ import type { Row, RowBatch } from "../nouns.ts";
 import { freeBuffer } from "../free-buffer.ts";
 import { defineStage } from "../stage.ts";
 import { badData, batchBytes, digestQuery, readBytes, readInput, rowBytes } from "./input-file.ts";
-import { parseExact } from "./json-values.ts";
+import { isTooDeep, parseExact } from "./json-values.ts";
 
 /** Well under V8's longest string (512 MiB), so that no line can become an uncaught error. */
 export const maxRecordLimit = 128 * 2 ** 20;
@@ -143,9 +143,10 @@ function isBlank(line: string): boolean {
 function parseLine(lines: Lines, line: string): unknown {
   try {
     return parseExact(line);
-  } catch {
+  } catch (error) {
     // The parser's own message quotes the line; it must not travel.
-    throw badLine(lines, "broken or cut off; expected one whole JSON object on the line");
+    const what = isTooDeep(error) ? "nested too deep to be read" : "broken or cut off";
+    throw badLine(lines, `${what}; expected one whole JSON object on the line`);
   }
 }
 

@@ -93,6 +93,11 @@ describe("ndjson", () => {
   it("refuses broken lines with their place and without their content", async () => {
     const good = '{"a":1}\n';
     await refuses(parse(`${good}\n{"secret":`), /^in\.ndjson:3: line is broken or cut off/);
+    const deep = `{"a":1.50,"secret":${"[".repeat(50_000)}${"]".repeat(50_000)}}`;
+    await refuses(
+      parse(`${good}\n${deep}`, 1, 2 ** 20),
+      /^in\.ndjson:3: line is nested too deep to be read/,
+    );
     await refuses(parse(`${good}{"a":1}{"b":2}\n`), /^in\.ndjson:2: /);
     await refuses(parse(`${good}[1]\n`), /^in\.ndjson:2: line is not a JSON object/);
     await refuses(parse(`${good}null\n`), /^in\.ndjson:2: line is not a JSON object/);
