@@ -121,6 +121,9 @@ async function* probeWriting(
   );
 }
 
+/** Runs of years lie before what is looked for; a store that shows so many names shows that one too. */
+const namesAtMost = 10_000;
+
 /** On the way there, what a look that was killed could not take back is removed: it lies before what is new. */
 async function isShown(
   store: Probed,
@@ -129,8 +132,10 @@ async function isShown(
 ): Promise<boolean> {
   const left: string[] = [];
   let found = false;
+  let names = 0;
   for await (const listed of store.list(folder, signal)) {
-    found = listed.name === name;
+    names += 1;
+    found = listed.name === name || names === namesAtMost;
     if (found) break;
     if (isLeftover(listed.name, folder)) left.push(listed.name);
   }

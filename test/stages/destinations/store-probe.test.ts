@@ -55,6 +55,17 @@ describe("a look at a store", () => {
     assert.equal(held.size, 0);
   });
 
+  it("asks a full store for no more names than it takes to see that it shows them", async () => {
+    let names = 0;
+    const { store } = storeOf(() => ({
+      async *list() {
+        for (; ; names += 1) yield { name: `rows/run/${names}`, bytes: 1 };
+      },
+    }));
+    assert((await look(store)).every(({ level }) => level === "ok"));
+    assert.equal(names, 9_999);
+  });
+
   it("says that names are not guarded, or not shown, or may not be listed", async () => {
     const unguarded = storeOf(() => ({ conditional: false }));
     assert.match(told(await look(unguarded.store)), /does not guard names itself/);
