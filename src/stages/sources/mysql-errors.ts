@@ -53,8 +53,11 @@ const detailsOf = ({ errno, sqlState }: Answer) => ({ errno, sqlstate: sqlState 
 function explainConnect(error: unknown): PipelineError {
   const code = systemCode(error);
   const details = code ? { systemCode: code } : {};
+  const { syscall } = (error ?? {}) as { syscall?: unknown };
+  // Where nobody was reached the message names the host, or the socket, which may be called so too.
+  const isReached = syscall !== "getaddrinfo" && syscall !== "connect";
   const message = error instanceof Error ? error.message : "";
-  const isTls = /SSL|TLS|CERT|UNABLE_TO|ALTNAME/i.test(`${code} ${message}`);
+  const isTls = isReached && /SSL|TLS|CERT|UNABLE_TO|ALTNAME/i.test(`${code} ${message}`);
   if (isTls)
     return new PipelineError(
       "source-refused",

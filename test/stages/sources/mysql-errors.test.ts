@@ -34,6 +34,18 @@ describe("an error of MySQL", () => {
     );
     const network = Object.assign(new Error("secret"), { code: "ECONNREFUSED" });
     assert.match(explained(network, "connect").message, /\(ECONNREFUSED\)/);
+    for (const [code, syscall, what] of [
+      ["EAI_AGAIN", "getaddrinfo", "tls-db.example"],
+      ["ENOENT", "connect", "/run/ssl/socket"],
+    ]) {
+      const named = Object.assign(new Error(`${syscall} ${code} ${what}`), { code, syscall });
+      assert.equal(explained(named, "connect").code, "source-unreachable");
+    }
+    const broken = Object.assign(new Error("write EPROTO: SSL routines"), {
+      code: "EPROTO",
+      syscall: "write",
+    });
+    assert.equal(explained(broken, "connect").code, "source-refused");
     assert.match(explained(undefined, "connect").message, /\(connection closed\)/);
     assert.match(explained("secret", "connect").message, /\(connection closed\)/);
   });
