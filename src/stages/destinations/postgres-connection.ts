@@ -101,6 +101,7 @@ const codesHere = {
 
 /** Invalid authorization, invalid database name. */
 const ofLogin = /^(?:28|3D)/;
+const readOnly = "25006";
 
 /** What a session says of a source, said of a destination; what may pass is tried again. */
 function asDestination(error: unknown): unknown {
@@ -110,8 +111,12 @@ function asDestination(error: unknown): unknown {
   const { details } = error;
   const { sqlstate } = details;
   const isOfRows = code === "destination-refused" && sqlstate && !ofLogin.test(String(sqlstate));
+  const expected =
+    sqlstate === readOnly
+      ? "a server and a user that may write; a standby only reads"
+      : "records that fit the table, and rights to write it";
   const message = isOfRows
-    ? `the server refused the rows of a page (SQLSTATE ${sqlstate}); expected records that fit the table, and rights to write it`
+    ? `the server refused the rows of a page (SQLSTATE ${sqlstate}); expected ${expected}`
     : error.message.replaceAll("`url`", "`to`");
   const failure = new PipelineError(code, message, { details });
   return code === "destination-refused" ? failure : new TryAgain(failure);

@@ -47,6 +47,21 @@ describe("a connection of the destination postgres", () => {
     assert.equal(messages.length, 2);
   });
 
+  it("says that a server only reads, as a standby does", async () => {
+    const { url } = await sharedPostgres();
+    const user = "create role reads_only login superuser";
+    await runSql(url, user, "alter role reads_only set default_transaction_read_only = on");
+    await runSql(url, "create table written_nowhere (id int)");
+    const destination = await open(url.replace("postgres@", "reads_only@"), "written_nowhere");
+    const { message } = await expectError(
+      "destination-refused",
+      destination.put(objectOf("p/r/00000000.ndjson", '{"id":1}\n'), never),
+    );
+    assert.match(message, /\(SQLSTATE 25006\); expected a server and a user that may write/);
+    await destination.close();
+    await runSql(url, "drop table written_nowhere", "drop role reads_only");
+  });
+
   it("has one piece of work at a time, and lists more names than it looks up at once", async () => {
     const { url } = await sharedPostgres();
     await runSql(
