@@ -4,7 +4,7 @@ import type { TableOptions } from "./destination.ts";
 import { unfitTable, type AnyColumn, type AnyTable } from "./table.ts";
 
 export interface TableColumn extends AnyColumn {
-  /** As a cast takes it. */
+  /** As records are read; with its collation, where that takes different texts for equal. */
   readonly type: string;
   /** The server always numbers it (GENERATED ALWAYS AS IDENTITY), unless an insert insists; it is never updated. */
   readonly isNumbered: boolean;
@@ -24,7 +24,10 @@ select c.oid, format('%I.%I', n.nspname, c.relname), quote_ident(n.nspname),
        c.relkind in ('r', 'p') and not exists (
          select from pg_catalog.pg_partition_tree(c.oid) t join pg_catalog.pg_class p on p.oid = t.relid
          where p.relpersistence <> 'p' or p.relkind not in ('r', 'p')) and c.relpersistence = 'p',
-       json_agg(json_build_object('name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+       json_agg(json_build_object('name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod)
+         || coalesce((select format(' collate %I.%I', s.nspname, l.collname)
+                      from pg_catalog.pg_collation l join pg_catalog.pg_namespace s on s.oid = l.collnamespace
+                      where l.oid = a.attcollation and not l.collisdeterministic), ''),
          'isGenerated', a.attgenerated <> '', 'isNumbered', a.attidentity = 'a',
          'isText', (select y.typcategory = 'S' from pg_catalog.pg_type y where y.oid = a.atttypid)) order by a.attnum)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace

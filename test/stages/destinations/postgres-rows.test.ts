@@ -87,6 +87,24 @@ describe("records in a table of PostgreSQL", () => {
     assert.deepEqual(seen, [[null, "a <b/>", "2024-01-01 00:00:00"]]);
   });
 
+  it("are told apart within a page as the key's own collation tells them", async () => {
+    await runSql(
+      url,
+      "create collation rows_test.\"a B\" (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+      'create table rows_test.named (name text collate rows_test."a B" primary key, n int)',
+    );
+    const destination = await open("rows_test.named", ["name"]);
+    await put(destination, 0, '{"name":"ann","n":1}\n{"name":"Ann","n":2}\n{"name":"bob","n":3}');
+    await put(destination, 1, '{"name":"BOB"}\n{"name":"Bob"}\n{"name":"cid"}');
+    await destination.close();
+    const seen = await runSql(url, "select name, n from rows_test.named order by name");
+    assert.deepEqual(seen, [
+      ["Ann", "2"],
+      ["bob", "3"],
+      ["cid", null],
+    ]);
+  });
+
   it("replace none by a key of which one part tells apart what overlaps", async function () {
     const [[version] = []] = await runSql(url, "show server_version_num");
     if (Number(version) < 180_000) this.skip();
