@@ -1,18 +1,15 @@
 /**
- * A SQLite file opened for writing: the one place that knows how it is opened, waited for and failing.
+ * A SQLite file opened for writing: the one place that knows how it is opened and failing.
  *
  * The file is opened by SQLite alone: closing any other descriptor of it would drop the locks that this process has on it
  * (https://www.sqlite.org/howtocorrupt.html, 2.2).
  */
 import { stat } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
-import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { PipelineError, systemCode } from "../../errors.ts";
+import { codeOf, sqlite, waitForLock } from "../sqlite-codes.ts";
 import { TryAgain } from "./retry.ts";
-
-/** How often a lock that another process holds is asked for. */
-const lockPauseMillis = 20;
 
 /**
  * EXTRA: where the journal is a file that is removed, FULL leaves open whether a commit outlives a power cut. What is put
@@ -42,7 +39,7 @@ export async function openSqliteFile(
   const url = pathToFileURL(path);
   url.search = "?mode=rw";
   const database = new DatabaseSync(url, { timeout: 0 });
-  const waiting = <T>(work: () => T, signal: AbortSignal) => waitFor(work, lockMillis, signal);
+  const waiting = <T>(work: () => T, signal: AbortSignal) => waitForLock(work, lockMillis, signal);
   const begun = async <T>(
     ending: "commit" | "rollback",
     work: (database: DatabaseSync) => T,
@@ -84,39 +81,6 @@ async function requireFile(path: string): Promise<void> {
   );
 }
 
-/** SQLite's own wait would hold up everything else in this thread. */
-async function waitFor<T>(work: () => T, lockMillis: number, signal: AbortSignal): Promise<T> {
-  const deadline = performance.now() + lockMillis;
-  for (;;) {
-    signal.throwIfAborted();
-    try {
-      return work();
-    } catch (error) {
-      if (codeOf(error) !== result.busy || performance.now() > deadline) throw error;
-    }
-    await sleep(lockPauseMillis, undefined, { signal });
-  }
-}
-
-/** Result codes (https://www.sqlite.org/rescode.html). */
-const result = {
-  busy: 5,
-  locked: 6,
-  noMemory: 7,
-  readOnly: 8,
-  ioError: 10,
-  corrupt: 11,
-  full: 13,
-  cannotOpen: 14,
-  notADatabase: 26,
-};
-
-function codeOf(error: unknown): number | undefined {
-  const code = (error as { errcode?: unknown } | undefined)?.errcode;
-  // The low byte is the kind of error, the rest tells variants of it apart.
-  return typeof code === "number" ? code & 0xff : undefined;
-}
-
 /** An error of SQLite as one of ours: its code travels, its message may quote data and does not. What may pass is tried again. */
 export function asDestination(error: unknown, path: string): unknown {
   if (error instanceof PipelineError) return error;
@@ -127,24 +91,24 @@ export function asDestination(error: unknown, path: string): unknown {
     new PipelineError(kind, what, { details: { code } });
   const named = `${path} (SQLite code ${code})`;
   switch (codeOf(error)) {
-    case result.busy:
-    case result.locked:
+    case sqlite.busy:
+    case sqlite.locked:
       return new TryAgain(
         fail("destination-failed", `${named} is locked by another process; try again later`),
       );
-    case result.ioError:
-    case result.noMemory:
+    case sqlite.ioError:
+    case sqlite.noMemory:
       return new TryAgain(fail("destination-failed", `${named} could not be written; try again`));
-    case result.full:
+    case sqlite.full:
       return fail(
         "destination-failed",
         `no space left at the destination for ${named}; free some, then run again`,
       );
-    case result.corrupt:
-    case result.notADatabase:
+    case sqlite.corrupt:
+    case sqlite.notADatabase:
       return fail("destination-refused", `${named} is damaged or not a SQLite database`);
-    case result.readOnly:
-    case result.cannotOpen:
+    case sqlite.readOnly:
+    case sqlite.cannotOpen:
     case undefined:
       return fail(
         "destination-refused",

@@ -9,14 +9,13 @@ import type { BigIntStats } from "node:fs";
 import { type FileHandle, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { setTimeout as sleep } from "node:timers/promises";
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Consistency } from "../nouns.ts";
+import { codeOf, sqlite, waitForLock } from "../sqlite-codes.ts";
 import { fileChanged, formatNanos, openRegular, requireSame } from "./input-file.ts";
 
-/** How long a lock held by a writer is waited for, and how often it is asked for. */
-const lockDeadlineMillis = 2000;
-const lockPauseMillis = 50;
+/** How long a lock held by a writer is waited for. */
+const lockMillis = 2000;
 
 /** Where the file header keeps its change counter (https://www.sqlite.org/fileformat.html, 1.3.7). */
 const changeCounterOffset = 24;
@@ -114,46 +113,18 @@ async function statOf(path: string): Promise<BigIntStats | undefined> {
 /** Begins the transaction and takes its lock now, not at the first row. */
 async function begin(database: DatabaseSync, signal: AbortSignal): Promise<void> {
   database.exec("BEGIN");
-  const deadline = performance.now() + lockDeadlineMillis;
-  for (;;) {
-    try {
-      database.prepare("SELECT count(*) FROM sqlite_schema").get();
-      return;
-    } catch (error) {
-      if (primaryCode(error) !== sqlite.busy || performance.now() > deadline) throw error;
-    }
-    await sleep(lockPauseMillis, undefined, { signal });
-  }
+  const look = () => database.prepare("SELECT count(*) FROM sqlite_schema").get();
+  await waitForLock(look, lockMillis, signal);
 }
-
-/** Result codes (https://www.sqlite.org/rescode.html). */
-const sqlite = {
-  busy: 5,
-  locked: 6,
-  readOnly: 8,
-  ioError: 10,
-  corrupt: 11,
-  full: 13,
-  cantOpen: 14,
-  tooBig: 18,
-  notDb: 26,
-};
 
 /** SQLite itself would have to write: variants of `readOnly`, which alone is a query that writes. */
 const needsWriter = (error: unknown): boolean =>
-  primaryCode(error) === sqlite.cantOpen ||
-  (primaryCode(error) === sqlite.readOnly &&
-    (error as { errcode: number }).errcode !== sqlite.readOnly);
-
-function primaryCode(error: unknown): number | undefined {
-  const code = (error as { errcode?: unknown } | undefined)?.errcode;
-  // The low byte is the kind of error, the rest tells variants of it apart.
-  return typeof code === "number" ? code & 0xff : undefined;
-}
+  codeOf(error) === sqlite.cannotOpen ||
+  (codeOf(error) === sqlite.readOnly && (error as { errcode: number }).errcode !== sqlite.readOnly);
 
 /** An error of SQLite as an error of this project: its code travels, its message may quote data and does not. */
 export function translate(error: unknown, path: string): unknown {
-  const code = primaryCode(error);
+  const code = codeOf(error);
   if (error instanceof PipelineError) return error;
   if (code === undefined && systemCode(error) === undefined) return error;
   const named = `${path} (SQLite code ${code ?? systemCode(error)})`;
@@ -173,7 +144,7 @@ export function translate(error: unknown, path: string): unknown {
     case sqlite.full:
       return new PipelineError("disk-full", `${named}: no room for a sort; free temporary space`);
     case sqlite.corrupt:
-    case sqlite.notDb:
+    case sqlite.notADatabase:
       return new PipelineError("source-bad-data", `${named} is damaged or not a SQLite database`);
     case sqlite.tooBig:
       return new PipelineError(
