@@ -68,17 +68,7 @@ export async function* readExport(
     log.warn(
       `fhir: the server reports ${outcomes} problems of its export; they are records of the type OperationOutcome`,
     );
-  const { columns } = records;
-  const end = prove(server, config, { manifest, records, sums });
-  yield {
-    bytes: new Uint8Array(0),
-    ends: [],
-    framing: true,
-    columns,
-    extension: "ndjson",
-    ...first,
-    end,
-  };
+  yield { ...records.end(prove(server, config, { manifest, records, sums })), ...first };
 }
 
 /** In the order of types and, within one, of the manifest. */

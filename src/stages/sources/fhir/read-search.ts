@@ -52,17 +52,7 @@ export async function* readSearches(
   }
   if (total !== undefined && records.answers < total)
     await requireSameCount(server, searches, { config, total, given: records.answers }, signal);
-  const end = proveEnd(server, searches, { total, records });
-  const { columns } = records;
-  yield {
-    bytes: new Uint8Array(0),
-    ends: [],
-    framing: true,
-    columns,
-    extension: "ndjson",
-    ...first,
-    end,
-  };
+  yield { ...records.end(proveEnd(server, searches, { total, records })), ...first };
 }
 
 interface Found {

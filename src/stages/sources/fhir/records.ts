@@ -1,5 +1,5 @@
 /** Resources become records: copies are cut, what passes is counted. */
-import type { Column, RecordBatch } from "../../nouns.ts";
+import type { Column, RecordBatch, SourceEnd } from "../../nouns.ts";
 import type { Mark, Resources } from "./harvest.ts";
 import { createSeen } from "./seen.ts";
 
@@ -15,18 +15,20 @@ export interface Tally {
 }
 
 export interface RecordMaker extends Tally {
-  readonly columns: readonly Column[];
   /**
    * @param resources become invalid
    * @param search what found them, where another may find them too
    */
   make(resources: Resources, search?: string): RecordBatch | undefined;
+  /** The last batch, which has no record. */
+  end(end: SourceEnd): RecordBatch;
 }
 
 export function createRecordMaker(): RecordMaker {
   const seen = createSeen();
   const sums = { rows: 0, matches: 0, answers: 0, duplicates: 0 };
   let columns: readonly Column[] | undefined;
+  const extension = "ndjson";
 
   /** What came with others may later be found for itself, and is one of those that were counted. */
   const isFirstFind = (identity: string) =>
@@ -62,17 +64,22 @@ export function createRecordMaker(): RecordMaker {
     get allRemembered() {
       return !seen.forgets;
     },
-    get columns() {
-      return columns ?? [];
-    },
     make(resources, search) {
       const { marks } = resources;
       const kept = marks.map((mark) => keep(mark, search));
       const { bytes, ends } = kept.every(Boolean) ? resources : cut(resources, kept);
       if (ends.length === 0) return undefined;
       columns ??= namesOf(bytes.subarray(0, ends[0]));
-      return { bytes, ends, framing: false, columns, extension: "ndjson" };
+      return { bytes, ends, framing: false, columns, extension };
     },
+    end: (end) => ({
+      bytes: new Uint8Array(0),
+      ends: [],
+      framing: true,
+      columns: columns ?? [],
+      extension,
+      end,
+    }),
   };
 }
 
