@@ -66,15 +66,16 @@ export async function scale(pipeline: Pipeline, options: ScaleOptions = {}): Pro
   };
   const folder = await mkdtemp(join(tmpdir(), "spillway-scale-"));
   try {
-    const trial = divert(pipeline, folder);
     const signed = { ...env, [keyVariable]: makeKey() };
     const measured: RunSummary[] = [];
     for (let sample = firstSize; sample <= most; sample *= factor) {
       let best: RunSummary | undefined;
       for (let round = 0; round < rounds; round += 1) {
+        // In a spool of its own, which remembers no run before it: behind that one's watermark there is nothing new.
+        const trial = divert(pipeline, join(folder, `${sample}.${round}`));
         best = quicker(
           best,
-          await run(trial, { ...rest, env: signed, onPlan: noteStages, sample, restart: true }),
+          await run(trial, { ...rest, env: signed, onPlan: noteStages, sample }),
         );
         onRun?.(sample, round);
       }

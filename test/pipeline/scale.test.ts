@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mock } from "node:test";
 import { fitExponent, scale } from "../../src/pipeline/scale.ts";
+import { postgres } from "../../src/stages/sources/postgres.ts";
 import { map } from "../../src/stages/transforms/map.ts";
 import { countedRows, makePipeline, testEnv, useFolder } from "../fixtures/pipelines.ts";
+import { runSql, sharedPostgres } from "../servers/postgres.ts";
 
 describe("fitExponent", () => {
   const sizes = [10, 100, 1000, 10_000];
@@ -64,5 +66,23 @@ describe("scale", () => {
     const report = await scale(pipeline, { env: testEnv, rounds: 1 });
     assert.deepEqual(report.sizes, [10, 42]);
     assert(report.stages.every(({ exponent }) => exponent === null));
+  });
+
+  it("reads the same rows in each run, whatever a watermark would leave out of the next one", async () => {
+    const { url } = await sharedPostgres();
+    await runSql(
+      url,
+      "create table scale_rows as select g as id from generate_series(1, 150) g",
+      "alter table scale_rows add primary key (id)",
+    );
+    const source = postgres({
+      url,
+      query: "select * from scale_rows",
+      watermark: { column: "id", sealedBy: "a secret" },
+    });
+    const pipeline = makePipeline({ source, dir: folder.next(), to: folder.next() });
+    const report = await scale(pipeline, { env: testEnv, rounds: 2 });
+    assert.deepEqual(report.sizes, [10, 100, 150]);
+    await runSql(url, "drop table scale_rows");
   });
 });
