@@ -111,28 +111,24 @@ export function openServer({ url, auth, timeout }: ServerOptions): FhirServer {
     }
   };
 
-  const ask = (asked: Asked, signal: AbortSignal) =>
-    persist(() => counted(() => sendOnce(asked, signal)), signal, policy);
-  const counted = <T>(work: () => Promise<T>) =>
-    work().catch((error: unknown) => {
-      if (error instanceof TryAgain) statistics.retried();
-      throw error;
-    });
+  const tried = <T>(work: () => Promise<T>, signal: AbortSignal) => {
+    const counted = () =>
+      work().catch((error: unknown) => {
+        if (error instanceof TryAgain) statistics.retried();
+        throw error;
+      });
+    return persist(counted, signal, policy);
+  };
 
   return {
     base: base.origin + base.pathname.replace(/\/+$/, ""),
     statistics,
-    ask,
+    ask: (asked, signal) => tried(() => sendOnce(asked, signal), signal),
     askJson: (asked, mostBytes, signal) =>
-      persist(
-        () =>
-          counted(async () => {
-            const { status, header, text } = await sendOnce(asked, signal);
-            return { status, header, body: parseJson(await text(mostBytes)) };
-          }),
-        signal,
-        policy,
-      ),
+      tried(async () => {
+        const { status, header, text } = await sendOnce(asked, signal);
+        return { status, header, body: parseJson(await text(mostBytes)) };
+      }, signal),
     own,
     close() {
       exchange.close();
