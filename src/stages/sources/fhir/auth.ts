@@ -27,10 +27,18 @@ const fields = {
 };
 const by = (field: keyof typeof fields) =>
   v.pipe(v.optional(secret), v.description(`${fields[field]}; by reference only`));
+/** What a header may hold of it. */
+const isSendable = (token: string): boolean => /^[\x20-\x7e]+$/.test(token);
 
 export const auth = v.pipe(
   v.strictObject({
-    token: by("token"),
+    token: v.pipe(
+      by("token"),
+      v.check(
+        (token) => token === undefined || isSendable(token),
+        "expected a token of printable ASCII (is there a line end behind it?)",
+      ),
+    ),
     user: v.pipe(v.optional(text), v.description(fields.user)),
     password: by("password"),
     tokenUrl: v.pipe(v.optional(httpUrl), v.description("token endpoint of the server's issuer")),
@@ -152,10 +160,11 @@ async function askToken(
 ): Promise<{ header: string; seconds: number }> {
   const answer = await exchange.send(tokenRequest(config, key), signal);
   const body = readJson(await answer.text(mostTokenBytes));
-  if (answer.status === 200 && typeof body["access_token"] === "string") {
+  const token = body["access_token"];
+  if (answer.status === 200 && typeof token === "string" && isSendable(token)) {
     const seconds = Number(body["expires_in"] ?? usualSeconds);
     return {
-      header: `Bearer ${body["access_token"]}`,
+      header: `Bearer ${token}`,
       seconds: seconds > 0 ? seconds : usualSeconds,
     };
   }

@@ -100,6 +100,17 @@ describe("fhir logs in", () => {
     }
   });
 
+  it("with no token that HTTP cannot carry, such as one with the line end of its file", () => {
+    for (const token of ["secret\n", "secret€"]) {
+      const { issues } = v.safeParse(fhir.config, {
+        url: "https://h",
+        search: "P",
+        auth: { token },
+      });
+      assert.match(String(issues?.[0].message), /^expected a token of printable ASCII/);
+    }
+  });
+
   it("with client credentials, one token for all requests, another when it is refused", async () => {
     const login = `Basic ${Buffer.from("app%3A1:s%20ecret").toString("base64")}`;
     for (const [uses, tokens] of [
@@ -286,6 +297,7 @@ describe("fhir logs in", () => {
   it("with no issuer that answers in words of its own, which stay there", async () => {
     for (const [status, body] of [
       [200, "null"],
+      [200, String.raw`{"access_token":"secret\r\nx: y"}`],
       [400, "<html>secret</html>"],
       [400, '{"error":"secret words"}'],
     ] as const)
