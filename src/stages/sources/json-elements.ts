@@ -83,8 +83,6 @@ function createFinder(path: readonly string[]) {
   function open(isArray: boolean) {
     if (isHere()) {
       if (!isArray) throw malformed("an object; expected an array of objects (see `pick`)");
-      // JSON lets the last of two equal keys win, but the first one's rows are gone already.
-      if (finder.found) throw malformed("a second array at the same path");
       finder.found = true;
       finder.inside = true;
     }
@@ -92,11 +90,18 @@ function createFinder(path: readonly string[]) {
     trail.push(null);
   }
 
+  function enter(key: string) {
+    trail[trail.length - 1] = key;
+    // JSON lets the last of two equal keys win, but the first one's rows are gone already.
+    if (finder.found && trail.every((segment, level) => segment === path[level]))
+      throw malformed(`a second "${key}" on the way to the array`);
+  }
+
   function push(token: Token): void {
     if (token.name === "startArray" || token.name === "startObject") {
       return open(token.name === "startArray");
     }
-    if (token.name === "keyValue") trail[trail.length - 1] = token.value;
+    if (token.name === "keyValue") enter(token.value);
     else if (token.name === "endArray" || token.name === "endObject") {
       trail.pop();
       finder.inside = false;

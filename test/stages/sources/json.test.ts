@@ -87,7 +87,12 @@ describe("json", () => {
     await refuses(parse('{"a":{"c":[{}]}}', "a.b"), /no array at a\.b/);
     await refuses(parse('{"a":1}', "a"), /a single value; expected an array/);
     await refuses(parse('{"a":{"secret":1}}', "a"), /an object; expected an array/);
-    await refuses(parse('{"a":[{}],"a":[{}]}', "a"), /second array at the same path/);
+    for (const second of ['"a":[{}]', '"a":null', '"\\u0061":{"b":1}'])
+      await refuses(parse(`{"a":[{}],${second}}`, "a"), /a second "a" on the way to the array/);
+    for (const second of ['"a":null', '"a":{"c":1}'])
+      await refuses(parse(`{"a":{"b":[{}]},${second}}`, "a.b"), /a second "a" on the way/);
+    const elsewhere = '{"c":{"a":{"b":1}},"a":{"b":[{}],"a":{"b":1}},"d":[{"a":{"b":1}}]}';
+    assert.deepEqual(await parse(elsewhere, "a.b"), [{}]);
     await refuses(parse('{"a":[{}]}'), /an object; expected an array/);
     await refuses(parse('"secret"'), /a single value/);
   });
