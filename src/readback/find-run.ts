@@ -2,7 +2,7 @@
 import { parseIdentityFile, type Identities } from "../workers/age.ts";
 import { PipelineError } from "../errors.ts";
 import type { Destination, S3Options } from "../stages/destinations/destination.ts";
-import { openDestination } from "../stages/destinations/schemes.ts";
+import { checkDestinationUrl, openDestination, takesRows } from "../stages/destinations/schemes.ts";
 import { manifestName, signatureName } from "../pipeline/manifest.ts";
 
 /** What every way of reading back takes. */
@@ -43,13 +43,24 @@ export interface FoundRun {
 const defaultTimeoutMillis = 60_000;
 const pageLike = /^\d{8,}(\.[a-z0-9]+)+$/;
 
-/** Opens the destination of an export for reading; the caller closes it. */
-export const openForReading = (url: string, options: ReadOptions): Promise<Destination> =>
-  openDestination(url, {
+/**
+ * Opens the destination of an export for reading; the caller closes it.
+ * @throws PipelineError `config-invalid` for a database, where pages became rows; as `openDestination`
+ */
+export async function openForReading(url: string, options: ReadOptions): Promise<Destination> {
+  if (takesRows(checkDestinationUrl(url).protocol)) throw readByItsDatabase();
+  return openDestination(url, {
     timeoutMillis: options.timeoutMillis ?? defaultTimeoutMillis,
     ...(options.s3 && { s3: options.s3 }),
     ...(options.s3?.endpoint !== undefined && { azblob: { endpoint: options.s3.endpoint } }),
   });
+}
+
+const readByItsDatabase = (): PipelineError =>
+  new PipelineError(
+    "config-invalid",
+    "an export to a database became rows of a table there, and its pages are no more; ask the database for them",
+  );
 
 /**
  * Opens the run that `url` means; the caller closes its destination.

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { cp, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { listExports } from "../../src/readback/list-exports.ts";
 import { readPages } from "../../src/readback/read-export.ts";
 import { verifyExport } from "../../src/readback/verify.ts";
 import { makeExport, ndjsonPages } from "../fixtures/make-export.ts";
@@ -54,5 +55,13 @@ describe("whose export it is", () => {
       code: "integrity-failed",
       message: /was changed/,
     });
+  });
+
+  it("is none that could be read back where pages became rows of a table", async () => {
+    for (const url of ["postgresql://localhost/db", "sqlite:./rows.db"]) {
+      const refused = { code: "config-invalid", message: /became rows of a table there/ };
+      await assert.rejects(verifyExport(url, { level: "quick" }), refused);
+      await assert.rejects(Array.fromAsync(listExports(url)), refused);
+    }
   });
 });
