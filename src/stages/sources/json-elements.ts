@@ -115,7 +115,7 @@ function createFinder(path: readonly string[]) {
 interface ValueBuilder {
   /** The first value pushed; whole once `push` has answered true. */
   readonly value: unknown;
-  /** Characters of JSON so far, white space aside. */
+  /** Bytes of JSON so far, white space and escapes aside. */
   readonly length: number;
   /** Adds a token; true when the value is whole. */
   push(token: Token): boolean;
@@ -127,6 +127,7 @@ type Container = unknown[] | Record<string, unknown>;
 function createBuilder(maxRecord: number): ValueBuilder {
   const open: Container[] = [];
   const keys: string[] = [];
+  const text = createText();
   const built = { value: undefined as unknown, length: 0, push };
 
   const add = (value: unknown) => {
@@ -136,29 +137,85 @@ function createBuilder(maxRecord: number): ValueBuilder {
     else setOwn(parent, keys.pop() as string, value);
   };
 
+  const enter = (container: Container) => {
+    if (open.length >= maxDepth) throw tooDeep();
+    add(container);
+    open.push(container);
+  };
+
   function push(token: Token): boolean {
-    built.length += 1 + ("value" in token && token.value ? String(token.value).length : 0);
-    if (built.length > maxRecord) throw tooLarge(maxRecord);
-    if (token.name === "keyValue") keys.push(token.value);
-    else if (token.name === "endObject" || token.name === "endArray") open.pop();
-    else {
-      const value = valueOf(token);
-      add(value);
-      if (open.length >= maxDepth) throw tooDeep();
-      if (token.name === "startObject" || token.name === "startArray")
-        open.push(value as Container);
+    // Beside what is in a value stands a comma, a colon or a bracket.
+    let length = 1;
+    switch (token.name) {
+      case "stringChunk":
+        length = token.value.length;
+        text.add(token.value);
+        break;
+      case "endString":
+        add(text.take());
+        break;
+      case "keyValue":
+        length += token.value.length;
+        keys.push(token.value);
+        break;
+      case "numberValue":
+        length += token.value.length;
+        add(exactNumber(token.value));
+        break;
+      case "trueValue":
+      case "falseValue":
+      case "nullValue":
+        length += 4;
+        add(token.value);
+        break;
+      case "startObject":
+        enter({});
+        break;
+      case "startArray":
+        enter([]);
+        break;
+      case "endObject":
+      case "endArray":
+        open.pop();
+        break;
+      default:
+        return false;
     }
+    built.length += length;
+    if (built.length > maxRecord) throw tooLarge(maxRecord);
     return open.length === 0;
   }
 
   return built;
 }
 
-function valueOf(token: Token): unknown {
-  if (token.name === "startObject") return {};
-  if (token.name === "startArray") return [];
-  if (token.name === "numberValue") return exactNumber(token.value);
-  return "value" in token ? token.value : null;
+/** What the tokenizer takes at once of a text that does not end in its buffer; an escape is a chunk of its own. */
+const longestChunk = 256;
+/** Chunks are joined in groups: one added to the other, escapes would take 30 times the memory of what they say. */
+const mostChunks = 1024;
+
+/** A text, of the chunks that it comes in. */
+function createText() {
+  let whole = "";
+  let chunks: string[] = [];
+  const gather = () => {
+    whole += chunks.join("");
+    chunks = [];
+  };
+  return {
+    add(chunk: string) {
+      // A longer one was added up of what lies between escapes; V8 writes it in one piece to count its bytes.
+      if (chunk.length > longestChunk) Buffer.byteLength(chunk);
+      if (whole === "") whole = chunk;
+      else if (chunks.push(chunk) === mostChunks) gather();
+    },
+    take() {
+      if (chunks.length > 0) gather();
+      const taken = whole;
+      whole = "";
+      return taken;
+    },
+  };
 }
 
 function tooDeep(): PipelineError {

@@ -92,7 +92,7 @@ export async function* readJson(
 /** The tokenizer of stream-json, with a bound on a token that does not end. */
 async function createTokenizer(maxRecord: number) {
   const { jsonParser } = await import("stream-json/parser.js");
-  const parse = jsonParser({ streamValues: false });
+  const parse = jsonParser({ streamValues: false, packStrings: false });
   let keptLength = 0;
   return (text: string) => {
     const out = parse(text);

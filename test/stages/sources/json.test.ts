@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { json, readJson } from "../../../src/stages/sources/json.ts";
 import { checkStageContract, collect } from "../../contract/stage-contract.ts";
 import { inPieces, measurePeakRss, refuses, rowsOf } from "../../fixtures/sources.ts";
@@ -12,6 +14,12 @@ const parse = async (content: string | Uint8Array, pick?: string, pieces = 1, ma
 async function* endless(start: string, fill: string) {
   yield Buffer.from(start);
   for (;;) yield Buffer.from(fill.repeat(60_000));
+}
+
+function heapAfterCollection(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  return process.memoryUsage().heapUsed;
 }
 
 describe("json", () => {
@@ -132,6 +140,23 @@ describe("json", () => {
       const pick = start.startsWith("{") ? "a" : undefined;
       const rows = readJson(endless(start, fill), "in.json", { pick, maxRecord: 2 ** 20 });
       await refuses(collect(rows), /maxRecord|nested deeper/);
+    }
+  });
+
+  it("holds texts of nothing but escapes as small as others", async () => {
+    const [long, short] = ["\\n".repeat(2 ** 19), "\\n".repeat(1000)];
+    for (const body of [
+      `"${long}"`,
+      `[${Array.from({ length: 500 }, () => `"${short}"`).join()}]`,
+    ]) {
+      const document = `[{"a":${body}}]`;
+      const before = heapAfterCollection();
+      const batches = readJson(inPieces(document, 64), "in.json", { maxRecord: 2 ** 20 });
+      const { value } = await batches.next();
+      assert.ok(value);
+      const taken = heapAfterCollection() - before;
+      assert.ok(taken < 4 * 2 ** 20, `${taken} bytes for a text of ${document.length}`);
+      assert.deepEqual(value.rows, JSON.parse(document));
     }
   });
 
