@@ -93,6 +93,9 @@ function fixedLines(
   return lines;
 }
 
+/** Rounded up, so that who asks for what is told gets it. */
+const wholeMebibytes = (bytes: number) => `${Math.ceil(bytes / MiB)} MiB`;
+
 function tooSmall(
   memoryBytes: number,
   neededBytes: number,
@@ -102,7 +105,7 @@ function tooSmall(
   const fattest = lines.toSorted((a, b) => b.bytes - a.bytes)[0]!;
   return new PipelineError(
     "budget-too-small",
-    `memory: ${formatBytes(memoryBytes)} is too little: this pipeline needs ${formatBytes(neededBytes)} at least ` +
+    `memory: ${formatBytes(memoryBytes)} is too little: this pipeline needs ${wholeMebibytes(neededBytes)} at least ` +
       `(most of it: ${fattest.name}, ${formatBytes(fattest.bytes)}); raise \`memory\`, or lower \`chunk.size\` (now ${formatBytes(pageBytes)})`,
   );
 }

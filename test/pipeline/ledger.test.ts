@@ -119,6 +119,19 @@ describe("ledger", () => {
     );
   });
 
+  it("names a need that, given, is enough", () => {
+    const draw = (mebibytes: number) =>
+      drawLedger(mebibytes * MiB, 33_333, [stage("x", 51.23 * MiB)], "off");
+    let said = "";
+    assert.throws(
+      () => draw(64),
+      (error: Error) => Boolean((said = error.message)),
+    );
+    const [, needed] = /needs (\d+) MiB/.exec(said) ?? [];
+    assert.doesNotThrow(() => draw(Number(needed)));
+    assert.throws(() => draw(Number(needed) - 1));
+  });
+
   it("leaves a core to the main thread and wants four threads at most", () => {
     assert.ok(sealThreads() >= 1 && sealThreads() <= 4);
   });
