@@ -91,6 +91,9 @@ export async function flow(init: FlowInit): Promise<void> {
   }
 }
 
+/** What a page leaves in the heap of the main thread, however small it is. */
+const pageGarbageBytes = 32 * 1024;
+
 /**
  * Takes every receipt, and measures memory on: when the source has ended, there may be many to come. A stage that does not
  * hear the signal is left where it hangs, to be closed by and by.
@@ -105,7 +108,7 @@ async function drain(
     for (;;) {
       const { done, value } = await iterator.next();
       if (done) return;
-      pressure.passed(value.sealedBytes);
+      pressure.passed(Math.max(value.sealedBytes, pageGarbageBytes));
     }
   };
   try {
