@@ -94,7 +94,7 @@ export function printHeader(names: readonly string[], dialect: CsvDialect): stri
   const mark = dialect.bom ? byteOrderMark : "";
   if (!dialect.header) return mark;
   const print = createFieldPrinter({ ...dialect, quoteAll: false });
-  const fields = names.map((name) => print(name, names.length === 1));
+  const fields = names.map((name) => [...print(name, names.length === 1)].join(""));
   return `${mark}${fields.join(dialect.delimiter)}${lineEndOf(dialect)}`;
 }
 
@@ -127,7 +127,7 @@ function createFieldWriter(dialect: CsvDialect) {
     const isText = typeof cell === "string" && cell !== none && !(alone && cell === endOfData);
     if (isText && !quoteAll && !isMarked(cell) && out.usual(cell, unquoted)) return;
     if (isText && out.usual(cell, quoted, quoteCode)) return;
-    out.text(print(cell, alone));
+    for (const part of print(cell, alone)) out.text(part);
   };
 }
 
@@ -137,7 +137,10 @@ const endOfData = "\\.";
 /** Where it is the first of its file or page, a reader would take its first character for no text. */
 const isMarked = (text: string): boolean => text.startsWith(byteOrderMark);
 
-/** Prints a cell as a field; `alone` when it is its record's only one. */
+/** UTF-16 units. Quotes of a text are doubled in parts: the place of each is noted meanwhile, in 16 bytes. */
+const partUnits = 4096;
+
+/** Prints a cell as a field, in parts; `alone` when it is its record's only one. */
 export function createFieldPrinter({ delimiter, quote, null: none, quoteAll }: CsvDialect) {
   const special = new RegExp(`[${inPattern(quote)}${inPattern(delimiter)}\\r\\n]`);
   const isQuoted = (text: string, alone: boolean): boolean =>
@@ -147,14 +150,24 @@ export function createFieldPrinter({ delimiter, quote, null: none, quoteAll }: C
     (alone && text === endOfData) ||
     isLong(text) ||
     special.test(text);
-  return (cell: unknown, alone: boolean): string => {
+  return function* (cell: unknown, alone: boolean): Generator<string> {
     const text = textOf(cell);
-    if (text === null) return none;
-    refuseHalfPairs(text);
-    if (!isQuoted(text, alone)) return text;
-    return `${quote}${text.replaceAll(quote, `${quote}${quote}`)}${quote}`;
+    if (text !== null) refuseHalfPairs(text);
+    if (text === null || !isQuoted(text, alone)) {
+      yield text ?? none;
+      return;
+    }
+    yield quote;
+    for (let start = 0, end = 0; start < text.length; start = end) {
+      end = start + partUnits;
+      if (isHighSurrogate(text.charCodeAt(end - 1))) end -= 1;
+      yield text.slice(start, end).replaceAll(quote, `${quote}${quote}`);
+    }
+    yield quote;
   };
 }
+
+const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff;
 
 /** A cell as its text; null for NULL, as which everything counts that JSON has no other form for. */
 export function textOf(cell: unknown): string | null {

@@ -63,6 +63,14 @@ describe("csv", () => {
     }
   });
 
+  it("quotes a long text in parts, between characters", async () => {
+    for (const start of ["", "x", "xy"]) {
+      const text = start + '"😀'.repeat(100_000);
+      const written = await writeTuples("csv", [a], [[text]]);
+      assert.ok(written === `a\n"${text.replaceAll('"', '""')}"\n`, "another text came out");
+    }
+  });
+
   it("keeps columns that share a name", async () => {
     assert.equal(await writeTuples("csv", [a, a], [["1", "2"]]), "a,a\n1,2\n");
   });
@@ -211,7 +219,7 @@ describe("csv", () => {
       fc.asyncProperty(table, async (rows) => {
         const columns = rows[0]!.map((_, i) => column(`c${i}`));
         const lines = rows.map((row) =>
-          row.map((cell) => printField(cell, row.length === 1)).join(","),
+          row.map((cell) => [...printField(cell, row.length === 1)].join("")).join(","),
         );
         const header = columns.map(({ name }) => name).join(",");
         const expected = [header, ...lines, ""].join("\n");
