@@ -1,5 +1,6 @@
 /** Memory as the kernel counts it: rows that widen a hundredfold in the middle of a run, on both paths. */
 import assert from "node:assert/strict";
+import { proveBudget } from "../../prove/budget.ts";
 import { openDesk, type Desk } from "../cli/spawn-cli.ts";
 import { sharedPostgres } from "../servers/postgres.ts";
 
@@ -65,5 +66,12 @@ describe("the budget", () => {
     const { code, document } = await runQuery(query, false, "160MiB");
     assert.deepEqual([code, document.rows], [0, 40_001]);
     assert.ok(document.peakRssBytes < 160 * MiB, `${document.peakRssBytes / MiB} MiB`);
+  });
+
+  it("holds at the least that a plan accepts, for pipelines drawn at random", async function () {
+    this.timeout(120_000);
+    // Two short ones; more are drawn by `npm run prove:budget`.
+    const { failures } = await proveBudget({ trials: 2, seed: 351 });
+    assert.deepEqual(failures, []);
   });
 });
