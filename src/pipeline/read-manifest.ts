@@ -12,7 +12,13 @@ import {
   type CsvDialect,
 } from "../stages/formats/csv-dialect.ts";
 import { pageName } from "../stages/pages/checkpoint.ts";
-import { consistencyText, digestText, named, wholeNumber } from "../stages/pages/format-limits.ts";
+import {
+  consistencyText,
+  digestText,
+  extensionText,
+  named,
+  wholeNumber,
+} from "../stages/pages/format-limits.ts";
 import { PipelineError } from "../errors.ts";
 import type { Reread } from "../stages/durable-file.ts";
 import { findParts, linesOf, notCanonical, pagesClose, type TextParts } from "./manifest-text.ts";
@@ -61,7 +67,7 @@ const headSchema = v.strictObject({
   }),
   layers: v.pipe(
     v.strictObject({
-      extension: v.pipe(v.string(), v.regex(/^[a-z0-9]{1,16}$/)),
+      extension: extensionText,
       compress: v.picklist(["zstd", "gzip", "none"]),
       encrypt: v.picklist(["age", "none"]),
       dialect: v.exactOptional(

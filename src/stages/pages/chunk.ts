@@ -13,7 +13,7 @@ import { assert } from "../../errors.ts";
 import type { FinalFacts, Mark, Page, RecordBatch, ResumePoint, Span } from "../nouns.ts";
 import { defineStage, type StageContext } from "../stage.ts";
 import type { Leased } from "../lease.ts";
-import { refuseBeyondFormat, refuseLongColumns } from "./format-limits.ts";
+import { refuseBeyondFormat, refuseForeignRecords } from "./format-limits.ts";
 
 /** A page needs at least this for the frame, the age header and a record worth the name. */
 const leastPageBytes = 4096;
@@ -53,7 +53,7 @@ export const chunk = defineStage({
     try {
       let last: RecordBatch | undefined;
       for await (const batch of input) {
-        if (batch.columns !== last?.columns) refuseLongColumns(batch.columns);
+        if (batch.columns !== last?.columns) refuseForeignRecords(batch);
         last = batch;
         pages ??= createFiller(config, ctx, batch.from);
         yield* pages.fill(batch);

@@ -1,8 +1,8 @@
 /** What the format has no room for is refused as soon as it shows, not when all pages are made and the manifest is written. */
 import * as v from "valibot";
-import { PipelineError } from "../../errors.ts";
+import { PipelineError, inStage, type ErrorCode } from "../../errors.ts";
 import { formatBytes } from "../atoms.ts";
-import type { Column, Consistency, SourceEnd } from "../nouns.ts";
+import type { Consistency, RecordBatch, SourceEnd } from "../nouns.ts";
 import { maxPages } from "./checkpoint.ts";
 
 /** The last page's checkpoint and the lines of a manifest before its pages hold 4 MiB each, and more than the columns. */
@@ -31,6 +31,13 @@ export const consistencyText: v.GenericSchema<Consistency> = v.strictObject({
   proof: named(fact),
 });
 
+export const extensionText = v.pipe(v.string(), v.regex(/^[a-z0-9]{1,16}$/));
+
+const described = v.object({
+  extension: extensionText,
+  columns: v.array(v.object({ name: v.string(), type: v.string() })),
+});
+
 const sourceEnd = v.object({
   rows: wholeNumber,
   consistency: consistencyText,
@@ -46,8 +53,10 @@ export function refuseBeyondFormat(page: number): void {
   );
 }
 
-/** @throws PipelineError `config-invalid` for columns that no manifest could name */
-export function refuseLongColumns(columns: readonly Column[]): void {
+/** @throws PipelineError `config-invalid` for records of which no manifest could say what they are */
+export function refuseForeignRecords({ columns, extension }: RecordBatch): void {
+  const { issues } = v.safeParse(described, { columns, extension }, { abortEarly: true });
+  if (issues) throw refusal("config-invalid", "chunk: the", issues[0], "of the records is");
   const bytes = Buffer.byteLength(JSON.stringify(columns));
   if (bytes <= columnBytesAtMost) return;
   throw new PipelineError(
@@ -60,9 +69,12 @@ export function refuseLongColumns(columns: readonly Column[]): void {
 export function refuseForeignEnd(end: SourceEnd, source: string): void {
   const { issues } = v.safeParse(sourceEnd, end, { abortEarly: true });
   if (!issues) return;
-  throw new PipelineError(
-    "source-bad-data",
-    `${source}: the \`${v.getDotPath(issues[0]) ?? "end"}\` it ends with is none that a manifest can hold; expected what docs/format.md says of it`,
-    { stage: source },
-  );
+  const told = refusal("source-bad-data", `${source}: the`, issues[0], "it ends with is");
+  throw inStage(told, source);
 }
+
+const refusal = (code: ErrorCode, who: string, issue: v.BaseIssue<unknown>, whose: string) =>
+  new PipelineError(
+    code,
+    `${who} \`${v.getDotPath(issue) ?? "end"}\` ${whose} none that a manifest can hold; expected what docs/format.md says of it`,
+  );

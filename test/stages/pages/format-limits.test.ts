@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
-import type { Column } from "../../../src/stages/nouns.ts";
-import { refuseBeyondFormat, refuseLongColumns } from "../../../src/stages/pages/format-limits.ts";
+import type { Column, RecordBatch } from "../../../src/stages/nouns.ts";
+import {
+  refuseBeyondFormat,
+  refuseForeignRecords,
+} from "../../../src/stages/pages/format-limits.ts";
+import { recordBatch } from "../../fixtures/pipelines.ts";
 
 const columnsOf = (count: number): Column[] =>
   Array.from({ length: count }, (_, i) => ({ name: `column ${i}`, type: "text", json: "string" }));
+
+const recordsOf = (told: Partial<RecordBatch>) => ({ ...recordBatch([], true), ...told });
 
 describe("the limits of the format", () => {
   it("refuse the page that it has no number for, and say what to raise", () => {
@@ -15,10 +21,23 @@ describe("the limits of the format", () => {
   });
 
   it("refuse columns that no manifest could name, and not as many as one can", () => {
-    refuseLongColumns(columnsOf(50_000));
-    assert.throws(() => refuseLongColumns(columnsOf(80_000)), {
+    refuseForeignRecords(recordsOf({ columns: columnsOf(50_000) }));
+    assert.throws(() => refuseForeignRecords(recordsOf({ columns: columnsOf(80_000) })), {
       code: "config-invalid",
       message: /the 80000 columns take .*room for 3 MiB/,
     });
+  });
+
+  it("refuse what a stage of one's own says of records, where no manifest can say it", () => {
+    const untyped = [{ name: "id" }] as never;
+    for (const [told, path] of [
+      [{ columns: untyped }, "columns.0.type"],
+      [{ extension: "NDJSON" }, "extension"],
+      [{ extension: "" }, "extension"],
+    ] as const)
+      assert.throws(() => refuseForeignRecords(recordsOf(told)), {
+        code: "config-invalid",
+        message: `chunk: the \`${path}\` of the records is none that a manifest can hold; expected what docs/format.md says of it`,
+      });
   });
 });
