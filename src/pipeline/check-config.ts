@@ -48,6 +48,9 @@ export function checkConfig(schema: Schema, value: unknown, base: Path, mode: Re
   return { output: result.output, problems, unresolved };
 }
 
+/** Keys that valibot leaves out of a record without a word. */
+const left: ReadonlySet<string> = new Set(["__proto__", "prototype", "constructor"]);
+
 /** A copy without the keys no schema knows; each is a problem, and so is a list where a mapping belongs. */
 function dropUnknown(
   schemas: readonly Schema[],
@@ -66,8 +69,14 @@ function dropUnknown(
   }
   if (!isMapping(value)) return value;
   const keys = findKeys(schemas);
+  const isRecord = schemas.some(({ type }) => type === "record");
   const entries = Object.entries(value).flatMap(([key, item]) => {
     const below = [...path, key];
+    if (isRecord && left.has(key)) {
+      const message = `a key here cannot be named ${quote(key)}; use another name`;
+      problems.push({ path: below, at: "key", message });
+      return [];
+    }
     if (keys && !keys.includes(key)) {
       const hint = suggestion(key, keys) || `; known keys are ${keys.join(", ")}`;
       problems.push({ path: below, at: "key", message: `unknown key ${quote(key)}${hint}` });

@@ -4,6 +4,7 @@ import type { PipelineSpec } from "../../src/pipeline/spec.ts";
 import { suggest } from "../../src/pipeline/suggest.ts";
 import { isModulePath, resolveSpec, validateSpec } from "../../src/pipeline/validate.ts";
 import { PipelineError } from "../../src/errors.ts";
+import { registry } from "../../src/stages/registry.ts";
 import { testRegistry } from "./stages-for-tests.ts";
 
 const specOf = (...stages: Record<string, unknown>[]): PipelineSpec => ({ name: "x", stages });
@@ -96,6 +97,15 @@ describe("a spec made in code", () => {
     assert.throws(
       () => validate(specOf({ a: 1 }, { b: 1 })),
       (error: PipelineError) => error.details["problems"] === 2 && error.exitCode === 2,
+    );
+  });
+
+  it("is refused where a name would be left out of a mapping: half a key finds other rows", () => {
+    const on = { season: "season", constructor: "maker" };
+    const spec = specOf({ lookup: { url: "postgres://localhost", query: "select 1", on } });
+    assert.throws(
+      () => validateSpec(spec, registry, { resolve: "full" }),
+      /lookup\.on\.constructor: a key here cannot be named "constructor"/,
     );
   });
 
