@@ -8,7 +8,7 @@ import { PipelineError, assert } from "../errors.ts";
 import type { Destination, StoredObject } from "../stages/destinations/destination.ts";
 import { syncFolder } from "../stages/durable-file.ts";
 import type { FinalFacts } from "../stages/nouns.ts";
-import { spoolDamaged, type Checkpoint } from "../stages/pages/checkpoint.ts";
+import type { Checkpoint } from "../stages/pages/checkpoint.ts";
 import { assertComplete } from "../stages/pages/page-states.ts";
 import type { Pressure } from "../stages/pressure.ts";
 import { onDisk } from "../stages/pages/spool-room.ts";
@@ -30,6 +30,7 @@ import type { Plan } from "./plan-types.ts";
 import { describeOwn, readOwn, writeOwn } from "./own-files.ts";
 import { hasFile, type Place } from "./run-files.ts";
 import type { LastCommit, RunFolder } from "./run-folder.ts";
+import { lastStepDamaged } from "./run-folder-unfinished.ts";
 import type { SigningKey } from "./signing-key.ts";
 import { toolVersion } from "./version.ts";
 
@@ -101,18 +102,21 @@ async function checkOwnManifest(
 ): Promise<SignedManifest & { readonly signature: Uint8Array }> {
   const { disk, path } = place;
   const signature = await onDisk(() => disk.readFile(join(path, signatureName)));
-  const signed = await readSignedManifest(readOwn(place, name), signature).catch(refuseOwn);
-  if (signed.head.run !== runId) throw spoolDamaged("the manifest is another run's");
+  const damaged = (how: string, cause?: unknown) =>
+    lastStepDamaged(`${join(path, name)} is ${how}`, cause);
+  const signed = await readSignedManifest(readOwn(place, name), signature).catch(
+    (error: unknown) => {
+      throw isChanged(error) ? damaged("not as it was signed", error) : error;
+    },
+  );
+  if (signed.head.run !== runId) throw damaged("another run's");
   return { ...signed, signature };
 }
 
 /** One that was changed may state another format or signer by now. */
-function refuseOwn(error: unknown): never {
-  const isChanged =
-    error instanceof PipelineError &&
-    (error.code === "integrity-failed" || error.code === "config-invalid");
-  throw isChanged ? spoolDamaged("the manifest is not as it was signed") : error;
-}
+const isChanged = (error: unknown): boolean =>
+  error instanceof PipelineError &&
+  (error.code === "integrity-failed" || error.code === "config-invalid");
 
 const generationOf = ({ last }: RunFolder): number => (last?.generation ?? 0) + 1;
 

@@ -93,13 +93,17 @@ export async function readRecord(place: Place, restart: boolean): Promise<RunRec
   } catch (error) {
     if (!restart) throw error;
     if (!(await hasFile(place, "manifest.json"))) return undefined;
-    throw new PipelineError(
-      "integrity-failed",
-      `spool: ${join(place.path, "run.json")} is damaged, and its run was complete but for its last step: look with \`ls\` whether the destination has it, then move manifest.json away from there and run with --restart`,
-      { cause: error },
-    );
+    throw lastStepDamaged(`${join(place.path, "run.json")} is damaged`, error);
   }
 }
+
+/** What keeps a run from its last step, though its manifest may be at the destination: neither finishing nor a restart helps. */
+export const lastStepDamaged = (what: string, cause?: unknown): PipelineError =>
+  new PipelineError(
+    "integrity-failed",
+    `spool: ${what}, and its run was complete but for its last step: look with \`ls\` whether the destination has it, then move manifest.json away from there and run with --restart`,
+    { cause },
+  );
 
 const bounds = (attempt: Attempt): readonly Bound[] =>
   attempt.formerly ? [attempt, attempt.formerly] : [attempt];
