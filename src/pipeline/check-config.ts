@@ -72,7 +72,9 @@ function dropUnknown(
   const isRecord = schemas.some(({ type }) => type === "record");
   const entries = Object.entries(value).flatMap(([key, item]) => {
     const below = [...path, key];
-    if (isRecord && left.has(key)) {
+    const inside = findSchemas(schemas, [key]);
+    // A stage's name is known or unknown to whoever knows stages.
+    if (isRecord && left.has(key) && !inside.some(({ type }) => type === "unknown")) {
       const message = `a key here cannot be named ${quote(key)}; use another name`;
       problems.push({ path: below, at: "key", message });
       return [];
@@ -82,7 +84,7 @@ function dropUnknown(
       problems.push({ path: below, at: "key", message: `unknown key ${quote(key)}${hint}` });
       return [];
     }
-    return [[key, dropUnknown(findSchemas(schemas, [key]), item, below, problems)] as const];
+    return [[key, dropUnknown(inside, item, below, problems)] as const];
   });
   return Object.fromEntries(entries);
 }
