@@ -24,7 +24,7 @@ describe("an export from FHIR that is taken up", () => {
 
   const pipelineOf = (source: string) =>
     parsePipeline(
-      `name: fhir\nstages:\n  - ${source}\n  - serialize: ndjson\n  - chunk: 16KiB\n  - compress: none\n  - encrypt: none\n  - spool: ./spool\n  - upload: ./out\n`,
+      `name: fhir\nmemory: 128MiB\nstages:\n  - ${source}\n  - serialize: ndjson\n  - chunk: 16KiB\n  - compress: none\n  - encrypt: none\n  - spool: ./spool\n  - upload: ./out\n`,
       join(folder, "fhir.yaml"),
     );
   const readBack = () => Array.fromAsync(readExport(join(folder, "out", "fhir")));
