@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { openDestination } from "../../../src/stages/destinations/schemes.ts";
+import { expectError, objectOf } from "../../contract/destination-contract.ts";
+import { runSql, sharedPostgres } from "../../servers/postgres.ts";
+
+const never = new AbortController().signal;
+
+describe("the notes of a table of PostgreSQL", () => {
+  let url: string;
+  before(async () => {
+    ({ url } = await sharedPostgres());
+    await runSql(
+      url,
+      "drop schema if exists noted cascade",
+      "create schema noted",
+      "create table noted.t (id int)",
+    );
+    await put("p/run/00000000.ndjson", '{"id":1}\n');
+    await put("p/run/manifest.json", "{}");
+    const note = "insert into noted.spillway_objects (name, target, bytes, sha256) select";
+    await runSql(
+      url,
+      `${note} format('p/run%s/%s.ndjson', r, lpad(g::text, 8, '0')), 'noted.t'::regclass, 1, '' from generate_series(1, 40) r, generate_series(1, 500) g`,
+      `${note} format('p/run%s/manifest.json', r), 0, 1, '' from generate_series(1, 40) r where r <> 17`,
+      `${note} 'other/run1/00000001.ndjson', 'noted.t'::regclass, 1, ''`,
+      "vacuum analyze noted.spillway_objects",
+    );
+  });
+  after(() => runSql(url, "drop schema if exists noted cascade"));
+
+  async function put(name: string, text: string): Promise<void> {
+    const destination = await openDestination(url, {
+      timeoutMillis: 5000,
+      rows: { table: "noted.t", key: [] },
+    });
+    try {
+      await destination.put(objectOf(name, text), never);
+    } finally {
+      await destination.close();
+    }
+  }
+  const countReads = async () =>
+    Number(
+      (
+        await runSql(
+          url,
+          "select seq_tup_read + idx_tup_fetch + (select sum(idx_tup_read) from pg_stat_user_indexes i where i.relid = t.relid) " +
+            "from pg_stat_user_tables t where relid = 'noted.spillway_objects'::regclass",
+        )
+      )[0]![0],
+    );
+
+  it("tell of a run that is not whole, among many that are", async () => {
+    const page = put("p/new/00000000.ndjson", '{"id":1}\n');
+    const { message } = await expectError("destination-refused", page);
+    assert.match(message, /rows of the unfinished run run17 lie in noted.t/);
+  });
+
+  it("are not read through for each page", async () => {
+    await runSql(
+      url,
+      "insert into noted.spillway_objects (name, target, bytes, sha256) values ('p/run17/manifest.json', 0, 1, '')",
+    );
+    const before = await countReads();
+    await put("p/new/00000000.ndjson", '{"id":1}\n');
+    const read = (await countReads()) - before;
+    assert.ok(read < 2000, `${read} of 20,000 notes were read`);
+  });
+});
