@@ -97,11 +97,14 @@ export async function readRecord(place: Place, restart: boolean): Promise<RunRec
   }
 }
 
+const lookFirst =
+  "look with `ls` whether the destination has it, then move manifest.json away from";
+
 /** What keeps a run from its last step, though its manifest may be at the destination: neither finishing nor a restart helps. */
 export const lastStepDamaged = (what: string, cause?: unknown): PipelineError =>
   new PipelineError(
     "integrity-failed",
-    `spool: ${what}, and its run was complete but for its last step: look with \`ls\` whether the destination has it, then move manifest.json away from there and run with --restart`,
+    `spool: ${what}, and its run was complete but for its last step: ${lookFirst} there and run with --restart`,
     { cause },
   );
 
@@ -146,7 +149,7 @@ async function discard(place: Place, found: RunRecord): Promise<void> {
   if (await hasFile(place, "manifest.json")) {
     throw new PipelineError(
       "config-invalid",
-      `run ${found.runId} is complete but for its last step; run without --restart to finish it`,
+      `run ${found.runId} is complete but for its last step; run without --restart to finish it; where that fails for good, ${lookFirst} ${place.path} and run with --restart`,
     );
   }
   await removeAll(place, ["run.json"]);

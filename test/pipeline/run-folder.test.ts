@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, readFile, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openRunFolder, type RunFolderInit } from "../../src/pipeline/run-folder.ts";
 import { realWorld, type Disk } from "../../src/stages/world.ts";
@@ -135,9 +135,12 @@ describe("run-folder", () => {
     await writeFile(join(path, "manifest.json"), "{}");
     await assert.rejects(openRunFolder(folderInit(dir, { restart: true })), {
       code: "config-invalid",
-      message: /without --restart/,
+      message: `run ${record.runId} is complete but for its last step; run without --restart to finish it; where that fails for good, look with \`ls\` whether the destination has it, then move manifest.json away from ${path} and run with --restart`,
     });
     assert.equal((await visit(dir)).record.runId, record.runId);
+    await rm(join(path, "manifest.json"));
+    const anew = await visit(dir, { restart: true });
+    assert.notEqual(anew.record.runId, record.runId);
   });
 
   it("finishes such a run whatever the stages are by now, at its own destination alone", async () => {
