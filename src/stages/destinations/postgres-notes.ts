@@ -4,13 +4,14 @@
  */
 import type { Session } from "../sources/postgres-session.ts";
 import type { ListedObject } from "./destination.ts";
-import type { Table } from "./postgres-table.ts";
+import { hasUniqueIndex, type Table } from "./postgres-table.ts";
 import {
   becameRows,
   foldersOf,
   foreignObject,
   notNoted,
   notesName,
+  repeatableNotes,
   requireNotes,
   type ListedPart,
 } from "./table-notes.ts";
@@ -47,6 +48,7 @@ export async function openNotes(session: Session, { schema }: Table): Promise<st
     found = await find();
   }
   requireNotes(notes, found);
+  if (!(await hasUniqueIndex(session, notes, ["name", "target"]))) throw repeatableNotes(notes);
   return notes;
 }
 

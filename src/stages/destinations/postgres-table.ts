@@ -38,7 +38,7 @@ group by c.oid, n.nspname, c.relname, c.relkind, c.relpersistence`;
 /** Only whole indexes that are checked at once tell all rows apart when rows are written. */
 const uniqueOnKey = `
 select 1 from pg_catalog.pg_index i
-where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indimmediate and not i.indisexclusion
+where i.indrelid = $1::regclass and i.indisunique and i.indisvalid and i.indimmediate and not i.indisexclusion
   and i.indpred is null and i.indexprs is null
   and (select array_agg(a.attname::text order by a.attname::text)
        from unnest(i.indkey[0:i.indnkeyatts - 1]) k
@@ -61,14 +61,23 @@ export async function describeTable(session: Session, wanted: TableOptions): Pro
   }
   const { key } = wanted;
   if (key.length > 0) {
-    const found = await session.ask(uniqueOnKey, [oid, JSON.stringify(key)]);
-    if (found.rows.length === 0) {
+    if (!(await hasUniqueIndex(session, oid, key))) {
       throw unfitTable(
         `${shown} has no unique index on exactly ${key.map((one) => JSON.stringify(one)).join(", ")} (\`key\`) that is checked at once`,
       );
     }
   }
   return { oid, name, schema, columns: JSON.parse(columns) as TableColumn[], key };
+}
+
+/** @param table by its name, as SQL has it, or by its oid */
+export async function hasUniqueIndex(
+  session: Session,
+  table: string,
+  key: readonly string[],
+): Promise<boolean> {
+  const { rows } = await session.ask(uniqueOnKey, [table, JSON.stringify(key)]);
+  return rows.length > 0;
 }
 
 /** The table as it is now and stays until the transaction ends: whoever alters or replaces it waits, as for an insert. */

@@ -5,13 +5,14 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { ListedObject } from "./destination.ts";
 import { prepare } from "./sqlite-statements.ts";
-import type { SqliteTable } from "./sqlite-table.ts";
+import { hasUniqueIndex, type SqliteTable } from "./sqlite-table.ts";
 import {
   becameRows,
   foldersOf,
   foreignObject,
   notNoted,
   notesName,
+  repeatableNotes,
   requireNotes,
   type ListedPart,
 } from "./table-notes.ts";
@@ -44,6 +45,7 @@ export function openNotes(database: DatabaseSync): void {
       "content blob, stored_at text not null default current_timestamp, primary key (name, target))",
   );
   requireNotes(notesName, columnsOf(database));
+  if (!hasUniqueIndex(database, notesName, ["name", "target"])) throw repeatableNotes(notesName);
 }
 
 /**

@@ -57,7 +57,11 @@ export function describeTable(database: DatabaseSync, wanted: TableOptions): Sql
 }
 
 /** Whether a whole index, of columns alone, tells all rows apart by the key. */
-function hasUniqueIndex(database: DatabaseSync, table: string, key: readonly string[]): boolean {
+export function hasUniqueIndex(
+  database: DatabaseSync,
+  table: string,
+  key: readonly string[],
+): boolean {
   const indexes = prepare(
     database,
     `select name from pragma_index_list(?, 'main') where "unique" and not partial`,

@@ -21,6 +21,13 @@ export function requireNotes(notes: string, found: readonly string[] | undefined
   );
 }
 
+/** A note that could be made twice would tell of no page that it was written before. */
+export const repeatableNotes = (notes: string): PipelineError =>
+  new PipelineError(
+    "destination-refused",
+    `${notes} has no unique index on name, target, so that a page could be noted, and written, twice; make one`,
+  );
+
 export const foreignObject = (name: string): PipelineError =>
   new PipelineError(
     "foreign-object",

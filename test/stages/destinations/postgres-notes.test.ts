@@ -66,4 +66,11 @@ describe("the notes of a table of PostgreSQL", () => {
     const read = (await countReads()) - before;
     assert.ok(read < 2000, `${read} of 20,000 notes were read`);
   });
+
+  it("are refused where they could be made twice: a page would be written twice", async () => {
+    await runSql(url, "alter table noted.spillway_objects drop constraint spillway_objects_pkey");
+    const page = put("p/new/00000001.ndjson", '{"id":1}\n');
+    const { message } = await expectError("destination-refused", page);
+    assert.match(message, /noted.spillway_objects has no unique index on name, target/);
+  });
 });

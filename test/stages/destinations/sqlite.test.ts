@@ -249,6 +249,14 @@ describe("destination sqlite", () => {
       await refuses(destination, page(0, { id: 1 })),
       /spillway_objects is not ours \(it lacks target, bytes, sha256, content\)/,
     );
+    change(
+      "drop table spillway_objects",
+      "create table spillway_objects (name, target, bytes, sha256, content)",
+    );
+    assert.match(
+      await refuses(destination, page(0, { id: 1 })),
+      /spillway_objects has no unique index on name, target/,
+    );
   });
 
   it("refuses to append beside the rows of a run that was begun anew", async () => {
