@@ -85,6 +85,8 @@ export async function examineKey(
   if (alone !== "true")
     return flawed("is of a table that others inherit from, whose rows it does not tell apart");
   if (comparable !== "true")
-    return flawed("is of a type whose order is not that of `<` and `>` as the `search_path` finds them");
+    return flawed(
+      "is of a type whose order is not that of `<` and `>` as the `search_path` finds them",
+    );
   return { columns };
 }
