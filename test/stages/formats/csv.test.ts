@@ -71,6 +71,17 @@ describe("csv", () => {
     }
   });
 
+  it("doubles a quote that is a dollar sign, in names and in long texts too", async () => {
+    const [name, text] = ["a$b", "x".repeat(1000) + "$"];
+    const { records } = await recordsOf("csv", tupleBatches([column(name)], [[text]]), {
+      quote: "$",
+    });
+    assert.deepEqual(
+      records.map((record) => record.text),
+      ["$a$$b$\n", `$${text}$$\n`],
+    );
+  });
+
   it("keeps columns that share a name", async () => {
     assert.equal(await writeTuples("csv", [a, a], [["1", "2"]]), "a,a\n1,2\n");
   });
