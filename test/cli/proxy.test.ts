@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { connectTo } from "../../src/stages/destinations/http-exchange.ts";
 import { createOtlpClient } from "../../src/telemetry/otlp-http.ts";
 import { makeCertificate, startTlsFront } from "../servers/certificate.ts";
@@ -111,15 +112,18 @@ describe("a proxy of the environment", () => {
       }
     });
 
+    const reach = (timeoutMillis: number) =>
+      connectTo({
+        origin: new URL("https://store.invalid"),
+        called: "the store",
+        timeoutMillis,
+        address: () => ({ path: "/", headers: {} }),
+      });
+
     for (const isMute of [true, false]) {
       it(`ends a request when it ${isMute ? "says nothing" : "refuses to lead there"}`, async () => {
         proxy.isMute = isMute;
-        const connection = connectTo({
-          origin: new URL("https://store.invalid"),
-          called: "the store",
-          timeoutMillis: 100,
-          address: () => ({ path: "/", headers: {} }),
-        });
+        const connection = reach(100);
         const { signal } = new AbortController();
         for (const headers of [{}, { "if-none-match": "*" }]) {
           const sent = connection.send({ method: "PUT", name: "x", headers }, signal);
@@ -129,6 +133,17 @@ describe("a proxy of the environment", () => {
         connection.close();
       });
     }
+
+    it("holds up nobody who stops meanwhile when it says nothing", async () => {
+      proxy.isMute = true;
+      const connection = reach(60_000);
+      const stop = new AbortController();
+      const sent = connection.send({ method: "GET", name: "x" }, stop.signal);
+      while (proxy.asked.length === 0) await nextTurn();
+      stop.abort(new Error("stopped"));
+      await assert.rejects(sent, { message: "stopped" });
+      connection.close();
+    });
 
     it("takes what goes to a collector", async () => {
       const url = new URL("http://collector.invalid:4318/v1/traces");

@@ -6,6 +6,7 @@ import type { Agent, ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 
 import { PipelineError, systemCode } from "../../errors.ts";
 import type { Content } from "../durable-file.ts";
 import { httpClient, proxies } from "../node-http.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { sendBody } from "./http-body.ts";
 import { TryAgain } from "./retry.ts";
 
@@ -70,11 +71,10 @@ export function connectTo({ origin, called, timeoutMillis, address }: Line): Htt
   const exchange = (request: HttpRequest, signal: AbortSignal, by: Agent) =>
     new Promise<HttpAnswer>((resolve, reject) => {
       const { hostname, port } = origin;
-      const { method } = request;
       const way = { hostname: hostname.replace(/^\[|\]$/g, ""), port, agent: by, signal };
-      // Until a proxy has led to the store, nothing ends a request but this.
-      const patience = { timeout: timeoutMillis };
-      const outgoing = client.request({ ...way, ...patience, method, ...address(request) });
+      // Until a proxy has led to the store, nothing ends a request but this, and nothing tells that it was aborted.
+      const asked = { method: request.method, timeout: timeoutMillis, ...address(request) };
+      const outgoing = client.request({ ...way, ...asked });
       let current: { destroy(error: Error): unknown } = outgoing;
       const late = () => current.destroy(timedOut(timeoutMillis));
       const timer = setTimeout(late, timeoutMillis);
@@ -94,12 +94,13 @@ export function connectTo({ origin, called, timeoutMillis, address }: Line): Htt
   return {
     send: async (request, signal) => {
       signal.throwIfAborted();
-      if (!isRepeatable(request)) return exchange(request, signal, afresh());
+      const ask = (by: Agent) => untilAborted(exchange(request, signal, by), signal);
+      if (!isRepeatable(request)) return ask(afresh());
       try {
-        return await exchange(request, signal, agent);
+        return await ask(agent);
       } catch (error) {
         if (!(error instanceof DiedIdle)) throw error;
-        return exchange(request, signal, afresh());
+        return ask(afresh());
       }
     },
     close: () => agent.destroy(),
