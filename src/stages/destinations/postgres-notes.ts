@@ -79,7 +79,8 @@ export async function noteObject(
 
 /**
  * Another run of the pipeline whose rows lie in the table and whose manifest does not. From one run to the next the index is
- * asked for the first name behind all of its pages (`0` follows the slash): of each page it would take longer night by night.
+ * asked for the first name behind all of its pages (`0` follows the slash), and behind the last run for none of another
+ * pipeline: of each page it would take longer night by night.
  */
 export async function findUnfinished(
   session: Session,
@@ -88,13 +89,14 @@ export async function findUnfinished(
   pageName: string,
 ): Promise<string | undefined> {
   const { pipeline, run } = foldersOf(pageName);
+  const first = (behind: string) =>
+    `select min(name collate "C") from ${notes} where target = $1 and name collate "C" > ${behind} and name collate "C" < $3`;
   const { rows } = await session.ask(
-    `with recursive runs(name) as (select min(name collate "C") from ${notes} where target = $1 and name collate "C" > $2 union all ` +
-      `select (select min(o.name collate "C") from ${notes} o where o.target = $1 and o.name collate "C" > regexp_replace(r.name, '/[^/]*$', '0')) ` +
-      "from runs r where starts_with(r.name, $2)) " +
-      "select r.name from runs r where starts_with(r.name, $2) and not starts_with(r.name, $3) " +
-      `and not exists (select from ${notes} m where m.name = regexp_replace(r.name, '[^/]*$', 'manifest.json') collate "C") limit 1`,
-    [table.oid, pipeline, run],
+    `with recursive runs(page) as (${first("$2")} union all ` +
+      `select (${first("regexp_replace(runs.page, '/[^/]*$', '0')")}) from runs where runs.page is not null) ` +
+      "select runs.page from runs where not starts_with(runs.page, $4) " +
+      `and not exists (select from ${notes} where name = regexp_replace(runs.page, '[^/]*$', 'manifest.json') collate "C") limit 1`,
+    [table.oid, pipeline, pipeline.replace(/\/$/, "0"), run],
   );
   return rows[0]?.[0]?.split("/").at(-2);
 }
