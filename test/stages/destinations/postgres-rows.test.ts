@@ -14,13 +14,17 @@ describe("records in a table of PostgreSQL", () => {
     await runSql(
       url,
       "drop schema if exists rows_test cascade",
-      "drop role if exists rows_odd",
+      "drop role if exists rows_odd, rows_narrow",
       "create schema rows_test",
       "create table rows_test.docs (doc jsonb, list jsonb[], old json[])",
     );
   });
   after(() =>
-    runSql(url, "drop schema if exists rows_test cascade", "drop role if exists rows_odd"),
+    runSql(
+      url,
+      "drop schema if exists rows_test cascade",
+      "drop role if exists rows_odd, rows_narrow",
+    ),
   );
 
   const open = (table: string, key: readonly string[] = [], to = url) =>
@@ -65,6 +69,34 @@ describe("records in a table of PostgreSQL", () => {
       ["2", "1.2345"],
     ]);
     assert.deepEqual(await valuesOf("altered"), [["5000000000", "1"]]);
+  });
+
+  it("need no rights on columns that they do not name", async () => {
+    const columns = "(id, value)";
+    await runSql(
+      url,
+      "create table rows_test.wide (id int, value text, stored_at timestamptz default now())",
+    );
+    const owner = await open("rows_test.wide");
+    await put(owner, 0, '{"id":1,"value":"x"}');
+    await owner.close();
+    await runSql(
+      url,
+      "create role rows_narrow login",
+      "grant usage on schema rows_test to rows_narrow",
+      `grant insert ${columns}, select ${columns} on rows_test.wide to rows_narrow`,
+      "grant insert, select on rows_test.spillway_objects to rows_narrow",
+    );
+    const narrow = new URL(url);
+    narrow.username = "rows_narrow";
+    const destination = await open("rows_test.wide", [], narrow.href);
+    await put(destination, 1, '{"id":2,"value":"y"}');
+    await destination.close();
+    const seen = await runSql(url, "select id, value, stored_at is null from rows_test.wide");
+    assert.deepEqual(seen, [
+      ["1", "x", "f"],
+      ["2", "y", "f"],
+    ]);
   });
 
   it("are read alike whatever the settings of a role are, and for as long as it takes", async () => {
