@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Piscina } from "piscina";
-import { PipelineError, isAbort, systemCode } from "../errors.ts";
+import { PipelineError, isAbort, kindOf, systemCode } from "../errors.ts";
 import type { SealedResult, SealTask } from "./seal.ts";
 import type { Failure } from "./seal-worker.ts";
 
@@ -40,11 +40,11 @@ export function createPool(threads: number): Pool {
     recordTiming: false,
   });
   // An answer that crosses with an abort finds no task and is emitted as an error, which would end the process.
-  // What becomes of a page is told by its own promise; but a thread whose code is not there is never ready for one.
-  let missing: unknown;
+  // What becomes of a page is told by its own promise; but threads that do not start are not replaced, and nobody is left.
+  let unstarted: unknown;
   piscina.on("error", (error) => {
-    if (systemCode(error) !== "ERR_MODULE_NOT_FOUND") return;
-    missing = error;
+    if (piscina.threads.length > 0) return;
+    unstarted = error;
     void piscina.destroy();
   });
   let inFlight = 0;
@@ -55,7 +55,7 @@ export function createPool(threads: number): Pool {
   const unlessAborted = createWaits();
 
   const attempt = async (task: SealTask, signal: AbortSignal): Promise<SealedResult> => {
-    if (missing) throw incomplete(missing);
+    if (unstarted) throw noWorker(unstarted);
     const work = piscina.run(task, { signal: watchdog.signal });
     const settle = () => void running.delete(work);
     running.add(work);
@@ -92,10 +92,10 @@ export function createPool(threads: number): Pool {
   };
 }
 
-const incomplete = (cause: unknown) =>
+const noWorker = (cause: unknown) =>
   new PipelineError(
     "internal",
-    "seal: the code of the workers is not all there (ERR_MODULE_NOT_FOUND); install spillway again",
+    `seal: no worker starts (${systemCode(cause) ?? kindOf(cause)}); where code is not all there, install spillway again`,
     { cause },
   );
 

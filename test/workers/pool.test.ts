@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
-import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { cp, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mock } from "node:test";
@@ -130,27 +130,32 @@ describe("pool", function () {
     await refused;
   });
 
-  it("ends at once, and says so, where the workers' code is not there", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "spillway-pool-"));
-    try {
-      await cp(join(root, "src/workers"), join(folder, "workers"), { recursive: true });
-      await cp(join(root, "src/errors.ts"), join(folder, "errors.ts"));
-      await symlink(join(root, "node_modules"), join(folder, "node_modules"));
-      await rm(join(folder, "workers/seal-worker.ts"));
-      const module = (await import(join(folder, "workers/pool.ts"))) as {
-        createPool: typeof createPool;
-      };
-      const incomplete = module.createPool(2);
-      const failure = { code: "internal", message: /workers is not all there/ };
-      const refused = (page: number) =>
-        assert.rejects(incomplete.seal(taskOf(page), never), failure);
-      await Promise.all([0, 1, 2].map(refused));
-      await refused(3);
-      await incomplete.close();
-    } finally {
-      await rm(folder, { recursive: true });
-    }
-  });
+  for (const [left, kind] of [
+    [undefined, "ERR_MODULE_NOT_FOUND"],
+    ["export const half = {", "ERR_INVALID_TYPESCRIPT_SYNTAX"],
+  ] as const)
+    it(`ends at once, and says so, where of the workers' code there is ${left === undefined ? "no file" : `"${left}"`}`, async () => {
+      const folder = await mkdtemp(join(tmpdir(), "spillway-pool-"));
+      try {
+        await cp(join(root, "src/workers"), join(folder, "workers"), { recursive: true });
+        await cp(join(root, "src/errors.ts"), join(folder, "errors.ts"));
+        await symlink(join(root, "node_modules"), join(folder, "node_modules"));
+        const code = join(folder, "workers/seal-worker.ts");
+        await (left === undefined ? rm(code) : writeFile(code, left));
+        const module = (await import(join(folder, "workers/pool.ts"))) as {
+          createPool: typeof createPool;
+        };
+        const incomplete = module.createPool(2);
+        const failure = { code: "internal", message: new RegExp(`no worker starts \\(${kind}\\)`) };
+        const refused = (page: number) =>
+          assert.rejects(incomplete.seal(taskOf(page), never), failure);
+        await Promise.all([0, 1, 2].map(refused));
+        await refused(3);
+        await incomplete.close();
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    });
 
   it("takes a page from a worker that is stuck, though the other answers, and names it in the end", async () => {
     mock.timers.enable({ apis: ["setInterval"] });
