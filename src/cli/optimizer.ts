@@ -4,18 +4,13 @@
  * back: the small one where the parser of JSON is the work, and has functions so large that the other's memory would show.
  */
 import type { PlanReport } from "../pipeline/plan-types.ts";
-import { registry } from "../stages/registry.ts";
 import { callOptimizer, callSmallOptimizer } from "../stages/optimizer.ts";
 
 export function tuneCompiler({ stages }: PlanReport): void {
   if (stages.some(({ from }) => isCompiled(from))) return;
-  const isOwn = stages.some(({ from }) => from.some(isOwnWork));
-  if (!isOwn && stages.some(({ from }) => from[0] === "json")) callSmallOptimizer();
+  if (stages.some(({ from }) => from[0] === "json")) callSmallOptimizer();
   else callOptimizer();
 }
 
 const isCompiled = (from: readonly string[]): boolean =>
   from[0] === "postgres" && from.includes("serialize");
-
-/** A user's functions, whatever they do to each row. */
-const isOwnWork = (name: string): boolean => name === "map" || !registry.has(name);

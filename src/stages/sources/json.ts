@@ -15,8 +15,10 @@ import { badData, batchBytes, digestQuery, readBytes, readInput } from "./input-
 import { createElements, tooLarge } from "./json-elements.ts";
 import { heldRecord, inputPath, maxRecord } from "./ndjson.ts";
 
-/** Text is tokenized in pieces: tokens take some forty times the memory of the text they stand for. */
-const pieceBytes = 16 * 1024;
+/** Text is tokenized in pieces so small that their tokens, forty times as large, do not outlive V8's young generation. */
+const pieceBytes = 2 * 1024;
+/** Tokens, with those that V8 has not collected yet. */
+const tokenBytes = 2 ** 20;
 
 /** Longer than anything the tokenizer looks ahead for. */
 const padding = " ".repeat(32);
@@ -40,8 +42,7 @@ export const json = defineStage({
   shorthand: "path",
   takes: "nothing",
   gives: "rows",
-  holds: ({ maxRecord }) =>
-    2 * readBytes + 64 * pieceBytes + batchBytes + heldRecord(maxRecord, 8, 8),
+  holds: ({ maxRecord }) => 2 * readBytes + tokenBytes + batchBytes + heldRecord(maxRecord, 8, 8),
   open: ({ path, pick, maxRecord }, ctx) =>
     readInput(path, digestQuery("json", path, pick ?? null), ctx, ({ name, bytes }) =>
       readJson(bytes, name, { pick, maxRecord }),
