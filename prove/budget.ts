@@ -69,9 +69,9 @@ export async function proveBudget({ trials, seed, onTrial }: BudgetTrials): Prom
 const inMiB = (bytes: number) => (bytes / MiB).toFixed(1);
 
 function describe({ rows, ...trial }: Trial): string {
-  const widths =
-    rows.widths.length > 0 ? `${Math.min(...rows.widths)} to ${Math.max(...rows.widths)}` : "no";
-  return JSON.stringify({ ...trial, text: rows.text, rows: rows.widths.length, widths });
+  const sorted = rows.widths.toSorted((a, b) => a - b);
+  const widths = sorted.length > 0 ? `${sorted[0]} to ${sorted.at(-1)}` : "no";
+  return JSON.stringify({ ...trial, text: rows.text, rows: sorted.length, widths });
 }
 
 interface Outcome {
