@@ -9,7 +9,7 @@ tools, openssl 3 (which holds the manifest whole), age and zstd where the export
 for a passphrase, again for every page. Without --signer, the signature proves that nothing changed, not who made
 it. Exit status 0: all is right; 1: it is not, and stderr says why; what was restored is authentic, but not all.
 """
-import argparse, base64, contextlib, hashlib, json, os, re, shutil, stat, subprocess, sys, tempfile, threading, zlib
+import argparse, base64, contextlib, decimal, hashlib, json, os, re, shutil, stat, subprocess, sys, tempfile, threading, zlib
 
 FILES = "manifest.json", "manifest.json.sig", "SHA256SUMS"  # beside the pages
 PAGE_BYTES, OBJECT_BYTES = 256 << 20, 258 << 20  # records in a page, and the page as stored (§1)
@@ -18,6 +18,7 @@ LINE_BYTES, BOM = 16 << 20, b"\xef\xbb\xbf"  # a line of the manifest at most: t
 SIGNS = {"ndjson": rb"\n", "pgtext": rb"\n", "csv": rb'["\n]', "json": rb'\\.|["{}\[\]]'}
 # Shapes of JSON values: a pattern for text, a function, [items], {fields, in order}, {...: any}, (either, or).
 whole = lambda value: type(value) is int and 0 <= value < 2**53
+number = lambda value: type(value) is int and abs(value) < 10**21 and value == int(decimal.Decimal(repr(float(value))))
 flag, null = lambda value: type(value) is bool, lambda value: value is None
 null_text = lambda value: fits(value, r"(?!\\\.$)[^\0\r\n]*") and len(value.encode(errors="replace")) <= 32
 WORD, FACT, MARK = ".*", "[A-Za-z][A-Za-z0-9_ .:/-]{0,63}", r"[^A-Za-z0-9\0\r\n\x80-\U0010ffff]"
@@ -55,8 +56,7 @@ HEAD = {"format": "spillway/1", "run": RUN, "pipeline": "[a-z0-9][a-z0-9._-]{0,6
         "generation": lambda value: whole(value) and value > 0, "previous": (null, DIGEST),
         "tool": {"name": WORD, "version": WORD}, "started": TIME, "finished": TIME, "configDigest": DIGEST,
         "queryDigest": DIGEST, "consistency": {"class": "snapshot|epochs|unchanged-file|stream", "proof": {
-            ...: (null, flag, WORD, lambda value: type(value) is int and whole(abs(value)))}},
-        "schema": {"columns": [{"name": WORD, "type": WORD}]},
+            ...: (null, flag, WORD, number)}}, "schema": {"columns": [{"name": WORD, "type": WORD}]},
         "layers": (LAYERS, {**LAYERS, "extension": "csv", "dialect": DIALECT}),
         "signer": "ed25519:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="}
 PAGE = {"name": WORD, "records": whole, "bytes": whole, "sha256": DIGEST}

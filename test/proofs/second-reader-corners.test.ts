@@ -45,7 +45,15 @@ const corners: Record<string, Corner> = {
   },
   "a fact that is half a number": { forge: proof({ half: 0.5 }), isRight: false },
   "a fact of 1 - 2^53": { forge: proof({ bytes: -(2 ** 53 - 1) }), isRight: true },
-  "a fact of 2^53": { forge: proof({ bytes: 2 ** 53 }), isRight: false },
+  "a fact of 2^60, of which JSON says but the first digits": {
+    forge: proof({ nanos: 2 ** 60 }),
+    isRight: true,
+  },
+  "a fact that no double is": {
+    forge: { text: (text) => text.replace('"proof":{', '"proof":{"n":9007199254740993,') },
+    isRight: false,
+  },
+  "a fact with an exponent": { forge: proof({ large: 1e21 }), isRight: false },
   "no facts but a list": { forge: proof([] as never), isRight: false },
   "an object in an array of its own": { ...json('[\n[{"id":1}]\n]\n', 1), isRight: false },
   "an array for a record": { ...json("[\n[]\n]\n", 1), isRight: false },

@@ -13,7 +13,9 @@ export const digestText = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
 // Begins with a letter: JavaScript would move keys that look like numbers to the front.
 const factName = /^[A-Za-z][\w .:/-]{0,63}$/;
-const fact = v.union([v.string(), v.pipe(v.number(), v.safeInteger()), v.boolean(), v.null()]);
+// From 1e21 on JSON has exponents.
+const factNumber = v.pipe(v.number(), v.integer(), v.ltValue(1e21), v.gtValue(-1e21));
+const fact = v.union([v.string(), factNumber, v.boolean(), v.null()]);
 
 /** Values by name. Not valibot's `record`, which knows no `constructor`. */
 export const named = <Value>(value: v.GenericSchema<Value>) =>
