@@ -67,13 +67,16 @@ async function readPosition(
 /** Engines with snapshots of many versions; all others show a row as it is when it is read. */
 const versioned = "'InnoDB', 'ROCKSDB', 'TokuDB'";
 
-/** Tables named in the query, quoted or not, whose engine has no snapshots. Those behind a view are not seen. */
+/**
+ * Tables named in the query, quoted or not, whose engine has no snapshots. Those behind a view are not seen. To some servers
+ * a name is the same in capitals.
+ */
 async function findOutside(session: Session, query: string): Promise<readonly string[]> {
   const engines = await tryAskAll(
     session,
     `select table_name, engine from information_schema.tables
       where engine not in (${versioned}) and table_schema not in ('mysql', 'sys', 'information_schema', 'performance_schema')
-      and instr(0x${Buffer.from(query).toString("hex")}, table_name) > 0 limit 100`,
+      and instr(0x${Buffer.from(query.toLowerCase()).toString("hex")}, lower(table_name)) > 0 limit 100`,
   );
   const asked = wordsOf(query);
   const named = (engines ?? []).filter(([table]) => asked.includes(wordsOf(String(table))));
@@ -81,7 +84,8 @@ async function findOutside(session: Session, query: string): Promise<readonly st
 }
 
 /** A quoted name may be several words. */
-const wordsOf = (text: string): string => ` ${(text.match(/[\p{L}\p{N}_$]+/gu) ?? []).join(" ")} `;
+const wordsOf = (text: string): string =>
+  ` ${(text.toLowerCase().match(/[\p{L}\p{N}_$]+/gu) ?? []).join(" ")} `;
 
 /** An answer that the server may refuse to give; none then. */
 async function tryAskAll(session: Session, sql: string) {

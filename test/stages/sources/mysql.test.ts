@@ -181,6 +181,17 @@ describe("mysql", () => {
     }
   });
 
+  it("says so too of tables that a server knows by names in capitals as well", async () => {
+    const folding = await startMariadb(["--lower-case-table-names=1"]);
+    try {
+      await folding.execute("create table visits (id int) engine=MyISAM");
+      const batches = await read("select * from Visits", { url: folding.url });
+      assert.equal(batches.at(-1)!.end!.consistency.class, "stream");
+    } finally {
+      await folding.stop();
+    }
+  });
+
   it("binds parameters, whole numbers as integers", async () => {
     const [batch] = await read("select ?, ?, ?, ? from t where id = ? limit ?", {
       params: ["' or 1", 1.5, true, null, 2, 1],
