@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Column, RecordBatch } from "../../../src/stages/nouns.ts";
 import {
   refuseBeyondFormat,
+  refuseForeignEnd,
   refuseForeignRecords,
 } from "../../../src/stages/pages/format-limits.ts";
 import { recordBatch } from "../../fixtures/pipelines.ts";
@@ -38,6 +39,18 @@ describe("the limits of the format", () => {
       assert.throws(() => refuseForeignRecords(recordsOf(told)), {
         code: "config-invalid",
         message: `chunk: the \`${path}\` of the records is none that a manifest can hold; expected what docs/format.md says of it`,
+      });
+  });
+
+  it("refuse an end of a source of one's own that no manifest can tell of, and what is no end at all", () => {
+    const end = { rows: 1, consistency: { class: "stream", proof: { a: 1.5 } }, queryDigest: "x" };
+    for (const [told, path] of [
+      [end, "consistency.proof"],
+      ["the end", "end"],
+    ] as const)
+      assert.throws(() => refuseForeignEnd(told as never, "own"), {
+        code: "source-bad-data",
+        message: `own: the \`${path}\` it ends with is none that a manifest can hold; expected what docs/format.md says of it`,
       });
   });
 });
