@@ -6,8 +6,8 @@
 import type { Token } from "stream-json/parser.js";
 import { PipelineError } from "../../errors.ts";
 import type { Row, RowBatch } from "../nouns.ts";
+import { setMember } from "../transforms/documents.ts";
 import { rowBytes } from "./input-file.ts";
-import { setOwn } from "./json-names.ts";
 import { exactNumber } from "./json-values.ts";
 
 /** Arrays and objects inside each other at most; whoever prints a row needs stack for each of them. */
@@ -115,7 +115,7 @@ function createFinder(path: readonly string[]) {
 interface ValueBuilder {
   /** The first value pushed; whole once `push` has answered true. */
   readonly value: unknown;
-  /** Bytes of JSON so far, white space and escapes aside. */
+  /** Characters so far, as they are read: white space and escapes aside. */
   readonly length: number;
   /** Adds a token; true when the value is whole. */
   push(token: Token): boolean;
@@ -134,7 +134,7 @@ function createBuilder(maxRecord: number): ValueBuilder {
     const parent = open.at(-1);
     if (!parent) built.value = value;
     else if (Array.isArray(parent)) parent.push(value);
-    else setOwn(parent, keys.pop() as string, value);
+    else setMember(parent, keys.pop() as string, value);
   };
 
   const enter = (container: Container) => {

@@ -5,6 +5,8 @@
  * right, and so is every text that is no name: in a text with escapes in names others stand in for all of them.
  */
 
+import { setMember } from "../transforms/documents.ts";
+
 /** As `JSON.parse` takes it, with the text of a value, which TypeScript does not know yet. */
 type Revive = (key: string, value: unknown, context: { readonly source?: string }) => unknown;
 
@@ -62,15 +64,6 @@ function rename(value: unknown, names: readonly string[]): unknown {
   if (json.isRawJSON(value)) return value;
   const renamed: Record<string, unknown> = {};
   for (const [key, member] of Object.entries(value))
-    setOwn(renamed, names[Number.parseInt(key)]!, member);
+    setMember(renamed, names[Number.parseInt(key)]!, member);
   return renamed;
-}
-
-export function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
-  // Plain assignment to this one key would change the prototype instead of adding a property.
-  if (key !== "__proto__") object[key] = value;
-  else {
-    const own = { value, enumerable: true, configurable: true, writable: true };
-    Object.defineProperty(object, key, own);
-  }
 }
