@@ -65,13 +65,11 @@ function samplePeaks(root: number) {
   const sample = async () => {
     for (const pid of await processTree(root)) {
       if (pid === root) continue;
-      const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-      const of = (name: string) =>
-        Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0) * 1024;
       const known = peaks.get(pid) ?? { rss: 0, anon: 0 };
+      const { peakBytes, anonBytes } = await memoryOf(pid);
       peaks.set(pid, {
-        rss: Math.max(known.rss, of("VmHWM")),
-        anon: Math.max(known.anon, of("RssAnon")),
+        rss: Math.max(known.rss, peakBytes),
+        anon: Math.max(known.anon, anonBytes),
       });
     }
   };
@@ -86,6 +84,14 @@ function samplePeaks(root: number) {
       };
     },
   };
+}
+
+/** Of a process, in bytes: the most that was resident (VmHWM), and what is private now (RssAnon); 0 once it has ended. */
+export async function memoryOf(pid: number): Promise<{ peakBytes: number; anonBytes: number }> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const of = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0) * 1024;
+  return { peakBytes: of("VmHWM"), anonBytes: of("RssAnon") };
 }
 
 /** The processes a process started, and theirs; itself first. */

@@ -9,12 +9,13 @@
  * Exit: 0 proved · 1 disproved.
  */
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { bin, buildWhenChanged } from "../bench/job.ts";
+import { memoryOf } from "../bench/measure.ts";
 import { startPostgres } from "../src/cli/demo-postgres.ts";
 import type { RunSummary } from "../src/pipeline/summary.ts";
 import { createKey } from "../test/fixtures/keys.ts";
@@ -186,8 +187,7 @@ async function attempt(yaml: string, stop: Stop | undefined): Promise<Attempt> {
   let peakBytes = 0;
   let isStopped = false;
   while (exit === undefined) {
-    const status = await readFile(`/proc/${child.pid}/status`, "utf8").catch(() => "");
-    peakBytes = Math.max(peakBytes, Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024);
+    peakBytes = Math.max(peakBytes, (await memoryOf(child.pid!)).peakBytes);
     const millis = performance.now() - started;
     if (stop && !isStopped && millis > stop.afterMillis) isStopped = child.kill(stop.signal);
     if (millis > deadlineMillis) child.kill("SIGKILL");
