@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { PipelineError } from "../../errors.ts";
 import type { Column, Tuple } from "../nouns.ts";
 import { openQuery, postgresConfig, readTuples, type OpenedQuery } from "../sources/postgres.ts";
-import { arrayText, isServerText, jsonOid } from "../sources/postgres-types.ts";
+import { arrayText, dropSemicolons, isServerText, jsonOid } from "../sources/postgres-types.ts";
 import type { StageContext } from "../stage.ts";
 import { cellReader, refuseDoubles, textOf } from "./documents.ts";
 
@@ -142,7 +142,7 @@ async function askByKey(
       : `k${part}::${type}`,
   );
   return (
-    `select q.* from (${sql}\n) as q(${names}) where (${key}) in ` +
+    `select q.* from (${dropSemicolons(sql)}\n) as q(${names}) where (${key}) in ` +
     `(select ${parts.join(", ")} from unnest(${lists}) as k(${types.map((_, part) => `k${part}`).join(", ")}))`
   );
 }
