@@ -46,7 +46,11 @@ export async function startLight(env: Env, options: StartOptions): Promise<Provi
         client: clientOf("TRACES"),
         ledger,
         queueSpans: options.queueSpans,
-        batchSpans: countSetting(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+        // A queue that is smaller would be full before anything of it was sent.
+        batchSpans: Math.min(
+          options.queueSpans,
+          countSetting(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+        ),
         delayMillis: countSetting(env, "OTEL_BSP_SCHEDULE_DELAY", 5000),
       })
     : undefined;

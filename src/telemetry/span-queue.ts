@@ -56,14 +56,16 @@ export function createSpanQueue(init: SpanQueueInit): SpanQueue {
       ledger.failed();
       ledger.settled(0, spans);
     }
-    waiting -= spans;
     blocks.giveBack(block);
     sending = undefined;
     sendNext();
   };
   const sendNext = () => {
     const block = sending ? undefined : full.shift();
-    if (block) sending = send(block);
+    if (!block) return;
+    // What is on its way waits no more.
+    waiting -= block.spans;
+    sending = send(block);
   };
   const dispatch = () => {
     clearTimeout(timer);

@@ -103,6 +103,23 @@ describe("an OTLP request", () => {
     }
   });
 
+  it("is sent when a small queue is full, and what comes meanwhile finds room", async () => {
+    const receiver = await startOtlpReceiver({ delayMillis: 20 });
+    try {
+      const env = {
+        OTEL_METRICS_EXPORTER: "none",
+        OTEL_BSP_MAX_QUEUE_SIZE: "4",
+        OTEL_BSP_SCHEDULE_DELAY: "600000",
+      };
+      const telemetry = await startTelemetry({ otlp: receiver.url }, env);
+      for (let index = 0; index < 8; index += 1) telemetry.tracer.startSpan(`${index}`).end();
+      while (receiver.spans.length < 8) await new Promise((resolve) => setTimeout(resolve, 20));
+      assert.deepEqual(await telemetry.shutdown(2000), { droppedSpans: 0, exportErrors: 0 });
+    } finally {
+      await receiver.close();
+    }
+  });
+
   it("that was on its way at shutdown is waited for", async () => {
     const receiver = await startOtlpReceiver({ delayMillis: 100 });
     try {
