@@ -13,7 +13,8 @@ export function createMetricExporter(client: OtlpClient, ledger: SpanLedger): Pu
 
   const send = async (body: Uint8Array, done: Done) => {
     try {
-      await client.post(body);
+      const { rejected } = await client.post(body);
+      if (rejected > 0) throw new Error(`the collector turned ${rejected} points away`);
       done({ code: 0 });
     } catch (error) {
       ledger.failed();

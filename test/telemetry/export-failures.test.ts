@@ -160,6 +160,9 @@ describe("an OTLP request", () => {
       const env = { OTEL_METRICS_EXPORTER: "none" };
       const { droppedSpans } = await exportTo(receiver.url, "light", env, 2000);
       assert.equal(droppedSpans, 3);
+      const none = { OTEL_TRACES_EXPORTER: "none" };
+      const { exportErrors } = await exportTo(receiver.url, "light", none, 2000);
+      assert.equal(exportErrors, 1, "a part of the metrics");
     } finally {
       await receiver.close();
     }
