@@ -79,7 +79,11 @@ function withEnvironment<T>(env: Env, start: () => T): T {
   }
 }
 
-const write = (message: string) => void process.stderr.write(`opentelemetry: ${message}\n`);
+/** Its parts tell of themselves first, and then what it is about; objects, which may hold anything, are left out. */
+const write = (...words: readonly unknown[]) =>
+  void process.stderr.write(
+    `opentelemetry: ${words.filter((word) => typeof word === "string").join(" ")}\n`,
+  );
 
 function logToStderr(env: Env): void {
   const asked = (env["OTEL_LOG_LEVEL"] || "warn").toUpperCase();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { mock } from "node:test";
 import { startTelemetry } from "../../src/telemetry/sdk.ts";
 import { watchRun } from "../../src/telemetry/watch.ts";
 import { startOtlpReceiver } from "../servers/otlp-receiver.ts";
@@ -67,6 +68,20 @@ for (const sdk of ["light", "node"] as const) {
     });
   });
 }
+
+it("sdk: node tells on standard error what a collector turned away, as far as texts say it", async () => {
+  const receiver = await startOtlpReceiver({ rejects: 3 });
+  const told = mock.method(process.stderr, "write", () => true);
+  try {
+    const env = { OTEL_METRICS_EXPORTER: "none", OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" };
+    await exportTo(receiver.url, "node", env, 2000);
+    const lines = told.mock.calls.map(({ arguments: [line] }) => String(line));
+    assert.match(lines.join(""), /^opentelemetry: .*\{"rejectedSpans":"3"\}\n$/);
+  } finally {
+    told.mock.restore();
+    await receiver.close();
+  }
+});
 
 describe("an OTLP request", () => {
   it("is tried again while the collector says it will come back", async () => {
