@@ -49,10 +49,13 @@ export function otlpSetting(env: Env, signal: Signal, name: string): string | un
   );
 }
 
+/** The most that timers take; they are called at once for more. */
+const mostCount = 2 ** 31 - 1;
+
 /** A number of milliseconds or items; anything else than a whole number from 1 on counts as not given. */
 export function countSetting(env: Env, name: string, otherwise: number): number {
   const value = Number(env[name]?.trim() || Number.NaN);
-  return Number.isSafeInteger(value) && value > 0 ? value : otherwise;
+  return Number.isSafeInteger(value) && value > 0 ? Math.min(value, mostCount) : otherwise;
 }
 
 /** `key=value` pairs with percent-encoding, as OTEL_RESOURCE_ATTRIBUTES and the headers are written. */
@@ -60,7 +63,7 @@ export function pairsOf(text: string | undefined): Record<string, string> {
   const pairs: Record<string, string> = {};
   for (const entry of listOf(text)) {
     const at = entry.indexOf("=");
-    if (at > 0) pairs[entry.slice(0, at).trim()] = decodeOr(entry.slice(at + 1).trim());
+    if (at > 0) pairs[decodeOr(entry.slice(0, at).trim())] = decodeOr(entry.slice(at + 1).trim());
   }
   return pairs;
 }
