@@ -61,7 +61,11 @@ export function createOtlpClient(endpoint: OtlpEndpoint): OtlpClient {
         await rest(pauseOf(answer, pause), AbortSignal.any([signal, hurried.signal]));
       }
     },
-    hurry: () => hurried.abort(),
+    hurry() {
+      hurried.abort();
+      // A connection that was idle may be dead without a word, and nobody would try again.
+      for (const idle of Object.values(agent.freeSockets)) for (const one of idle!) one.destroy();
+    },
     close() {
       closed.abort();
       agent.destroy();

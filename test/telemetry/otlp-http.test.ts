@@ -71,6 +71,26 @@ describe("a client of collectors", () => {
     }
   });
 
+  it("takes no connection that was idle once it is to hurry: it may be dead", async () => {
+    const used = new Set<unknown>();
+    const collector = await startCollector((response) => {
+      const { socket } = response;
+      if (used.has(socket)) socket!.resetAndDestroy();
+      else response.end("{}");
+      used.add(socket);
+    });
+    const client = clientFor(`http://127.0.0.1:${collector.port}/v1/traces`);
+    try {
+      for (let request = 0; request < 2; request += 1) {
+        assert.deepEqual(await client.post(body), { rejected: 0 });
+        client.hurry();
+      }
+    } finally {
+      client.close();
+      await collector.close();
+    }
+  });
+
   it("asked for TLS sends nothing in plain text", async () => {
     const collector = await startCollector((response) => void response.end("{}"));
     const client = clientFor(`https://127.0.0.1:${collector.port}/v1/traces`);
