@@ -133,10 +133,13 @@ export const metrics = {
 /** Those of `spillway serve`, which no run emits. */
 export const serveMetrics: readonly MetricEntry[] = [metrics.serveSlots, metrics.serveRunning];
 
-/** Source stages that are clients of another system, and what their span says of it: no URL, no query text. */
+/** Source stages that ask a database, and what their span says of it: no URL, no query text. */
 export const clientStages: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   postgres: { [attributes.dbSystem.name]: "postgresql" },
   "postgres-copy": { [attributes.dbSystem.name]: "postgresql" },
+  mysql: { [attributes.dbSystem.name]: "mysql" },
+  sqlite: { [attributes.dbSystem.name]: "sqlite" },
+  duckdb: { [attributes.dbSystem.name]: "duckdb" },
 };
 
 /** Name of the tracer and the meter. */

@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { registerGauges } from "../../src/telemetry/gauges.ts";
 import { registerServeGauges } from "../../src/telemetry/serve-gauges.ts";
-import { attributes, metrics, spans } from "../../src/telemetry/names.ts";
+import { registry } from "../../src/stages/registry.ts";
+import { attributes, clientStages, metrics, spans } from "../../src/telemetry/names.ts";
 import { telemetryReference } from "../../src/telemetry/reference.ts";
 import { startTelemetry, type TelemetryOptions } from "../../src/telemetry/sdk.ts";
 import { watchRun } from "../../src/telemetry/watch.ts";
@@ -219,6 +220,16 @@ describe("the names of telemetry", () => {
     assert.deepEqual(emitted.spans, listed(spans));
     assert.deepEqual(emitted.metrics, listed(metrics));
     assert.deepEqual(emitted.attributes, listed(attributes));
+  });
+
+  it("have the system of every source that asks a database", () => {
+    const sources = [...registry.values()].filter(
+      ({ takes, config }) => takes === "nothing" && "query" in config.entries,
+    );
+    assert.deepEqual(
+      Object.keys(clientStages),
+      sources.map(({ name }) => name),
+    );
   });
 
   it("are unique, and their sentences end", () => {
