@@ -52,7 +52,7 @@ export function registerGauges(meter: Meter, sources: GaugeSources): () => void 
     observeRoom(observeOwn, sources);
     observeOwn(metrics.memoryBudget, sources.memoryBudgetBytes);
     observePressure(observeOwn, sources.lease.pressure);
-    for (const cache of sources.caches) observeCache(observeOwn, cache);
+    observeCaches(observeOwn, sources.caches);
     observeMemory(observe);
     observeLoop(observe, delay);
   });
@@ -110,9 +110,19 @@ function observeRun(observe: Observe, run: RunCounters): void {
   observe(metrics.runSealed, run.bytesOut);
 }
 
+/** Each with a name of its own: two `lookup` are `lookup` and `lookup 2`, or the points of one would replace the other's. */
+function* apart<T extends { readonly name: string }>(all: readonly T[]): Generator<[string, T]> {
+  const seen = new Map<string, number>();
+  for (const one of all) {
+    const times = (seen.get(one.name) ?? 0) + 1;
+    seen.set(one.name, times);
+    yield [times === 1 ? one.name : `${one.name} ${times}`, one];
+  }
+}
+
 function observeStages(observe: Observe, stages: readonly StageSummary[]): void {
-  for (const stage of stages) {
-    const named = { [attributes.stage.name]: stage.name };
+  for (const [name, stage] of apart(stages)) {
+    const named = { [attributes.stage.name]: name };
     const inState = (state: string) => ({ ...named, [attributes.state.name]: state });
     observe(metrics.stageRows, stage.rows, named);
     observe(metrics.stageBytes, stage.bytes, named);
@@ -170,12 +180,14 @@ function observeLoop(observe: Observe, delay: ReturnType<typeof monitorEventLoop
   delay.reset();
 }
 
-function observeCache(observe: Observe, cache: CacheCounters): void {
-  const named = { [attributes.cache.name]: cache.name };
-  observe(metrics.cacheHits, cache.hits, named);
-  observe(metrics.cacheLoads, cache.loads, named);
-  observe(metrics.cacheFailures, cache.loadFailures, named);
-  observe(metrics.cacheTime, cache.loadMillis / 1000, named);
-  observe(metrics.cacheEvictions, cache.evictions, named);
-  observe(metrics.cacheBytes, cache.bytes, named);
+function observeCaches(observe: Observe, caches: readonly CacheCounters[]): void {
+  for (const [name, cache] of apart(caches)) {
+    const named = { [attributes.cache.name]: name };
+    observe(metrics.cacheHits, cache.hits, named);
+    observe(metrics.cacheLoads, cache.loads, named);
+    observe(metrics.cacheFailures, cache.loadFailures, named);
+    observe(metrics.cacheTime, cache.loadMillis / 1000, named);
+    observe(metrics.cacheEvictions, cache.evictions, named);
+    observe(metrics.cacheBytes, cache.bytes, named);
+  }
 }

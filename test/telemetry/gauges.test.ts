@@ -15,7 +15,19 @@ import { runSynthetic } from "./synthetic-run.ts";
 
 const caches = [
   { name: "lookup", hits: 7, loads: 2, loadFailures: 3, loadMillis: 500, evictions: 1, bytes: 99 },
+  { name: "lookup", hits: 5, loads: 1, loadFailures: 0, loadMillis: 10, evictions: 0, bytes: 10 },
 ];
+
+/** What no stage of the synthetic run is: two of one name. */
+const filters = [8, 6].map((rows) => ({
+  name: "filter",
+  rows,
+  bytes: 10 * rows,
+  busySeconds: 0,
+  starvedSeconds: 0,
+  blockedSeconds: 0,
+  peakHeldBytes: 0,
+}));
 
 interface Ask {
   readonly otlp?: string;
@@ -32,7 +44,8 @@ async function gauged(
 ) {
   const telemetry = await startTelemetry(ask, {}, options);
   const watch = watchRun({ telemetry, pipeline: "p", runId: "r" });
-  const remove = registerGauges(telemetry.meter, { ...idleSources, caches, ...watch });
+  const stats = () => [...watch.stats(), ...filters];
+  const remove = registerGauges(telemetry.meter, { ...idleSources, caches, ...watch, stats });
   const served = [{ pipeline: "p", running: true, slots: { skipped: 2 } }];
   const removeServe = registerServeGauges(telemetry.meter, () => served);
   const error = await runSynthetic(watch, {
@@ -118,6 +131,12 @@ for (const sdk of ["light", "node"] as const) {
         const time = value("spillway.stage.time", { ...seal, "spillway.stage.state": state });
         assert.ok(time !== undefined && time >= 0, state);
       }
+    });
+
+    it("tell stages of one name apart", () => {
+      for (const [name, rows] of Object.entries({ filter: 8, "filter 2": 6 }))
+        assert.equal(value("spillway.stage.rows", { "spillway.stage.name": name }), rows, name);
+      assert.equal(value("spillway.cache.hits", { "spillway.cache.name": "lookup 2" }), 5);
     });
 
     it("show the room there is: lease, spool, workers", () => {
