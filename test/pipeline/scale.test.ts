@@ -5,6 +5,7 @@ import { fitExponent, scale } from "../../src/pipeline/scale.ts";
 import { postgres } from "../../src/stages/sources/postgres.ts";
 import { map } from "../../src/stages/transforms/map.ts";
 import { countedRows, makePipeline, testEnv, useFolder } from "../fixtures/pipelines.ts";
+import { startOtlpReceiver } from "../servers/otlp-receiver.ts";
 import { runSql, sharedPostgres } from "../servers/postgres.ts";
 
 describe("fitExponent", () => {
@@ -60,12 +61,19 @@ describe("scale", () => {
     assert(!existsSync(dir) && !existsSync(to));
   });
 
-  it("ends with all rows where there are fewer", async () => {
+  it("ends with all rows where there are fewer, and tells no collector of its runs", async () => {
     const source = countedRows({ rows: 42 });
     const pipeline = makePipeline({ source, dir: folder.next(), to: folder.next() });
-    const report = await scale(pipeline, { env: testEnv, rounds: 1 });
-    assert.deepEqual(report.sizes, [10, 42]);
-    assert(report.stages.every(({ exponent }) => exponent === null));
+    const receiver = await startOtlpReceiver();
+    try {
+      const env = { ...testEnv, OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url };
+      const report = await scale(pipeline, { env, rounds: 1 });
+      assert.deepEqual(report.sizes, [10, 42]);
+      assert(report.stages.every(({ exponent }) => exponent === null));
+      assert.deepEqual(receiver.requests, []);
+    } finally {
+      await receiver.close();
+    }
   });
 
   it("reads the same rows in each run, whatever a watermark would leave out of the next one", async () => {
