@@ -46,6 +46,7 @@ const flushMillis = 500;
 export async function startServer(init: ServerInit): Promise<Server> {
   const telemetry = await startTelemetry(undefined, init.env, {
     service: { version: toolVersion },
+    log: { warn: init.log },
   });
   const server = new Server(init, telemetry);
   try {

@@ -88,6 +88,16 @@ stages:
     assert.deepEqual(started, []);
   });
 
+  it("says what of its telemetry cannot be had", async () => {
+    const lines: string[] = [];
+    const { given } = init(await make(["told"]), {
+      env: { OTEL_METRICS_EXPORTER: "carbon" },
+      log: (line) => lines.push(line),
+    });
+    await (await startServer(given)).stop();
+    assert.match(lines.join("\n"), /OTEL_METRICS_EXPORTER: .* has no `carbon`/);
+  });
+
   it("is ready whatever its runs come to, and no more once it stops", async () => {
     const { given } = init(await make(["failing"]), {
       start: () => ({
