@@ -60,6 +60,7 @@ const answer =
       "content-type": "application/json",
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
+      ...(code === 405 && { allow: "GET, HEAD" }),
     });
     response.end(request.method === "HEAD" ? undefined : `${JSON.stringify(body)}\n`);
   };
