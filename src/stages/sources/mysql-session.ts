@@ -107,6 +107,8 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     start(statement, values) {
       life.signal.throwIfAborted();
       work.open += 1;
+      // No reader is compiled for a column named `__proto__` or the like.
+      parts.config.disableEval = statement.columns.some(({ name }) => name.startsWith("__"));
       return { command: statement.execute(values), settle: () => (work.open -= 1) };
     },
   };

@@ -131,6 +131,17 @@ describe("mysql", () => {
     );
   });
 
+  it("gives columns of any name", async () => {
+    const names = ["__proto__", "__defineGetter__", "constructor", "", "a`b", "__proto__"];
+    const outputs = names.map((name, at) => `${at} as "${name}"`);
+    const batches = await read(`select ${outputs.join(", ")}`);
+    assert.deepEqual(tuplesOf(batches), [["0", "1", "2", "3", "4", "5"]]);
+    assert.deepEqual(
+      batches[0]?.columns.map(({ name }) => name),
+      names,
+    );
+  });
+
   it("gives all rows, as UTF-8, whatever the server does with who logs in", async () => {
     await server.execute(
       "create user plain@'%'",
