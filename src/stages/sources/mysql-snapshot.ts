@@ -10,11 +10,12 @@ import type { Session } from "./mysql-session.ts";
 /**
  * What a server's own settings must not change: texts are UTF-8 both ways (of what the login asks for, `init_connect` and
  * `skip-character-set-client-handshake` make something else), no row is left out, times are UTC, and a paused export is
- * waited for a day, whether its rows are on their way or all sent.
+ * waited for a day, whether its rows are on their way or all sent. (MariaDB alone reads what stands behind `/*M!`.)
  */
 const settings =
   "set names utf8mb4 collate utf8mb4_unicode_ci, session time_zone = '+00:00', " +
-  "sql_select_limit = 18446744073709551615, net_write_timeout = 86400, wait_timeout = 86400";
+  "sql_select_limit = 18446744073709551615, net_write_timeout = 86400, wait_timeout = 86400 " +
+  "/*M!100300 , idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0 */";
 const isolation = "set transaction isolation level repeatable read";
 const begin = "start transaction with consistent snapshot, read only";
 

@@ -148,18 +148,23 @@ describe("mysql", () => {
       "grant select on test.* to plain@'%'",
       "create table texts (id int, note varchar(20))",
       "insert into texts values (1, '€ “x” 😀'), (2, '€')",
-      "set global init_connect = 'set names latin1, sql_select_limit = 1', global wait_timeout = 1",
+      "set global init_connect = 'set names latin1, sql_select_limit = 1', global wait_timeout = 1, " +
+        "global idle_transaction_timeout = 1, global idle_readonly_transaction_timeout = 1",
     );
     try {
       const url = server.url.replace("root@", "plain@");
-      const query = "select note, @@wait_timeout from texts where note like '€%' order by id";
+      const idle = "greatest(@@idle_transaction_timeout, @@idle_readonly_transaction_timeout)";
+      const query = `select note, @@wait_timeout, ${idle} from texts where note like '€%' order by id`;
       const rows = tuplesOf(await read(query, { url }));
       assert.deepEqual(rows, [
-        ["€ “x” 😀", "86400"],
-        ["€", "86400"],
+        ["€ “x” 😀", "86400", "0"],
+        ["€", "86400", "0"],
       ]);
     } finally {
-      await server.execute("set global init_connect = '', global wait_timeout = default");
+      await server.execute(
+        "set global init_connect = '', global wait_timeout = default, " +
+          "global idle_transaction_timeout = default, global idle_readonly_transaction_timeout = default",
+      );
     }
   });
 
