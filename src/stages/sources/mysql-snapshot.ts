@@ -84,9 +84,9 @@ async function findOutside(session: Session, query: string): Promise<readonly st
   return named.map(([table, engine]) => `${table} (${engine})`);
 }
 
-/** A quoted name may be several words. */
+/** A quoted name may be several words, or signs alone: of these it is enough that the server has seen them. */
 const wordsOf = (text: string): string =>
-  ` ${(text.toLowerCase().match(/[\p{L}\p{N}_$]+/gu) ?? []).join(" ")} `;
+  ` ${(text.toLowerCase().match(/[\p{L}\p{N}_$]+/gu) ?? []).map((word) => `${word} `).join("")}`;
 
 /** An answer that the server may refuse to give; none then. */
 async function tryAskAll(session: Session, sql: string) {

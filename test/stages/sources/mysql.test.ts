@@ -185,12 +185,14 @@ describe("mysql", () => {
     await server.execute(
       "create table `of 2024-01` (id int) engine=MyISAM",
       "create table versions (id int) engine=MyISAM with system versioning",
+      "create table `--` (id int) engine=MyISAM",
     );
     for (const [from, kind] of [
       ["(select 1 as older) as a", "snapshot"],
       ["(select 2024-01 as 'of') as a", "snapshot"],
       ["`of 2024-01`", "stream"],
       ["versions", "stream"],
+      ["`--`", "stream"],
     ] as const) {
       const { consistency } = (await read(`select * from ${from}`)).at(-1)!.end!;
       assert.equal(consistency.class, kind, from);
