@@ -117,6 +117,16 @@ describe("fhir-bulk", () => {
     assert.match(warnings[0]!, /1 problems .* OperationOutcome/);
   });
 
+  it("passes over a byte order mark where a file begins, and nowhere else", async () => {
+    const [first = "", ...others] = linesOf("Patient");
+    const startWith = (...lines: string[]) => start({ output: [{ type: "Patient", lines }] });
+    const marked = await startWith(`\ufeff${first}`, ...others);
+    assert.equal(textOf(await read(marked.server)), [first, ...others, ""].join("\n"));
+    const within = await startWith(first, `\ufeff${others[0]}`);
+    const broken = { code: "source-bad-data", message: /resource 2: broken JSON/ };
+    await assert.rejects(read(within.server), broken);
+  });
+
   it("takes up the export of an earlier attempt instead of asking for another", async () => {
     const { bulk, server } = await start();
     const context = contextWith();

@@ -135,9 +135,10 @@ class Lines {
     let start = 0;
     for (let end; (end = piece.indexOf(lineFeed, start)) >= 0; start = end + 1) {
       this.#add(piece, start, end);
+      const isLine = this.#endLine();
       this.#position += 1;
       this.#whole = this.#position;
-      if (this.#endLine()) yield this.harvest.isCurrent && this.harvest.given % turnLines === 0;
+      if (isLine) yield this.harvest.isCurrent && this.harvest.given % turnLines === 0;
     }
     this.#add(piece, start, piece.length);
   }
@@ -159,6 +160,8 @@ class Lines {
   /** False for a line with nothing on it. */
   #endLine(): boolean {
     const { buffer } = this.harvest;
+    // As of files of NDJSON elsewhere; whoever parses JSON may (RFC 8259, 8.1).
+    if (this.#whole === 0) buffer.unmark();
     buffer.trim();
     if (buffer.begun === 0) return false;
     this.harvest.accept(this.#judge);

@@ -5,6 +5,7 @@ const initialBytes = 128 * 1024;
 const keptBytes = 4 * 1024 * 1024;
 const lineFeed = 0x0a;
 const space = 0x20;
+const byteOrderMark = Buffer.from("\ufeff");
 
 export interface ResourceBuffer {
   /** Bytes of whole resources, then of the one that is under way. */
@@ -14,6 +15,8 @@ export interface ResourceBuffer {
   append(bytes: Uint8Array, start: number, end: number): void;
   /** The bytes of the resource under way; valid until the next call. */
   view(): Uint8Array;
+  /** Takes a byte order mark off the start of the resource under way. */
+  unmark(): void;
   /** Takes white space off the end of the resource under way. */
   trim(): void;
   /** Ends the resource under way with a line feed. */
@@ -56,6 +59,11 @@ export function createResourceBuffer(): ResourceBuffer {
       length += to - from;
     },
     view: begun,
+    unmark() {
+      if (!byteOrderMark.equals(begun().subarray(0, byteOrderMark.length))) return;
+      memory.copyWithin(start(), start() + byteOrderMark.length, length);
+      length -= byteOrderMark.length;
+    },
     trim() {
       while (length > start() && memory[length - 1]! <= space) length -= 1;
     },
