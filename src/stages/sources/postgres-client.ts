@@ -6,6 +6,7 @@
 import { Client, Connection, type ConnectionConfig } from "pg";
 import type { Socket } from "node:net";
 import { PipelineError } from "../../errors.ts";
+import { requireBinding, type Unconnected } from "./postgres-channel.ts";
 import { guardParser, type Listening } from "./postgres-parser.ts";
 import { createDirectSocket, type DirectSocket } from "./postgres-socket.ts";
 import { isSilentlyPlain } from "./postgres-tls.ts";
@@ -41,6 +42,7 @@ const keepAliveMillis = 10_000;
  */
 export function createClient(options: ClientOptions): MadeClient {
   const made = chooseClient(options);
+  requireBinding(made.client as unknown as Unconnected, options.url);
   guardParser((made.client as unknown as ClientParts).connection);
   return made;
 }
