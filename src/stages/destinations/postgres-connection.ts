@@ -78,12 +78,17 @@ const settings = {
   array_nulls: "on",
   xmloption: "content",
   statement_timeout: "0",
+  lock_timeout: "0",
+  idle_in_transaction_session_timeout: "0",
+  transaction_timeout: "0",
 };
 
 async function makeReady(session: Session, wanted: TableOptions): Promise<Target> {
-  await session.ask("select set_config(key, value, false) from json_each_text($1)", [
-    JSON.stringify(settings),
-  ]);
+  // Servers before 17 have no transaction_timeout.
+  await session.ask(
+    "select set_config(key, value, false) from json_each_text($1) where current_setting(key, true) is not null",
+    [JSON.stringify(settings)],
+  );
   // Whoever made this weaker did not mean that acknowledged pages may go with a power cut.
   await session.ask(
     "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')",

@@ -102,21 +102,28 @@ describe("records in a table of PostgreSQL", () => {
   it("are read alike whatever the settings of a role are, and for as long as it takes", async () => {
     await runSql(
       url,
-      "create table rows_test.odd (list text[], doc xml, at timestamptz)",
+      "create table rows_test.odd (list text[], doc xml, at timestamptz, locked text default current_setting('lock_timeout'))",
       "create function rows_test.wait() returns trigger language plpgsql as $$ begin perform pg_sleep(0.2); return new; end $$",
       "create trigger wait before insert on rows_test.odd for each row execute function rows_test.wait()",
       "create role rows_odd login superuser",
-      ...["array_nulls = off", "xmloption = document", "statement_timeout = 100"].map(
-        (setting) => `alter role rows_odd set ${setting}`,
-      ),
-      "alter role rows_odd set timezone = 'Asia/Kathmandu'",
+      ...[
+        "array_nulls = off",
+        "xmloption = document",
+        "timezone = 'Asia/Kathmandu'",
+        "statement_timeout = 100",
+        "transaction_timeout = 100",
+        "lock_timeout = 100",
+      ].map((setting) => `alter role rows_odd set ${setting}`),
     );
     const destination = await open("rows_test.odd", [], url.replace("postgres@", "rows_odd@"));
     // As CSV has arrays.
     await put(destination, 0, '{"list":"{NULL,a}","doc":"a <b/>","at":"2024-01-01"}');
     await destination.close();
-    const seen = await runSql(url, "select list[1], doc, at at time zone 'UTC' from rows_test.odd");
-    assert.deepEqual(seen, [[null, "a <b/>", "2024-01-01 00:00:00"]]);
+    const seen = await runSql(
+      url,
+      "select list[1], doc, at at time zone 'UTC', locked from rows_test.odd",
+    );
+    assert.deepEqual(seen, [[null, "a <b/>", "2024-01-01 00:00:00", "0"]]);
   });
 
   it("are told apart within a page as the key's own collation tells them", async () => {
