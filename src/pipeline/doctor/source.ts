@@ -1,4 +1,4 @@
-/** Whether the source can be read: servers are asked, files are opened. */
+/** Whether the source can be read, and what its rows look up: servers are asked, files are opened. */
 import { PipelineError, systemCode } from "../../errors.ts";
 import { formatBytes } from "../../stages/atoms.ts";
 import { doubt, fault, good, type Finding } from "../../stages/finding.ts";
@@ -12,12 +12,25 @@ import { registry } from "../../stages/registry.ts";
 import { postgresCopy } from "../../stages/sources/postgres-copy.ts";
 import { probePostgres } from "../../stages/sources/postgres-probe.ts";
 import type { ProbedQuery } from "../../stages/sources/postgres-query-probe.ts";
+import { lookup } from "../../stages/transforms/lookup.ts";
+import { type LookupQuery, openLookupTable } from "../../stages/transforms/lookup-table.ts";
+import type { ConfiguredStage } from "../plan-types.ts";
 import { withFile, withoutWaiting } from "../with-file.ts";
 import type { Examined } from "./examined.ts";
 
+/** A lookup that the server may join is looked at as it is written: whether it is joined, only a run's own rows tell. */
 export async function* examineSource({ plan, signal }: Examined): AsyncGenerator<Finding> {
-  // A lookup that may be pushed is not looked at here.
-  const [source, next] = plan.configured[0]!.otherwise ?? plan.configured;
+  const stages = plan.configured.flatMap((stage) => stage.otherwise ?? stage);
+  yield* examineRows(stages, signal);
+  for (const { definition, config } of stages)
+    if (definition === lookup)
+      yield await tried("lookup", tryLookup(config as LookupConfig, signal), signal);
+}
+
+async function* examineRows(
+  [source, next]: readonly ConfiguredStage[],
+  signal: AbortSignal,
+): AsyncGenerator<Finding> {
   const { name, definition, config } = source!;
   if (definition === postgres || definition === postgresCopy) {
     const { format } = (next?.config ?? {}) as { format?: unknown };
@@ -42,7 +55,8 @@ export async function* examineSource({ plan, signal }: Examined): AsyncGenerator
     yield file;
     if (file.code !== undefined) return;
   }
-  if (definition === sqlite) yield await trySqlite(config as SqliteConfig, signal);
+  if (definition === sqlite)
+    yield await tried("query", tryQuery(config as SqliteConfig, signal), signal);
   else if (typeof query === "string")
     yield doubt("query", `that of ${name} is not looked at here`, tryAdvice);
   else if (registry.get(name) !== definition)
@@ -57,14 +71,28 @@ const tryAdvice = "`spillway plan --sample` reads its first rows, as a run would
 
 type SqliteConfig = Parameters<typeof tryQuery>[0];
 
-async function trySqlite(config: SqliteConfig, signal: AbortSignal): Promise<Finding> {
+/** @param columns how many the query gives, or what it is refused with */
+async function tried(
+  check: string,
+  columns: Promise<number>,
+  signal: AbortSignal,
+): Promise<Finding> {
   try {
-    const columns = await tryQuery(config, signal);
-    return good("query", `gives ${columns} column${columns === 1 ? "" : "s"}`);
+    const count = await columns;
+    return good(check, `gives ${count} column${count === 1 ? "" : "s"}`);
   } catch (error) {
-    if (error instanceof PipelineError && !signal.aborted) return fault("query", error);
+    if (error instanceof PipelineError && !signal.aborted) return fault(check, error);
     throw error;
   }
+}
+
+type LookupConfig = Omit<LookupQuery, "key"> & { readonly on: Readonly<Record<string, string>> };
+
+async function tryLookup({ on, ...asked }: LookupConfig, signal: AbortSignal): Promise<number> {
+  const key = Object.values(on);
+  const { added, close } = await openLookupTable({ ...asked, key }, signal);
+  await close();
+  return key.length + added.length;
 }
 
 async function describeFile(path: string): Promise<Finding> {

@@ -7,6 +7,7 @@ import { examine } from "../../../src/pipeline/doctor/examine.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { startFhir, type TestFhirServer } from "../../servers/fhir.ts";
 import { mariadbInstalled, startMariadb, type MariaDb } from "../../servers/mariadb.ts";
+import { sharedPostgres } from "../../servers/postgres.ts";
 
 describe("a look at the source", () => {
   const folder = useFolder();
@@ -77,6 +78,33 @@ describe("a look at the source", () => {
       const [only, ...more] = await look(source, {}, format);
       assert.deepEqual([only?.check, only?.code, more], ["server", "source-unreachable", []]);
     }
+  });
+
+  it("asks for what is looked up, joined or not, and tells of which query something is wrong", async () => {
+    const { url } = await sharedPostgres();
+    const lookups = (...queries: string[]) => {
+      const stages = queries.map(
+        (query) => `lookup: { url: "\${env:URL}", query: "${query}", on: id }`,
+      );
+      return [`postgres: { url: "\${env:URL}", query: select 1 as id }`, ...stages].join("\n  - ");
+    };
+    const lines = async (source: string, format?: string) =>
+      told(await look(source, { URL: url }, format)).filter((line) => /lookup/.test(line));
+    const two = lookups("select 1 as id, 2 as a, 3 as b", "select 1 as id, 2 as c");
+    for (const format of ["ndjson", "csv"])
+      assert.deepEqual(await lines(two, format), [
+        "ok lookup: gives 3 columns",
+        "ok lookup: gives 2 columns",
+      ]);
+    const [nowhere, keyless, ...more] = await lines(
+      lookups("select id from nowhere", "select 1 as a"),
+    );
+    assert.match(
+      nowhere!,
+      /^fail lookup: the server stopped the query at character 16 \(SQLSTATE 42P01/,
+    );
+    assert.match(keyless!, /^fail lookup: .*the query gives no column "id"/);
+    assert.deepEqual(more, []);
   });
 
   describe("of FHIR", () => {
