@@ -87,11 +87,11 @@ export async function holdTable(session: Session, { name, key }: Table): Promise
   return describeTable(session, { table: name, key });
 }
 
-/** The rights that writing takes and this user has not. */
+/** The rights that writing takes and this user has not, not even on some columns: records may name these alone. */
 export async function findMissingRights(session: Session, table: Table): Promise<string[]> {
   // Replacing a row reads it.
   const wanted = table.key.length > 0 ? ["insert", "update", "select"] : ["insert", "select"];
-  const asked = wanted.map((right) => `has_table_privilege($1::oid, '${right}')`);
+  const asked = wanted.map((right) => `has_any_column_privilege($1::oid, '${right}')`);
   const { rows } = await session.ask(`select ${asked.join(", ")}`, [table.oid]);
   return wanted.filter((_, at) => rows[0]?.[at] !== "t");
 }

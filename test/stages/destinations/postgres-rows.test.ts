@@ -1,7 +1,7 @@
 /** Records as the server reads them by the types of a table. */
 import assert from "node:assert/strict";
 import type { Destination } from "../../../src/stages/destinations/destination.ts";
-import { openDestination } from "../../../src/stages/destinations/schemes.ts";
+import { openDestination, probeDestination } from "../../../src/stages/destinations/schemes.ts";
 import { expectError, objectOf } from "../../contract/destination-contract.ts";
 import { runSql, sharedPostgres } from "../../servers/postgres.ts";
 
@@ -89,6 +89,13 @@ describe("records in a table of PostgreSQL", () => {
     );
     const narrow = new URL(url);
     narrow.username = "rows_narrow";
+    const rows = { table: "rows_test.wide", key: [] };
+    const asked = { timeoutMillis: 5000, rows, folder: "p", signal: never };
+    const found = await Array.fromAsync(probeDestination(narrow.href, asked));
+    assert.deepEqual(
+      found.map(({ level, check }) => `${level} ${check}`),
+      ["ok table"],
+    );
     const destination = await open("rows_test.wide", [], narrow.href);
     await put(destination, 1, '{"id":2,"value":"y"}');
     await destination.close();
