@@ -109,7 +109,7 @@ const ofLogin = /^(?:28|3D)/;
 const readOnly = "25006";
 
 /** What a session says of a source, said of a destination; what may pass is tried again. */
-function asDestination(error: unknown): unknown {
+export function asDestination(error: unknown): unknown {
   if (!(error instanceof PipelineError)) return error;
   const code = codesHere[error.code as keyof typeof codesHere];
   if (code === undefined) return error;

@@ -1,16 +1,31 @@
 /** What `doctor` asks of a table that takes rows: is it there, is its key unique, may this user write it. */
 import { PipelineError } from "../../errors.ts";
-import { fault, good } from "../finding.ts";
+import { fault, good, type Finding } from "../finding.ts";
 import { openSession } from "../sources/postgres-session.ts";
-import type { ProbeDestination } from "./destination.ts";
-import { notesName } from "./table-notes.ts";
+import type { ProbeDestination, ProbeOptions, TableOptions } from "./destination.ts";
+import { asDestination } from "./postgres-connection.ts";
 import { describeTable, findMissingRights } from "./postgres-table.ts";
+import { TryAgain } from "./retry.ts";
+import { notesName } from "./table-notes.ts";
 
 const connectMillis = 10_000;
 
 export const probeTable: ProbeDestination = async function* (url, asked) {
-  const { rows: wanted, timeoutMillis, signal } = asked;
+  const { rows: wanted } = asked;
   if (!wanted) return;
+  try {
+    yield* look(url, wanted, asked);
+  } catch (error) {
+    const said = asDestination(error);
+    throw said instanceof TryAgain ? said.failure : said;
+  }
+};
+
+async function* look(
+  url: URL,
+  wanted: TableOptions,
+  { timeoutMillis, signal }: ProbeOptions,
+): AsyncGenerator<Finding> {
   const options = { url: url.href, connectMillis, answerMillis: timeoutMillis };
   const session = await openSession(options, signal);
   try {
@@ -33,4 +48,4 @@ export const probeTable: ProbeDestination = async function* (url, asked) {
   } finally {
     await session.close();
   }
-};
+}

@@ -349,9 +349,9 @@ describe("destination postgres", () => {
   });
 
   it("is looked at by doctor", async () => {
-    const look = async (table: string, key: readonly string[]) =>
+    const look = async (table: string, key: readonly string[], to = url) =>
       Array.fromAsync(
-        probeDestination(url, {
+        probeDestination(to, {
           timeoutMillis: 5000,
           rows: { table, key },
           folder: "p",
@@ -363,6 +363,10 @@ describe("destination postgres", () => {
       [["ok", "written.keyed, rows replaced by id, part"]],
     );
     await assert.rejects(look("written.nobody", []), /there is no table/);
+    await assert.rejects(look("written.keyed", [], "postgres://u@127.0.0.1:1/d"), {
+      code: "destination-unreachable",
+      message: /host and port of `to`$/,
+    });
     await runSql(
       url,
       "drop role if exists written_few",
@@ -372,14 +376,7 @@ describe("destination postgres", () => {
     );
     const few = new URL(url);
     few.username = "written_few";
-    const found = await Array.fromAsync(
-      probeDestination(few.href, {
-        timeoutMillis: 5000,
-        rows: { table: "written.keyed", key: ["id", "part"] },
-        folder: "p",
-        signal: never,
-      }),
-    );
+    const found = await look("written.keyed", ["id", "part"], few.href);
     assert.deepEqual(
       found.map(({ level, check, found }) => [level, check, found]),
       [
