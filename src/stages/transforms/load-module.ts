@@ -1,4 +1,6 @@
 /** Row work from a user's own module. */
+import { realpath } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { framesOf, kindOf, PipelineError } from "../../errors.ts";
 import { isRowWork, type RowWork } from "./row-work.ts";
@@ -27,20 +29,26 @@ const loads = new Map<string, number>();
 
 /**
  * Imports a module of the user's, anew each time: what it still holds of a run that failed must not come out of the next
- * one, and a Transform works once. (Of CommonJS Node has one copy.) A failure names the file, not a stack, and repeats nothing
- * the module itself threw.
+ * one, and a Transform works once. A failure names the file, not a stack, and repeats nothing the module itself threw.
  */
 export async function importModule(path: string, stage: string): Promise<Record<string, unknown>> {
   const url = pathToFileURL(path);
   const before = loads.get(path) ?? 0;
   loads.set(path, before + 1);
   if (before > 0) url.searchParams.set("load", String(before));
+  // Of CommonJS Node keeps one copy, by its file: it stays that of those who load it otherwise.
+  const { cache } = createRequire(path);
+  const file = await realpath(path).catch(() => path);
+  const kept = cache[file];
+  if (before > 0) delete cache[file];
   try {
     return (await import(url.href)) as Record<string, unknown>;
   } catch (error) {
     throw new PipelineError("config-invalid", `${stage}: cannot load ${path}: ${reasonOf(error)}`, {
       cause: error,
     });
+  } finally {
+    if (kept) cache[file] = kept;
   }
 }
 

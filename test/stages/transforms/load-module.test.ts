@@ -7,8 +7,8 @@ import { useFolder } from "../../fixtures/pipelines.ts";
 describe("a module of row work", () => {
   const folder = useFolder();
   let count = 0;
-  const write = async (text: string) => {
-    const path = join(folder.path, `${(count += 1)}.mjs`);
+  const write = async (text: string, extension = "mjs") => {
+    const path = join(folder.path, `${(count += 1)}.${extension}`);
     await mkdir(folder.path, { recursive: true });
     await writeFile(path, text);
     return path;
@@ -25,13 +25,17 @@ describe("a module of row work", () => {
   });
 
   it("begins anew each time: what a run that failed left in it is no other run's", async () => {
-    const path = await write("const held = []; export default (id) => held.push(id);");
-    const counts: number[] = [];
-    for (const id of [1, 2, 3]) {
-      const { default: work } = await importModule(path, "map");
-      counts.push((work as (id: number) => number)(id));
+    for (const path of [
+      await write("const held = []; export default (id) => held.push(id);"),
+      await write("const held = []; module.exports = (id) => held.push(id);", "cjs"),
+    ]) {
+      const counts: number[] = [];
+      for (const id of [1, 2, 3]) {
+        const { default: work } = await importModule(path, "map");
+        counts.push((work as (id: number) => number)(id));
+      }
+      assert.deepEqual(counts, [1, 1, 1], path);
     }
-    assert.deepEqual(counts, [1, 1, 1]);
   });
 
   it("that cannot be loaded is told by what Node says of it, and never by what it threw", async () => {
