@@ -6,19 +6,13 @@
  * the schema of `citext`, `>` is that of `text`, and rows would be passed over. A join can repeat a row or make a key null; that
  * only the rows themselves can show.
  */
-import type { Field, Session } from "./postgres-session.ts";
+import type { Session } from "./postgres-session.ts";
 
 /** A column of the key, by its place in the query. */
 export interface KeyColumn {
   readonly index: number;
   readonly oid: number;
   readonly descending: boolean;
-}
-
-/** What the protocol tells of a column's origin is beyond the types of `pg`. */
-interface Origin extends Field {
-  readonly tableID: number;
-  readonly columnID: number;
 }
 
 /** `id`, or `id desc` for the order from the last to the first. */
@@ -61,7 +55,7 @@ export async function examineKey(
   query: string,
   key: readonly string[],
 ): Promise<{ readonly columns: readonly KeyColumn[]; readonly flaw?: string }> {
-  const fields = ((await session.describe(query)) ?? []) as readonly Origin[];
+  const fields = (await session.describe(query)) ?? [];
   const columns = key.flatMap((written) => {
     const [, name, direction] = spelling.exec(written)!;
     const index = fields.findIndex((field) => field.name === name);

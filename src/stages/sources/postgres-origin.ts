@@ -5,12 +5,6 @@ import type { BoundQuery } from "./postgres-pushdown.ts";
 import type { Field, Session } from "./postgres-session.ts";
 import { dropSemicolons } from "./postgres-types.ts";
 
-/** What the protocol tells of a column's origin is beyond the types of `pg`. */
-interface Origin extends Field {
-  readonly tableID: number;
-  readonly columnID: number;
-}
-
 /** Standbys share the identifier with their primary; not everyone may be allowed to ask for it. */
 const mayIdentify = `
 select coalesce(pg_catalog.has_function_privilege(
@@ -30,7 +24,7 @@ export async function readOrigin(
   fields: readonly Field[],
   columns: readonly KeyColumn[],
 ): Promise<readonly unknown[]> {
-  const origins = columns.map(({ index }) => fields[index] as Origin);
+  const origins = columns.map(({ index }) => fields[index]!);
   const attributes = `{${origins.map(({ columnID }) => columnID).join(",")}}`;
   const located = await session.ask(locate, [String(origins[0]!.tableID), attributes]);
   const allowed = (await session.ask(mayIdentify)).rows[0]?.[0] === "true";

@@ -32,12 +32,10 @@ export interface BoundQuery {
   readonly values: readonly (string | null)[];
 }
 
-/** A column of the query; what the protocol tells of its origin is beyond the types of `pg`. */
+/** A column of the query, by its place there. */
 export interface QueryColumn extends Field {
   readonly index: number;
   readonly json: string;
-  readonly tableID: number;
-  readonly columnID: number;
 }
 
 /**
@@ -124,7 +122,7 @@ const nameOf = ({ index }: QueryColumn): string => `q.c${index}`;
 
 export async function readColumns(session: Session, sql: string): Promise<readonly QueryColumn[]> {
   const { columns } = await describeQuery(session, sql, "json");
-  const fields = (await session.describe(sql)) as readonly QueryColumn[];
+  const fields = (await session.describe(sql)) ?? [];
   return columns.map(({ json }, index) => {
     const { name, dataTypeID, tableID, columnID } = fields[index]!;
     return { index, json, name, dataTypeID, tableID, columnID };

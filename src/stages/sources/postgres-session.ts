@@ -24,6 +24,9 @@ export interface SessionOptions {
 export interface Field {
   readonly name: string;
   readonly dataTypeID: number;
+  /** The column of a table that it is; 0 and 0 where it is computed. */
+  readonly tableID: number;
+  readonly columnID: number;
 }
 
 export interface Answer {
