@@ -7,7 +7,7 @@
 import * as v from "valibot";
 import { duration, size, sizeUnits, timeUnits } from "../stages/atoms.ts";
 import { isBelow, quote, type Path, type Problem } from "./problems.ts";
-import { measureReference } from "./references.ts";
+import { isMapping, measureReference } from "./references.ts";
 import {
   findDescription,
   findKeys,
@@ -198,11 +198,4 @@ function describeType(value: unknown): string {
   if (typeof value === "object") return "a mapping";
   if (typeof value === "boolean") return "true or false";
   return typeof value === "number" ? "a number" : "a text";
-}
-
-/** Plain objects only: a function or a stream given in code is a value of its own. */
-export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }

@@ -6,8 +6,9 @@
  */
 import { dirname, resolve } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
-import { checkConfig, isMapping } from "./check-config.ts";
+import { checkConfig } from "./check-config.ts";
 import { problemsError, printPlace, refusal, type Locate, type Place } from "./problems.ts";
+import { isMapping } from "./references.ts";
 import { specSchema, type PipelineSpec } from "./spec.ts";
 import { withFile, withoutWaiting } from "./with-file.ts";
 import { limits, tooLarge } from "./yaml/scan.ts";

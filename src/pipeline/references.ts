@@ -106,7 +106,8 @@ export function isReference(part: Part): part is Reference {
   return typeof part !== "string" && part.kind !== "wrong";
 }
 
-export function isPlainObject(value: unknown): value is Record<string, unknown> {
+/** Plain objects only: a function or a stream given in code is a value of its own. */
+export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== "object" || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
@@ -122,6 +123,6 @@ export function* walkTexts(
   if (typeof value === "string") yield { path, text: value };
   else if (Array.isArray(value))
     for (const [index, item] of value.entries()) yield* walkTexts(item, [...path, index]);
-  else if (isPlainObject(value))
+  else if (isMapping(value))
     for (const [key, item] of Object.entries(value)) yield* walkTexts(item, [...path, key]);
 }

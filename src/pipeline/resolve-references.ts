@@ -11,7 +11,7 @@ import {
 } from "./problems.ts";
 import {
   findReferenceProblems,
-  isPlainObject,
+  isMapping,
   isReference,
   isSecretName,
   measureReference,
@@ -58,7 +58,7 @@ async function resolveValue(
     return Promise.all(
       value.map((item, index) => resolveValue(item, [...path, index], options, problems)),
     );
-  if (!isPlainObject(value)) return value;
+  if (!isMapping(value)) return value;
   const entries = await Promise.all(
     Object.entries(value).map(async ([key, item]) => {
       const resolved = await resolveValue(item, [...path, key], options, problems);

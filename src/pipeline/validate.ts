@@ -3,9 +3,9 @@
  */
 import * as v from "valibot";
 import type { AnyStage } from "../stages/stage.ts";
-import { checkConfig, isMapping, type Resolved } from "./check-config.ts";
+import { checkConfig, type Resolved } from "./check-config.ts";
 import { isBelow, problemsError, quote, type Locate, type Path, type Problem } from "./problems.ts";
-import { findReferenceProblems, measureReference } from "./references.ts";
+import { findReferenceProblems, isMapping, measureReference } from "./references.ts";
 import { resolveReferences, type ResolveOptions } from "./resolve-references.ts";
 import { describeField } from "./schema-walk.ts";
 import {
