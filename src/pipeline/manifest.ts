@@ -7,6 +7,7 @@
 import { dialectOf, type CsvDialect } from "../stages/formats/csv-dialect.ts";
 import { freeBuffer } from "../stages/free-buffer.ts";
 import type { Consistency, Span } from "../stages/nouns.ts";
+import { codecSuffix } from "../stages/pages/seal-pages.ts";
 import type { Codec } from "../workers/frame.ts";
 
 export const manifestName = "manifest.json";
@@ -84,11 +85,9 @@ export interface ManifestTail {
   readonly resumedFrom: string | null;
 }
 
-const compressSuffix: Record<Codec, string> = { zstd: ".zst", gzip: ".gz", none: "" };
-
 /** Everything after the page number in a page's name: `ndjson.zst.age`. */
 export function pageExtension({ extension, compress, encrypt }: Layers): string {
-  return `${extension}${compressSuffix[compress]}${encrypt === "age" ? ".age" : ""}`;
+  return `${extension}${codecSuffix[compress]}${encrypt === "age" ? ".age" : ""}`;
 }
 
 const spellLayers = ({ extension, compress, encrypt, dialect }: Layers) => ({

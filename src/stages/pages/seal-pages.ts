@@ -4,17 +4,19 @@ import { freeBuffer } from "../free-buffer.ts";
 import { mapOrdered } from "../map-ordered.ts";
 import type { Page, SealedPage } from "../nouns.ts";
 import type { StageContext } from "../stage.ts";
+import type { Codec } from "../../workers/frame.ts";
 import type { FrameIdentity } from "../../workers/identity.ts";
 import type { SealTask } from "../../workers/seal.ts";
 
 /** What of the task is the same for every page. */
 export type SealWork = Pick<SealTask, "compress" | "encrypt">;
 
-const suffixes: Record<string, string> = { zstd: ".zst", gzip: ".gz", none: "" };
+/** What a codec adds to a file's name. */
+export const codecSuffix: Readonly<Record<Codec, string>> = { zstd: ".zst", gzip: ".gz", none: "" };
 
 /** File name suffix that a frame or a seal adds. */
 export function suffixOf({ compress, encrypt }: SealWork): string {
-  return (compress ? suffixes[compress.codec]! : "") + (encrypt ? ".age" : "");
+  return (compress ? codecSuffix[compress.codec] : "") + (encrypt ? ".age" : "");
 }
 
 /** One page more than there are threads, so that no thread waits for the next page. */
