@@ -1,8 +1,8 @@
 /** What a plan says of rows: which stages need them as objects, and how lookups will ask. */
 import { formatBytes } from "../stages/atoms.ts";
-import { serialize } from "../stages/formats/serialize.ts";
 import { lookup } from "../stages/transforms/lookup.ts";
 import type { ConfiguredStage } from "./plan-types.ts";
+import { formatOf } from "./record-format.ts";
 
 export function explainPath(stages: readonly ConfiguredStage[]): string[] {
   const source = stages[0]?.name;
@@ -10,7 +10,7 @@ export function explainPath(stages: readonly ConfiguredStage[]): string[] {
     ({ definition }) => definition.takes === "rows" && definition.gives === "rows",
   );
   // What a format needs of rows is said where stages are fused.
-  const asTheyAre = stages.some(needsValues)
+  const asTheyAre = stages.some((stage) => formatOf(stage) === "parquet")
     ? []
     : [`rows of ${source} go to records as they are, no JavaScript object is made`];
   if (rowStages.length === 0) return asTheyAre;
@@ -20,9 +20,6 @@ export function explainPath(stages: readonly ConfiguredStage[]): string[] {
     `rows of ${source} become JavaScript objects for ${rowStages.map(({ name }) => name).join(", ")}`,
   ];
 }
-
-const needsValues = ({ definition, config }: ConfiguredStage) =>
-  definition === serialize && (config as { readonly format?: unknown }).format === "parquet";
 
 /** How a lookup asks depends on what the query gives, so the plan says which way is taken when. */
 export function explainLookups([source, ...stages]: readonly ConfiguredStage[]): string[] {

@@ -1,6 +1,5 @@
 /** Makes one physical stage of neighbours that need not be apart; what it did is said in the plan. */
 import type { AnyStage, StageContext } from "../stages/stage.ts";
-import { serialize } from "../stages/formats/serialize.ts";
 import type { Page, RowBatch } from "../stages/nouns.ts";
 import { compress, compressWork } from "../stages/pages/compress.ts";
 import { callOptimizer } from "../stages/optimizer.ts";
@@ -15,6 +14,7 @@ import { holdsOfRecords, readRecords } from "../stages/sources/postgres-wire/rea
 import { isRowStage, type RowStage } from "../stages/transforms/define-transform.ts";
 import { applyRowWork } from "../stages/transforms/row-work.ts";
 import type { ConfiguredStage, PhysicalStage } from "./plan-types.ts";
+import { formatOf } from "./record-format.ts";
 import { resumesByKey } from "./resume.ts";
 
 export interface Fused {
@@ -54,16 +54,11 @@ export function fuseStages(
 
 function groupAt(stages: readonly ConfiguredStage[], start: number): readonly ConfiguredStage[] {
   const first = stages[start]!;
-  if (
-    first.definition === postgres &&
-    stages[start + 1]?.definition === serialize &&
-    formatOf(stages[start + 1]) !== "parquet" &&
-    !resumesByKey(first)
-  ) {
+  const format = formatOf(stages[start + 1]);
+  const needsNoValues = format !== undefined && format !== "parquet";
+  if (first.definition === postgres && needsNoValues && !resumesByKey(first))
     return stages.slice(start, start + 2);
-  }
-  if (isFhir(first.definition) && isNdjson(stages[start + 1]))
-    return stages.slice(start, start + 2);
+  if (isFhir(first.definition) && format === "ndjson") return stages.slice(start, start + 2);
   if (first.definition === compress && stages[start + 1]?.definition === encrypt)
     return stages.slice(start, start + 2);
   let end = start;
@@ -75,16 +70,9 @@ function groupAt(stages: readonly ConfiguredStage[], start: number): readonly Co
 const asksForValues = (
   group: readonly ConfiguredStage[],
   next: ConfiguredStage | undefined,
-): boolean =>
-  group[0]!.definition === postgres &&
-  next?.definition === serialize &&
-  formatOf(next) === "parquet";
+): boolean => group[0]!.definition === postgres && formatOf(next) === "parquet";
 
 const isFhir = (definition: AnyStage): boolean => definition === fhir || definition === fhirBulk;
-const isNdjson = (stage: ConfiguredStage | undefined): boolean =>
-  stage?.definition === serialize && formatOf(stage) === "ndjson";
-const formatOf = (stage: ConfiguredStage | undefined): string | undefined =>
-  (stage?.config as { format?: string } | undefined)?.format;
 
 function single(
   { name, definition, config, from = [name] }: ConfiguredStage,
@@ -113,9 +101,7 @@ const settles = (definition: AnyStage, config: unknown): Pick<PhysicalStage, "se
 
 /** CSV straight from PostgreSQL is what COPY prints, so arrays and composites are wanted as texts. */
 const opensTexts = (definition: AnyStage, next: ConfiguredStage | undefined): boolean =>
-  definition === postgres &&
-  next?.definition === serialize &&
-  (next.config as { format: string }).format === "csv";
+  definition === postgres && formatOf(next) === "csv";
 
 function together(group: readonly ConfiguredStage[], pageBytes: number): PhysicalStage {
   const from = group.flatMap(({ name, from = [name] }) => from);

@@ -7,12 +7,12 @@
 import type { InferOutput } from "valibot";
 import { PipelineError, assert } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
-import { serialize } from "../stages/formats/serialize.ts";
 import { createPointSealer, type PointSealer } from "../stages/pages/resume-points.ts";
 import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
 import { passwordOf } from "../stages/sources/postgres-client.ts";
 import { isRowStage } from "../stages/transforms/define-transform.ts";
 import type { ConfiguredStage, Plan } from "./plan-types.ts";
+import { formatOf } from "./record-format.ts";
 import { measureReference } from "./references.ts";
 import type { RunFolder, RunFolderInit } from "./run-folder.ts";
 
@@ -98,8 +98,7 @@ export function planResume(stages: readonly ConfiguredStage[]): string {
   );
 }
 
-const isParquet = ({ definition, config }: ConfiguredStage): boolean =>
-  definition === serialize && (config as { format?: unknown }).format === "parquet";
+const isParquet = (stage: ConfiguredStage): boolean => formatOf(stage) === "parquet";
 
 /** Nothing where it could not be by key either. */
 function howByKey(stages: readonly ConfiguredStage[]): string {

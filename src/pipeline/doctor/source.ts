@@ -15,6 +15,7 @@ import type { ProbedQuery } from "../../stages/sources/postgres-query-probe.ts";
 import { lookup } from "../../stages/transforms/lookup.ts";
 import { type LookupQuery, openLookupTable } from "../../stages/transforms/lookup-table.ts";
 import type { ConfiguredStage } from "../plan-types.ts";
+import { formatOf } from "../record-format.ts";
 import { withFile, withoutWaiting } from "../with-file.ts";
 import type { Examined } from "./examined.ts";
 
@@ -33,9 +34,8 @@ async function* examineRows(
 ): AsyncGenerator<Finding> {
   const { name, definition, config } = source!;
   if (definition === postgres || definition === postgresCopy) {
-    const { format } = (next?.config ?? {}) as { format?: unknown };
     // As a run would ask: what COPY prints needs no JSON of the server.
-    const isText = definition === postgresCopy || (next?.name === "serialize" && format === "csv");
+    const isText = definition === postgresCopy || formatOf(next) === "csv";
     yield* probePostgres(config as ProbedQuery, isText ? "text" : "json", signal);
     return;
   }
