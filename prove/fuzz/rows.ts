@@ -5,13 +5,15 @@
 import assert from "node:assert/strict";
 import { PipelineError } from "../../src/errors.ts";
 import { copyDialect } from "../../src/stages/formats/csv-dialect.ts";
-import { parseCsvRecord, parseJsonRecord } from "../../src/readback/parse-record.ts";
+import { createCsvRecordParser, parseJsonRecord } from "../../src/readback/parse-record.ts";
 import type { RowBatch } from "../../src/stages/nouns.ts";
 import { readCsv } from "../../src/stages/sources/csv.ts";
 import { readJson } from "../../src/stages/sources/json.ts";
 import { readNdjson } from "../../src/stages/sources/ndjson.ts";
 import { type Chance, cut, wordsOf } from "./chance.ts";
 import type { FuzzClass } from "./fuzz-class.ts";
+
+const parseCsvRecord = createCsvRecordParser(copyDialect);
 
 const maxRecord = 64 * 1024;
 

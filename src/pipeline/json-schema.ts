@@ -67,7 +67,7 @@ export const configJsonSchema = (stage: AnyStage): JsonNode =>
   convert(stage.config as v.GenericSchema);
 
 /** True when the stage needs no config: `- spool`. */
-export const isConfigOptional = (stage: AnyStage): boolean =>
+const isConfigOptional = (stage: AnyStage): boolean =>
   v.safeParse(stage.config as v.GenericSchema, {}).success;
 
 function convert(schema: v.GenericSchema): JsonNode {

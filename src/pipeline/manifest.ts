@@ -162,7 +162,7 @@ async function* manifestTexts(
 }
 
 /** One line of `SHA256SUMS`, as `sha256sum -c` reads it. */
-export const sumsLine = ({ sha256, name }: PageEntry) => `${sha256}  ${name}\n`;
+const sumsLine = ({ sha256, name }: PageEntry) => `${sha256}  ${name}\n`;
 
 /** Writes `SHA256SUMS` piece by piece. */
 export const writeSums = (

@@ -25,7 +25,7 @@ export interface Problem {
   readonly message: string;
 }
 
-export const maxProblems = 10;
+const maxProblems = 10;
 const maxQuoted = 40;
 
 /** A name for a message: quoted, control characters escaped, cut short. */
@@ -47,7 +47,7 @@ export const escapeUnit = (unit: string): string =>
   `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 /** `stages[2].chunk.size`; keys that are no plain words stand in brackets. */
-export function printPath(path: Path): string {
+function printPath(path: Path): string {
   let printed = "";
   for (const part of path) {
     if (typeof part === "number") printed += `[${part}]`;

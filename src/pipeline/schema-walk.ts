@@ -93,7 +93,7 @@ export const isScalar = (schemas: readonly Schema[]): boolean =>
 const isUnit = (schema: Schema) => schema === size || schema === duration;
 
 /** Where in a stage's config a path of the spec points; a bare value fills the field of the shorthand. */
-export function configPath(stage: AnyStage, path: Path): Path {
+function configPath(stage: AnyStage, path: Path): Path {
   const isBare = path.length === 0 || typeof path[0] === "number";
   return isBare && stage.shorthand !== undefined ? [stage.shorthand, ...path] : path;
 }

@@ -7,7 +7,7 @@ import { count, size, text } from "../stages/atoms.ts";
 /** One stage as written: exactly one key, the stage's name (or a path to a custom stage), and its config. */
 export type StageSpec = Readonly<Record<string, unknown>>;
 
-export const telemetrySchema = v.strictObject({
+const telemetrySchema = v.strictObject({
   otlp: v.pipe(
     v.optional(text),
     v.description(
@@ -55,14 +55,14 @@ export const memorySchema = v.strictObject({
 export type MemoryConfig = v.InferOutput<typeof memorySchema>;
 
 /** Which exports stay at the destination; others go after a later one is committed. */
-export const keepSchema = v.strictObject({
+const keepSchema = v.strictObject({
   runs: v.pipe(v.optional(count(1)), v.description("the newest so many")),
   days: v.pipe(v.optional(count(1)), v.description("those begun within so many days")),
 });
 
 export type KeepConfig = v.InferOutput<typeof keepSchema>;
 
-export const scheduleSchema = v.strictObject({
+const scheduleSchema = v.strictObject({
   cron: v.pipe(
     text,
     v.description(

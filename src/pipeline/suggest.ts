@@ -35,7 +35,7 @@ function longestStart(typed: string, candidates: Iterable<string>): string | und
 }
 
 /** Typing mistakes between two short texts. */
-export function measureDistance(a: string, b: string): number {
+function measureDistance(a: string, b: string): number {
   let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i += 1) {

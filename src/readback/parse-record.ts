@@ -1,11 +1,6 @@
 /** One record's text to a row, losing nothing. */
 import { PipelineError } from "../errors.ts";
-import {
-  copyDialect,
-  inPattern,
-  lineEndOf,
-  type CsvDialect,
-} from "../stages/formats/csv-dialect.ts";
+import { inPattern, lineEndOf, type CsvDialect } from "../stages/formats/csv-dialect.ts";
 import type { Row } from "../stages/nouns.ts";
 import { isSameNumber, isTooDeep, parseExact } from "../stages/sources/json-values.ts";
 
@@ -72,9 +67,6 @@ function endOfQuoted(text: string, start: number, quote: string): number {
     if (text[at + 1] !== quote) return at + 1;
   }
 }
-
-/** Of the CSV that COPY writes without a word. */
-export const parseCsvRecord: CsvRecordParser = createCsvRecordParser(copyDialect);
 
 function notARow(what: string): PipelineError {
   return new PipelineError(

@@ -9,7 +9,7 @@ import { PipelineError } from "../errors.ts";
 import { freeZlibOutput, takeMemory, zlibMemoryBytes } from "./free.ts";
 
 /** The skippable frame that holds a page identity: magic 0x184D2A53, little endian. */
-export const skippableMagic = 0x184d2a53;
+const skippableMagic = 0x184d2a53;
 const frameMagic = 0xfd2fb528;
 const skippableHeadBytes = 8;
 /** What stock zstd takes without an option, as the exponent and eighths of a window descriptor, and in bytes. */

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseCsvRecord, parseJsonRecord } from "../../src/readback/parse-record.ts";
+import { createCsvRecordParser, parseJsonRecord } from "../../src/readback/parse-record.ts";
 import { readExport, readPages } from "../../src/readback/read-export.ts";
 import { PipelineError, type ErrorCode } from "../../src/errors.ts";
+import { copyDialect } from "../../src/stages/formats/csv-dialect.ts";
 import type { Row } from "../../src/stages/nouns.ts";
 import { createKey } from "../fixtures/keys.ts";
 import { makeExport, ndjsonPages, type PlainPage } from "../fixtures/make-export.ts";
@@ -206,6 +207,7 @@ describe("parse record", () => {
   });
 
   it("refuses what is not one record", () => {
+    const parseCsvRecord = createCsvRecordParser(copyDialect);
     for (const text of ["", "[]", "1", "null", "{", '{"a":1}{"b":2}']) {
       assert.throws(() => parseJsonRecord(text), failsWith("integrity-failed"), text);
     }

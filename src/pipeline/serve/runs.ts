@@ -26,7 +26,7 @@ export type StartRun = (asked: {
   readonly restart: boolean;
 }) => RunningRun;
 
-export const outcomes = ["committed", "skipped", "stopped", "failed"] as const;
+const outcomes = ["committed", "skipped", "stopped", "failed"] as const;
 export type Outcome = (typeof outcomes)[number];
 
 export const alreadyRunning = 7;

@@ -78,7 +78,7 @@ const schemes: Record<string, Scheme> = {
 const pathSchemes: ReadonlySet<string> = new Set(["file:", "tar:", "sqlite:"]);
 
 /** The schemes in the order people should read them: `file:`, `s3:`, `tar:`, …; `http:` is one for this machine alone. */
-export const destinationSchemes: readonly string[] = Object.keys(schemes);
+const destinationSchemes: readonly string[] = Object.keys(schemes);
 
 /** Whether pages become rows at the destination that a URL, or the summary of a run, names. */
 export const takesRows = (url: string): boolean =>

@@ -9,7 +9,7 @@ import { folderSegmentsOf } from "./object-names.ts";
 export const notesName = "spillway_objects";
 
 /** The columns by which a table of notes is known as one. */
-export const noteColumns = ["name", "target", "bytes", "sha256", "content"];
+const noteColumns = ["name", "target", "bytes", "sha256", "content"];
 
 /** @throws PipelineError `destination-refused` where the name of the notes is another table's */
 export function requireNotes(notes: string, found: readonly string[] | undefined): void {

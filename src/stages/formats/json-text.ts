@@ -32,7 +32,7 @@ const escapeHalves = (text: string): string =>
 export const isUsualTimestamp = (text: string): boolean => usualTimestamp.test(text);
 
 /** `2024-01-02 03:04:05.123456+00` → `"2024-01-02T03:04:05.123456+00:00"`; infinity and the like stay as they are. */
-export function timestampToJson(text: string): string {
+function timestampToJson(text: string): string {
   const match = postgresTimestamp.exec(text);
   if (!match) return quote(text);
   const [, date, time, zone = "", era = ""] = match;

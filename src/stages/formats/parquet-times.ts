@@ -12,7 +12,7 @@ export function parseDays(cell: unknown): number | undefined {
 }
 
 /** What a second is counted in: so many digits behind its point. */
-export const secondDigits = { MICROS: 6, NANOS: 9 };
+const secondDigits = { MICROS: 6, NANOS: 9 };
 
 /** The count of a timestamp's text, which has a zone if, and only if, it is an instant. */
 export function parseTimestamp(

@@ -15,7 +15,7 @@ export type SealWork = Pick<SealTask, "compress" | "encrypt">;
 export const codecSuffix: Readonly<Record<Codec, string>> = { zstd: ".zst", gzip: ".gz", none: "" };
 
 /** File name suffix that a frame or a seal adds. */
-export function suffixOf({ compress, encrypt }: SealWork): string {
+function suffixOf({ compress, encrypt }: SealWork): string {
   return (compress ? codecSuffix[compress.codec] : "") + (encrypt ? ".age" : "");
 }
 

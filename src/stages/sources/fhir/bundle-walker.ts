@@ -215,7 +215,7 @@ function plainBytes(chunk: Uint8Array, at: number): number {
 const isSpace = (byte: number) =>
   byte === space || byte === tab || byte === lineFeed || byte === carriageReturn;
 
-export function tooLarge(maxRecord: number): PipelineError {
+function tooLarge(maxRecord: number): PipelineError {
   return malformed(`a resource is larger than maxRecord (${maxRecord} bytes); raise it`);
 }
 

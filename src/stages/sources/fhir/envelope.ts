@@ -2,7 +2,7 @@
 import { PipelineError } from "../../../errors.ts";
 
 /** An entry without its resource is some hundred bytes, a Bundle without its entries two for each of them. */
-export const mostEnvelopeBytes = 4 * 1024 * 1024;
+const mostEnvelopeBytes = 4 * 1024 * 1024;
 const initialBytes = 4096;
 const [openObject, comma, quote] = [0x7b, 0x2c, 0x22];
 
