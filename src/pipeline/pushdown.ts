@@ -7,7 +7,7 @@
  */
 import type { PushedStep } from "../stages/sources/postgres-join.ts";
 import { mentionsParams } from "../stages/sources/postgres-pushdown.ts";
-import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
+import { postgres, type PostgresConfig } from "../stages/sources/postgres.ts";
 import { conditionOf, filter } from "../stages/transforms/filter.ts";
 import { lookup } from "../stages/transforms/lookup.ts";
 import { select } from "../stages/transforms/select.ts";
@@ -23,7 +23,6 @@ export interface Pushdown {
   readonly notes: readonly string[];
 }
 
-type PostgresConfig = InferOutput<typeof postgresConfig>;
 type LookupConfig = InferOutput<typeof lookup.config>;
 
 /** Pushes the `select`, `filter` and `lookup` stages that stand right behind `postgres` into its query. */

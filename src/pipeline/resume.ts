@@ -4,19 +4,16 @@
  * By proof: the source is read again from its start, and what is durable must come again. By key, where it is asked for:
  * the source goes on behind the last durable row, in another snapshot, and the manifest says so.
  */
-import type { InferOutput } from "valibot";
 import { PipelineError, assert } from "../errors.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
 import { createPointSealer, type PointSealer } from "../stages/pages/resume-points.ts";
-import { postgres, type postgresConfig } from "../stages/sources/postgres.ts";
+import { postgres, type PostgresConfig } from "../stages/sources/postgres.ts";
 import { passwordOf } from "../stages/sources/postgres-client.ts";
 import { isRowStage } from "../stages/transforms/define-transform.ts";
 import type { ConfiguredStage, Plan } from "./plan-types.ts";
 import { formatOf } from "./record-format.ts";
 import { measureReference } from "./references.ts";
 import type { RunFolder, RunFolderInit } from "./run-folder.ts";
-
-type PostgresConfig = InferOutput<typeof postgresConfig>;
 
 /** What a run is bound to, as its folder asks for it. */
 export const bindingOf = (

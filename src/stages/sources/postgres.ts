@@ -94,7 +94,9 @@ export const postgresConfig = v.strictObject({
   ),
 });
 
-type Config = v.InferOutput<typeof postgresConfig> & {
+export type PostgresConfig = v.InferOutput<typeof postgresConfig>;
+
+type Config = PostgresConfig & {
   /** What the plan lets the query do of the row stages that follow. */
   readonly steps?: readonly PushedStep[];
 };

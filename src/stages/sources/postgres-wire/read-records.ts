@@ -4,11 +4,10 @@
  * holds: the output (a page at least), room behind it for one short value, that value as it came, and a read of the socket.
  * A value of any size the server can send passes in parts.
  */
-import type { InferOutput } from "valibot";
 import { dialectOf, type CsvOptions } from "../../formats/csv-dialect.ts";
 import type { RecordBatch } from "../../nouns.ts";
 import type { StageContext } from "../../stage.ts";
-import { keeperOf, openQuery, type postgresConfig } from "../postgres.ts";
+import { keeperOf, openQuery, type PostgresConfig } from "../postgres.ts";
 import { recordLayouts } from "./record-layouts.ts";
 import { RowWalker } from "./data-rows.ts";
 import { isBinaryKind } from "./value-kinds.ts";
@@ -31,7 +30,7 @@ interface Records extends CsvOptions {
 
 /** Reads the query's rows as records, in the order and number the server states. */
 export async function* readRecords(
-  config: InferOutput<typeof postgresConfig>,
+  config: PostgresConfig,
   records: Records,
   pageBytes: number,
   ctx: Pick<StageContext, "signal"> & { readonly spool?: unknown },
