@@ -17,6 +17,7 @@ import {
   digestText,
   extensionText,
   named,
+  runIdText,
   wholeNumber,
 } from "../stages/pages/format-limits.ts";
 import { PipelineError } from "../errors.ts";
@@ -46,13 +47,11 @@ export interface Manifest {
 }
 
 const time = v.pipe(v.string(), v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/));
-// A safe folder name: the run id becomes part of paths.
-const runId = v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/));
 const pipelineName = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,62}$/));
 
 const headSchema = v.strictObject({
   format: v.literal(manifestFormat),
-  run: runId,
+  run: runIdText,
   pipeline: pipelineName,
   generation: v.pipe(wholeNumber, v.minValue(1)),
   previous: v.nullable(digestText),
@@ -91,7 +90,7 @@ const tailSchema = v.strictObject({
     plainBytes: wholeNumber,
   }),
   rejected: named(wholeNumber),
-  resumedFrom: v.nullable(runId),
+  resumedFrom: v.nullable(runIdText),
 });
 
 const entrySchema = v.strictObject({

@@ -1,10 +1,7 @@
 /** What a pipeline's folder remembers of its runs. It is checked when it is read: a disk may give back anything. */
 import * as v from "valibot";
+import { runIdText, wholeNumber } from "../stages/pages/format-limits.ts";
 import type { Layers } from "./manifest.ts";
-
-const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-// Becomes part of paths.
-const runId = v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/));
 
 /** The run under way; holds no secret but the key of its own checkpoints. */
 export interface RunRecord {
@@ -30,20 +27,20 @@ export interface RunRecord {
 
 const ours = v.looseObject({
   version: v.literal(2),
-  runId,
+  runId: runIdText,
   pipeline: v.string(),
   configDigest: v.string(),
   meaning: v.string(),
   key: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   started: v.string(),
-  attempts: count,
+  attempts: wholeNumber,
   traceparent: v.optional(v.string()),
   slot: v.optional(v.string()),
   destination: v.optional(v.string()),
   carries: v.optional(v.boolean()),
 });
 /** Of another version nothing is known but which run it is. */
-const others = v.looseObject({ version: v.pipe(v.number(), v.notValue(2)), runId });
+const others = v.looseObject({ version: v.pipe(v.number(), v.notValue(2)), runId: runIdText });
 
 export const runRecordSchema = v.union([ours, others]);
 
@@ -66,14 +63,14 @@ export interface LastCommit {
 }
 
 export const lastCommitSchema = v.looseObject({
-  runId,
-  generation: v.pipe(count, v.minValue(1)),
+  runId: runIdText,
+  generation: v.pipe(wholeNumber, v.minValue(1)),
   manifestDigest: v.string(),
   signer: v.string(),
-  rows: count,
-  pages: count,
-  bytesIn: count,
-  bytesOut: count,
+  rows: wholeNumber,
+  pages: wholeNumber,
+  bytesIn: wholeNumber,
+  bytesOut: wholeNumber,
   consistency: v.string(),
   extension: v.string(),
   layers: v.optional(
@@ -82,7 +79,7 @@ export const lastCommitSchema = v.looseObject({
 });
 
 /** What a committed run's source leaves for the next run. */
-export const carriedSchema = v.looseObject({ runId, text: v.string() });
+export const carriedSchema = v.looseObject({ runId: runIdText, text: v.string() });
 
 /** The last slot of the schedule that an export was committed for. */
 export interface DoneSlot {

@@ -9,6 +9,8 @@ import { maxPages } from "./checkpoint.ts";
 const columnBytesAtMost = 3 * 2 ** 20;
 
 export const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+// A safe folder name: it becomes part of paths.
+export const runIdText = v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/));
 export const digestText = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
 // Begins with a letter: JavaScript would move keys that look like numbers to the front.
