@@ -3,13 +3,15 @@
  */
 import * as v from "valibot";
 import { count, size, text } from "../stages/atoms.ts";
+import { isAddress } from "../telemetry/otel-env.ts";
+import { isEndpoint } from "../telemetry/otlp-endpoint.ts";
 
 /** One stage as written: exactly one key, the stage's name (or a path to a custom stage), and its config. */
 export type StageSpec = Readonly<Record<string, unknown>>;
 
 const telemetrySchema = v.strictObject({
   otlp: v.pipe(
-    v.optional(text),
+    v.optional(v.pipe(text, v.check(isEndpoint, "expected a URL such as http://localhost:4318"))),
     v.description(
       "OTLP/HTTP endpoint; without it, or when its variable is not set, the OTEL_* environment decides",
     ),
@@ -20,7 +22,12 @@ const telemetrySchema = v.strictObject({
     v.description("`light` keeps the memory promise; `node` loads all of @opentelemetry/sdk-node"),
   ),
   prometheus: v.pipe(
-    v.optional(text),
+    v.optional(
+      v.pipe(
+        text,
+        v.check(isAddress, "expected host:port such as 127.0.0.1:9464 to serve metrics"),
+      ),
+    ),
     v.description("host:port to serve metrics on, such as 127.0.0.1:9464"),
   ),
 });

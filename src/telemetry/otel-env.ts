@@ -3,7 +3,6 @@
  * from one truth (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
  */
 import { randomUUID } from "node:crypto";
-import { PipelineError } from "../errors.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -19,7 +18,6 @@ export type Signal = "TRACES" | "METRICS";
 /**
  * The environment telemetry starts from, or undefined when nobody asked for telemetry. Nothing is exported unless an
  * endpoint or an exporter is named; `OTEL_SDK_DISABLED` wins over everything.
- * @throws PipelineError `config-invalid` when `telemetry.prometheus` is not host:port.
  */
 export function telemetryEnv(config: TelemetryConfig | undefined, env: Env): Env | undefined {
   if (env["OTEL_SDK_DISABLED"]?.trim().toLowerCase() === "true") return undefined;
@@ -95,19 +93,21 @@ function hasEndpoint(env: Env, signal: Signal): boolean {
 }
 
 function withPrometheus(env: Env, listen: string): Env {
-  const [, host = "", port = ""] = /^(?:(.*):)?(\d{1,5})$/.exec(listen) ?? [];
-  if (Number(port) < 1 || Number(port) > 65535) {
-    throw new PipelineError(
-      "config-invalid",
-      "telemetry.prometheus: expected host:port to serve metrics on, such as 127.0.0.1:9464",
-    );
-  }
+  const [, host = "", port] = address.exec(listen) ?? [];
   const named = exporters(env, "METRICS");
   return {
     OTEL_METRICS_EXPORTER: [...new Set([...named, "prometheus"])].join(","),
     OTEL_EXPORTER_PROMETHEUS_HOST: host.replace(/^\[(.*)\]$/, "$1") || "127.0.0.1",
     OTEL_EXPORTER_PROMETHEUS_PORT: port,
   };
+}
+
+const address = /^(?:(.*):)?(\d{1,5})$/;
+
+/** Whether it is host:port, or a port of this machine alone. */
+export function isAddress(listen: string): boolean {
+  const port = Number(address.exec(listen)?.[2] ?? 0);
+  return port > 0 && port < 65_536;
 }
 
 function listOf(text: string | undefined): string[] {

@@ -28,11 +28,18 @@ export function endpointOf(env: Env, signal: Signal): OtlpEndpoint {
   };
 }
 
+/** Whether OTLP can be sent there. */
+export const isEndpoint = (url: string): boolean =>
+  /^https?:$/.test(URL.parse(url)?.protocol ?? "");
+
 function urlOf(env: Env, signal: Signal): URL {
   const own = env[`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`];
   const base = env["OTEL_EXPORTER_OTLP_ENDPOINT"] || "http://localhost:4318";
-  const url = URL.parse(own || `${base.replace(/\/+$/, "")}/v1/${signal.toLowerCase()}`);
-  if (url && /^https?:$/.test(url.protocol)) return url;
+  if (isEndpoint(own || base)) {
+    const url = new URL(own || base);
+    if (!own) url.pathname = `${url.pathname.replace(/\/+$/, "")}/v1/${signal.toLowerCase()}`;
+    return url;
+  }
   throw new PipelineError(
     "config-invalid",
     "telemetry.otlp: the OTLP endpoint is not a URL; expected one such as http://localhost:4318",

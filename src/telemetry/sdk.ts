@@ -28,8 +28,8 @@ export interface TelemetryOptions {
 
 /**
  * Starts telemetry as `telemetry` in the pipeline and the `OTEL_*` variables ask.
- * @throws PipelineError `config-invalid` for an endpoint or address that cannot be one, or when `sdk: node` is asked for
- * and @opentelemetry/sdk-node is not installed. A collector that does not answer is no error.
+ * @throws PipelineError `config-invalid` for an endpoint that cannot be one, or when `sdk: node` is asked for and
+ * @opentelemetry/sdk-node is not installed. A collector that does not answer is no error.
  */
 export async function startTelemetry(
   config: TelemetryConfig | undefined,

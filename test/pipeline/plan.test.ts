@@ -163,6 +163,21 @@ describe("plan", () => {
     }
   });
 
+  it("refuses at their line what telemetry cannot be sent to, or served at, but for references", async () => {
+    for (const otlp of ["collector:4318", "not a url", "ftp://user@host"])
+      await refused(
+        [...stages, "telemetry:", `  otlp: "${otlp}"`],
+        /^export\.yaml:12:9: telemetry\.otlp: expected a URL such as http:\/\/localhost:4318$/,
+      );
+    for (const prometheus of ["host", "host:0", "host:99999", "::"])
+      await refused(
+        [...stages, "telemetry:", `  prometheus: "${prometheus}"`],
+        /^export\.yaml:12:15: telemetry\.prometheus: expected host:port such as 127\.0\.0\.1:9464/,
+      );
+    for (const told of ["otlp: http://${env:HOST}:4318", 'prometheus: "127.0.0.1:${env:PORT}"'])
+      await planYaml([...stages, "telemetry:", `  ${told}`]);
+  });
+
   it("counts telemetry only where somebody listens", async () => {
     const lines = async (env: Record<string, string>, more: readonly string[] = []) =>
       (await planYaml([...stages, ...more], env)).report.ledger.map(({ name }) => name);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { endpointOf } from "../../src/telemetry/otlp-endpoint.ts";
 import { countSetting, pairsOf, telemetryEnv } from "../../src/telemetry/otel-env.ts";
 import { samplerOf } from "../../src/telemetry/light-sampler.ts";
 
@@ -13,8 +14,19 @@ describe("variables of OpenTelemetry", () => {
       telemetryEnv({ prometheus }, {})?.["OTEL_EXPORTER_PROMETHEUS_HOST"];
     assert.equal(hostOf("9464"), "127.0.0.1");
     assert.equal(hostOf("[::1]:9464"), "::1");
-    const nowhere = () => telemetryEnv({ prometheus: "127.0.0.1:0" }, {});
-    assert.throws(nowhere, { code: "config-invalid" });
+  });
+
+  it("name a collector for all signals, each with a path of its own, or one for a signal", () => {
+    const urlOf = (all: string, own?: string) =>
+      endpointOf(
+        { OTEL_EXPORTER_OTLP_ENDPOINT: all, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: own },
+        "TRACES",
+      ).url.href;
+    assert.equal(urlOf("http://host:4318"), "http://host:4318/v1/traces");
+    assert.equal(urlOf("http://host:4318/a//\n"), "http://host:4318/a/v1/traces");
+    assert.equal(urlOf("https://host?key=a/b"), "https://host/v1/traces?key=a/b");
+    assert.equal(urlOf("https://host", "http://other/as/it/is?key"), "http://other/as/it/is?key");
+    assert.equal(urlOf("", ""), "http://localhost:4318/v1/traces");
   });
 
   it("hold no more milliseconds than timers take, which are called at once for more", () => {
