@@ -10,12 +10,16 @@ import type { Session } from "./mysql-session.ts";
 /**
  * What a server's own settings must not change: texts are UTF-8 both ways (of what the login asks for, `init_connect` and
  * `skip-character-set-client-handshake` make something else), no row is left out, times are UTC, and a paused export is
- * waited for a day, whether its rows are on their way or all sent. (MariaDB alone reads what stands behind `/*M!`.)
+ * waited for a day, whether its rows are on their way or all sent.
  */
 const settings =
   "set names utf8mb4 collate utf8mb4_unicode_ci, session time_zone = '+00:00', " +
-  "sql_select_limit = 18446744073709551615, net_write_timeout = 86400, wait_timeout = 86400 " +
-  "/*M!100300 , idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0 */";
+  "sql_select_limit = 18446744073709551615, net_write_timeout = 86400, wait_timeout = 86400";
+/** Time limits that such a pause would meet, of MariaDB and of MySQL: each refuses the other's. */
+const limits = [
+  "max_statement_time = 0, idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0",
+  "max_execution_time = 0",
+];
 const isolation = "set transaction isolation level repeatable read";
 const begin = "start transaction with consistent snapshot, read only";
 
@@ -29,6 +33,7 @@ export async function beginSnapshot(
   log: Log,
 ): Promise<Consistency> {
   await session.ask(settings);
+  for (const limit of limits) await tryAsk(session, `set session ${limit}`);
   await session.ask(isolation);
   const before = await tryAsk(session, "select @@global.gtid_executed");
   await session.ask(begin);

@@ -149,21 +149,22 @@ describe("mysql", () => {
       "create table texts (id int, note varchar(20))",
       "insert into texts values (1, '€ “x” 😀'), (2, '€')",
       "set global init_connect = 'set names latin1, sql_select_limit = 1', global wait_timeout = 1, " +
-        "global idle_transaction_timeout = 1, global idle_readonly_transaction_timeout = 1",
+        "global idle_transaction_timeout = 1, global idle_readonly_transaction_timeout = 1, global max_statement_time = 1",
     );
     try {
       const url = server.url.replace("root@", "plain@");
-      const idle = "greatest(@@idle_transaction_timeout, @@idle_readonly_transaction_timeout)";
-      const query = `select note, @@wait_timeout, ${idle} from texts where note like '€%' order by id`;
+      const limits =
+        "@@idle_transaction_timeout + @@idle_readonly_transaction_timeout + @@max_statement_time";
+      const query = `select note, @@wait_timeout, ${limits} = 0 from texts where note like '€%' order by id`;
       const rows = tuplesOf(await read(query, { url }));
       assert.deepEqual(rows, [
-        ["€ “x” 😀", "86400", "0"],
-        ["€", "86400", "0"],
+        ["€ “x” 😀", "86400", "1"],
+        ["€", "86400", "1"],
       ]);
     } finally {
       await server.execute(
         "set global init_connect = '', global wait_timeout = default, " +
-          "global idle_transaction_timeout = default, global idle_readonly_transaction_timeout = default",
+          "global idle_transaction_timeout = default, global idle_readonly_transaction_timeout = default, global max_statement_time = default",
       );
     }
   });
