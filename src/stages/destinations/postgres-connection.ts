@@ -72,11 +72,12 @@ export function createConnection(url: URL, wanted: TableOptions, answerMillis: n
   };
 }
 
-/** What a role or a database may say otherwise: texts would be read as other values, and a page may take its `timeout`. */
+/** What a role or a database may say otherwise: texts would be read as other values, digests printed otherwise, and a page may take its `timeout`. */
 const settings = {
   timezone: "UTC",
   array_nulls: "on",
   xmloption: "content",
+  bytea_output: "hex",
   statement_timeout: "0",
   lock_timeout: "0",
   idle_in_transaction_session_timeout: "0",

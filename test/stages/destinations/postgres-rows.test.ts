@@ -117,6 +117,7 @@ describe("records in a table of PostgreSQL", () => {
         "array_nulls = off",
         "xmloption = document",
         "timezone = 'Asia/Kathmandu'",
+        "bytea_output = escape",
         "statement_timeout = 100",
         "transaction_timeout = 100",
         "lock_timeout = 100",
@@ -124,7 +125,10 @@ describe("records in a table of PostgreSQL", () => {
     );
     const destination = await open("rows_test.odd", [], url.replace("postgres@", "rows_odd@"));
     // As CSV has arrays.
-    await put(destination, 0, '{"list":"{NULL,a}","doc":"a <b/>","at":"2024-01-01"}');
+    const record = '{"list":"{NULL,a}","doc":"a <b/>","at":"2024-01-01"}';
+    await put(destination, 0, record);
+    // As after a crash.
+    await put(destination, 0, record);
     await destination.close();
     const seen = await runSql(
       url,
