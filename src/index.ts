@@ -41,7 +41,8 @@ export { upload } from "./stages/pages/upload.ts";
 export { defineStage, type Stage, type StageContext, type StageUse } from "./stages/stage.ts";
 export type { AnyStage, Log, StageDefinition, WorkContext } from "./stages/stage.ts";
 export { defineTransform, type TransformDefinition } from "./stages/transforms/define-transform.ts";
-export type { RowFunction, RowWork } from "./stages/transforms/row-work.ts";
+export type { RowFunction } from "./stages/transforms/row-functions.ts";
+export type { RowWork } from "./stages/transforms/row-work.ts";
 export type { Column, Consistency, Kind, Kinds, Page, Receipt, Row } from "./stages/nouns.ts";
 export type { RecordBatch, RowBatch, SourceEnd } from "./stages/nouns.ts";
 

@@ -58,7 +58,7 @@ const doors: Record<string, string> = {
   "pg-query-stream": "src/stages/sources/postgres-cursor.ts",
   piscina: "src/workers/",
   ssh2: "src/stages/destinations/sftp",
-  "stream-chain": "src/stages/transforms/row-work.ts",
+  "stream-chain": "src/stages/transforms/row-functions.ts",
   "stream-json": "src/stages/sources/json",
   // Reading archives and writing them are two rooms.
   "tar-stream": "src/stages/",

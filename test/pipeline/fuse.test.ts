@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { many } from "stream-chain";
+import { final, gen, many } from "stream-chain";
+import { fun } from "stream-chain/fun.js";
 import type { Placed } from "../../src/pipeline/define.ts";
 import type { Row } from "../../src/stages/nouns.ts";
 import { filter } from "../../src/stages/transforms/filter.ts";
@@ -27,6 +28,11 @@ const works: Readonly<Record<string, () => Placed>> = {
     function* (row: Row) {
       yield row;
       if (id(row) % 10 === 0) yield { ...row, id: -id(row) };
+    },
+  "end early": () => (row: Row) => (id(row) % 4 === 0 ? final({ ...row, text: "final" }) : row),
+  "end early in a generator": () =>
+    function* (row: Row) {
+      yield final({ ...row, text: "final" });
     },
   "map a module": () => map({ module: (row: Row) => ({ ...row, id: id(row) + 1 }) }),
 };
@@ -109,6 +115,23 @@ describe("fuse", () => {
       { numRuns: 20 },
     );
   }).timeout(60_000);
+
+  it("lets a value that is final pass over its own stage alone, and not over one that hides something", async () => {
+    const early = [
+      fun(
+        (row: Row) => final(row),
+        () => null,
+      ),
+      gen(
+        (row: Row) => final(row),
+        () => null,
+      ),
+    ];
+    for (const work of early) {
+      const { objects } = await flowOf([work, (row) => ({ id: id(row), text: "hidden" })], false);
+      assert.equal(plainOf(objects).match(/hidden/g)?.length, 60);
+    }
+  });
 
   it("tells which function failed by the names of those fused", async () => {
     const failing = () => {

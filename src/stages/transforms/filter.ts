@@ -14,7 +14,8 @@ import { defineTransform } from "./define-transform.ts";
 import { textOf } from "./documents.ts";
 import { loadRowWork } from "./load-module.ts";
 import { rowModule } from "./map.ts";
-import type { RowFunction, RowWork } from "./row-work.ts";
+import type { RowFunction } from "./row-functions.ts";
+import type { RowWork } from "./row-work.ts";
 
 const operand = v.union(
   [v.string(), v.number(), v.boolean()],

@@ -1,25 +1,21 @@
-/**
- * Functions over rows, fused into one with stream-chain: the only file that knows it on the row side.
- *
- * A row function gives a row, `null` or `undefined` to drop it, `many([...])` or a generator for several; it may be
- * async. Several fused cost one crossing, not one each (stream-chain, bench/pipeline-vs-chain).
- */
+/** What stages do to rows, over batches: neighbouring functions as one (`row-functions.ts`), a stream by itself. */
 import { pipeline } from "node:stream/promises";
 import { Duplex, Readable, isReadable, isWritable } from "node:stream";
-import { gen, getFunctionList, getManyValues, isFunctionList, none } from "stream-chain";
-import { fun } from "stream-chain/fun.js";
 import { framesOf, kindOf, PipelineError } from "../../errors.ts";
-import type { Column, Mark, Row, RowBatch } from "../nouns.ts";
+import type { Mark, RowBatch } from "../nouns.ts";
 import { untilAborted } from "../until-aborted.ts";
-import { documentMaker, inMemberOrder } from "./documents.ts";
+import { documentMaker } from "./documents.ts";
 import { createBatches, type Batches } from "./row-batches.ts";
-
-export interface RowFunction {
-  // What stream-chain accepts is wider than a type can say; rows in, rows or markers out.
-  (row: Row): unknown;
-  /** Which of the columns before are left, for a function that knows; without it they stay as hints. */
-  readonly columnsLeft?: (before: readonly Column[]) => readonly Column[];
-}
+import {
+  atEnd,
+  functionsOf,
+  fuseColumns,
+  fuseFunctions,
+  isThenable,
+  type Outputs,
+  type RowFunction,
+  type StageFunctions,
+} from "./row-functions.ts";
 
 /** What a user may give as row work: a function, a generator function, a Transform or a stream-chain chain. */
 export type RowWork = RowFunction | Duplex;
@@ -54,32 +50,26 @@ export async function* applyRowWork(
 }
 
 /** Neighbouring functions (and chains made of functions) go together; streams stand alone. */
-function groupWork(work: readonly RowWork[]): (RowFunction[] | Duplex)[] {
-  const groups: (RowFunction[] | Duplex)[] = [];
+function groupWork(work: readonly RowWork[]): (StageFunctions[] | Duplex)[] {
+  const groups: (StageFunctions[] | Duplex)[] = [];
   for (const item of work) {
     const functions = functionsOf(item);
     const last = groups.at(-1);
     if (!functions) groups.push(item as Duplex);
-    else if (Array.isArray(last)) last.push(...functions);
-    else groups.push([...functions]);
+    else if (Array.isArray(last)) last.push(functions);
+    else groups.push([functions]);
   }
   return groups;
 }
 
-function functionsOf(work: RowWork): readonly RowFunction[] | undefined {
-  const chained = work as unknown as Parameters<typeof getFunctionList>[0];
-  if (isFunctionList(chained)) return getFunctionList(chained) as RowFunction[];
-  return typeof work === "function" ? [work] : undefined;
-}
-
 async function* applyFunctions(
-  functions: readonly RowFunction[],
+  stages: readonly StageFunctions[],
   stage: string,
   input: AsyncIterable<RowBatch>,
   signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
-  const apply = fuseFunctions(functions);
-  const columnsAfter = fuseColumns(functions);
+  const apply = fuseFunctions(stages);
+  const columnsAfter = fuseColumns(stages.flat());
   let last: Mark | undefined;
   for await (const batch of input) {
     const out = createBatches({ ...batch, columns: columnsAfter(batch.columns) }, stage);
@@ -96,7 +86,7 @@ async function* applyFunctions(
         last = mark;
       }
       // What functions hold back (batches, totals) comes out when they are told of the end.
-      if (batch.end) yield* gather(apply(none), { out, mark: last }, signal);
+      if (batch.end) yield* gather(apply(atEnd), { out, mark: last }, signal);
     } catch (error) {
       signal.throwIfAborted();
       throw wrapUserError(error, stage);
@@ -104,8 +94,6 @@ async function* applyFunctions(
     if (out.isDue) yield out.takeLast();
   }
 }
-
-type Outputs = readonly unknown[] | Promise<readonly unknown[]> | AsyncIterable<unknown>;
 
 /** Takes in what one row became; gives batches only where that is more than fits one. */
 async function* gather(
@@ -141,41 +129,6 @@ async function* abortable<T>(items: AsyncIterable<T>, signal: AbortSignal): Asyn
     if (!signal.aborted) await closed;
   }
 }
-
-/** One function of several. A generator's rows pass as they come; all else is a few rows, gathered at once. */
-function fuseFunctions(functions: readonly RowFunction[]): (row: unknown) => Outputs {
-  const links = functions.flatMap((fn) => [fn, dropEmpty]) as [RowFunction];
-  if (functions.some(isGeneratorFunction))
-    return gen(...links) as (row: unknown) => AsyncIterable<unknown>;
-  const apply = fun(...links) as (row: unknown) => unknown;
-  const valuesOf = (made: unknown) => getManyValues(made as Parameters<typeof getManyValues>[0]);
-  return (row) => {
-    const made = apply(row);
-    return isThenable(made) ? made.then(valuesOf) : valuesOf(made);
-  };
-}
-
-/** The columns that all functions together leave; the same list for the same list, as writers remember it. */
-function fuseColumns(
-  functions: readonly RowFunction[],
-): (before: readonly Column[]) => readonly Column[] {
-  let seen: readonly Column[] | undefined;
-  let after: readonly Column[] = [];
-  return (before) => {
-    if (before === seen) return after;
-    seen = before;
-    const left = functions.reduce((columns, fn) => fn.columnsLeft?.(columns) ?? columns, before);
-    after = inMemberOrder(left);
-    return after;
-  };
-}
-
-const dropEmpty = (row: unknown): unknown => row ?? none;
-
-const isGeneratorFunction = (fn: RowFunction) => fn.constructor.name.endsWith("GeneratorFunction");
-
-const isThenable = <T>(value: T | Promise<T>): value is Promise<T> =>
-  typeof (value as { then?: unknown } | null)?.then === "function";
 
 /**
  * The user's own message may quote a row, so only the error's class and place are told. An abort is no exception:
