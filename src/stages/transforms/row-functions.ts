@@ -8,6 +8,7 @@ import { clearFunctionList, gen, getFunctionList, isFunctionList, none } from "s
 import { exec, type Push } from "stream-chain/exec.js";
 import type { Column, Row } from "../nouns.ts";
 import { inMemberOrder } from "./documents.ts";
+import { isRow } from "./row-batches.ts";
 
 export interface RowFunction {
   // What stream-chain accepts is wider than a type can say; rows in, rows or markers out.
@@ -37,7 +38,9 @@ export type Outputs = readonly unknown[] | Promise<readonly unknown[]> | AsyncIt
  * in one thing: a value that is `final` passes over the rest of its own, and never over one behind it that may hide something.
  */
 export function fuseFunctions(stages: readonly StageFunctions[]): Fused<Outputs> {
-  const links = stages.map((functions) => functions.flatMap((fn) => [fn, dropEmpty]));
+  const links = stages.map((functions) =>
+    functions.flatMap((fn) => [fn, isGenerator(fn) ? takeAsItIs : dropEmpty]),
+  );
   return stages.flat().some(isGenerator) ? passOn(links) : gather(links);
 }
 
@@ -84,6 +87,9 @@ export function fuseColumns(
 }
 
 const dropEmpty: RowFunction = (row) => row ?? none;
+
+/** A generator may go on to change the object that it gave. */
+const takeAsItIs: RowFunction = (row) => (isRow(row) ? { ...row } : dropEmpty(row));
 
 const isGenerator = (fn: RowFunction) => fn.constructor.name.endsWith("GeneratorFunction");
 

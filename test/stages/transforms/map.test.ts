@@ -97,6 +97,27 @@ describe("map", () => {
     );
   });
 
+  it("takes what a generator gives as it is then, whatever becomes of the object", async () => {
+    const works: RowWork[] = [
+      function* (row: Row) {
+        for (const part of ["a", "b"]) {
+          row["id"] = part;
+          yield row;
+        }
+      },
+      async function* (row: Row) {
+        for (const part of ["a", "b"]) {
+          row["id"] = part;
+          yield row;
+        }
+      },
+    ];
+    for (const work of works) {
+      const { ids } = await run(work, documentBatches([{ id: 0 }, { id: 1 }]));
+      assert.deepEqual(ids, ["a", "b", "a", "b"]);
+    }
+  });
+
   it("lets a flushable function gather rows over batches and give the last ones at the end", async () => {
     let parts: Row[] = [];
     const object = (row: Row) => Math.floor((row["id"] as number) / 4);
