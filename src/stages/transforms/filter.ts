@@ -14,7 +14,7 @@ import { defineTransform } from "./define-transform.ts";
 import { textOf } from "./documents.ts";
 import { loadRowWork } from "./load-module.ts";
 import { rowModule } from "./map.ts";
-import type { RowFunction } from "./row-functions.ts";
+import { isDropped, isOneFunction, isThenable, type RowFunction } from "./row-functions.ts";
 import type { RowWork } from "./row-work.ts";
 
 const operand = v.union(
@@ -94,13 +94,13 @@ export function conditionOf(config: WrittenCondition): Condition {
   return { column, wanted, negated };
 }
 
-/** A predicate becomes row work; a Transform or chain already is. */
+/** A predicate becomes row work; a generator, a Transform, a chain and functions that were fused already are. */
 function keepWhere(work: RowWork): RowWork {
-  if (typeof work !== "function" || work.constructor.name.endsWith("GeneratorFunction"))
-    return work;
+  if (!isOneFunction(work)) return work;
   const predicate: RowFunction = work;
   return (row: Row) => {
-    const kept = predicate(row);
-    return kept instanceof Promise ? kept.then((keep) => (keep ? row : null)) : kept ? row : null;
+    const keep = (answer: unknown) => (answer && !isDropped(answer) ? row : null);
+    const answer = predicate(row);
+    return isThenable(answer) ? answer.then(keep) : keep(answer);
   };
 }

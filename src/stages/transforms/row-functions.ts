@@ -27,6 +27,10 @@ export function functionsOf(work: object): StageFunctions | undefined {
   return typeof work === "function" ? [work as RowFunction] : undefined;
 }
 
+/** Whether it gives what it returns, and that alone. */
+export const isOneFunction = (work: object): work is RowFunction =>
+  typeof work === "function" && !isFunctionList(work as never) && !isGenerator(work as RowFunction);
+
 /** What fused functions are told at the end, where some may have held rows back. */
 export const atEnd: unknown = none;
 
@@ -85,6 +89,9 @@ export function fuseColumns(
     return after;
   };
 }
+
+/** Whether what a function gave in a row's place drops it. */
+export const isDropped = (made: unknown): boolean => (made ?? none) === none;
 
 const dropEmpty: RowFunction = (row) => row ?? none;
 

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { runInNewContext } from "node:vm";
+import { gen, none } from "stream-chain";
+import { fun } from "stream-chain/fun.js";
 import type { InferOutput } from "valibot";
 import type { Row } from "../../../src/stages/nouns.ts";
 import { filter } from "../../../src/stages/transforms/filter.ts";
@@ -62,6 +65,16 @@ describe("filter", () => {
     assert.deepEqual(await keeps({ module: (row: Row) => (row["id"] as number) > 1 }), [2, 3]);
     assert.deepEqual(await keeps({ module: async (row: Row) => row["id"] === 2 }), [2]);
     assert.deepEqual(await keeps({ module: () => 0 }), []);
+  });
+
+  it("understands what stream-chain drops rows by, promises of others, and functions that were fused", async () => {
+    const isWanted = (row: Row) => (row["id"] as number) > 1;
+    const others = runInNewContext("Promise") as PromiseConstructor;
+    const later = (row: Row) => others.resolve(isWanted(row));
+    const orNone = (row: Row) => (isWanted(row) ? row : none);
+    for (const module of [orNone, later, fun(orNone), gen(orNone)])
+      assert.deepEqual(await keeps({ module }), [2, 3]);
+    await assert.rejects(keeps({ module: fun(isWanted) }), { message: /expected a row/ });
   });
 
   it("passes the proof on when nothing is left", async () => {
