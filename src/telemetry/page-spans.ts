@@ -67,10 +67,11 @@ export function createPageSpans(tracer: Tracer, run: Context): PageSpans {
     span.end(epochMillis());
   };
 
-  /** The upload has few pages at once: it is always followed. */
+  /** Told when it is sealed, and true from there to the upload, which has few pages at once and is always followed. */
   const isTooMany = (role: Role, page: AnyPage): boolean => {
-    if (role === "upload" || journeys.has(page.page) || journeys.size < journeysKept) return false;
-    if (role === "spool") cutShort += 1;
+    if (role === "upload" || journeys.has(page.page)) return false;
+    if (role === "seal") return journeys.size >= journeysKept;
+    cutShort += 1;
     return true;
   };
 

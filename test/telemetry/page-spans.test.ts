@@ -35,7 +35,10 @@ describe("page-spans", () => {
   it("follows a bounded number of pages, however many wait, and counts the rest", () => {
     const { tally, tracer } = countingTracer();
     const pages = createPageSpans(tracer, ROOT_CONTEXT);
-    for (let number = 0; number < 5000; number += 1) pages.took(spool, page(number));
+    for (let number = 0; number < 5000; number += 1) {
+      pages.took(seal, page(number));
+      pages.took(spool, page(number));
+    }
     assert.equal(tally.most, 0, "spans are made at the end of a journey");
     assert.equal(pages.cutShort, 5000 - 1024);
     for (let number = 0; number < 5000; number += 1) {
@@ -46,6 +49,19 @@ describe("page-spans", () => {
     assert.deepEqual([tally.open, tally.most], [0, 2]);
     const count = (wanted: string) => tally.names.filter((name) => name === wanted).length;
     assert.deepEqual(["page", "spool", "upload"].map(count), [5000, 1024, 5000]);
+  });
+
+  it("follows no page from the spool on that was one too many when it was sealed", () => {
+    const { tally, tracer } = countingTracer();
+    const pages = createPageSpans(tracer, ROOT_CONTEXT);
+    for (let number = 0; number <= 1024; number += 1) pages.took(seal, page(number));
+    for (const number of [0, 1024]) {
+      pages.took(spool, page(number));
+      pages.took(upload, page(number));
+      pages.gave(upload, page(number));
+    }
+    assert.equal(pages.cutShort, 1);
+    assert.deepEqual(tally.names, ["page", "spool", "upload", "page", "upload"]);
   });
 
   it("let a page begin where it was made, unless many were made or sealed since", async () => {
