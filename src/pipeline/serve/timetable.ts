@@ -163,11 +163,11 @@ export class Timetable {
   #come(slot: Date): void {
     this.#callOffAgain();
     const going = this.#going;
-    if (!going) return this.#begin(slot, fresh);
     const { overlap } = this.#served.schedule;
-    const late = `the run for slot ${going.slot.toISOString()} goes on`;
-    if (overlap === "skip") return this.#skip(slot, late);
-    if (this.#waiting) this.#skip(this.#waiting, "a later one waits");
+    const late = `the run for slot ${going?.slot.toISOString()} goes on`;
+    if (going && overlap === "skip") return this.#skip(slot, late);
+    if (this.#waiting) this.#skip(this.#waiting, "a later one came");
+    if (!going) return this.#begin(slot, fresh);
     this.#waiting = slot;
     if (overlap === "wait") return this.#say(`slot ${slot.toISOString()} waits: ${late}`);
     this.#say(`slot ${slot.toISOString()} replaces it: ${late}`);
@@ -176,6 +176,7 @@ export class Timetable {
 
   #begin(slot: Date, { tries, goes, restart }: typeof fresh): void {
     const { clock, start } = this.#init;
+    this.#waiting = undefined;
     const run = start({ served: this.#served, slot, restart });
     const going: Going = { slot, since: clock.date(), run, tries, goes, restart };
     this.#going = going;
@@ -192,7 +193,7 @@ export class Timetable {
     if (this.#isStopping) return;
     const waiting = this.#waiting;
     if (waiting) {
-      this.#waiting = undefined;
+      if (waits) this.#skip(going.slot, "a later one came");
       // A run that goes on elsewhere is not ours to discard, whatever becomes of it.
       const isOurs = !isCommitted && ended.exitCode !== alreadyRunning;
       const restart = this.#served.schedule.overlap === "replace" && isOurs;
@@ -224,9 +225,8 @@ export class Timetable {
     if (millis === undefined || (!waits && (isElsewhere || !mayHelp))) return;
     this.#say(`slot ${slot.toISOString()} is tried again in ${millis / 1000} s`);
     const next = { ...fresh, tries: waits ? tries : tries + 1 };
-    this.#callOffAgain = this.#init.clock.after(millis, () => {
-      if (!this.#going && !this.#isStopping) this.#begin(slot, next);
-    });
+    if (waits) this.#waiting = slot;
+    this.#callOffAgain = this.#init.clock.after(millis, () => this.#begin(slot, next));
   }
 
   #note(going: Going, { exitCode, runId, code }: RunEnded, isCommitted: boolean): void {

@@ -280,6 +280,25 @@ describe("a pipeline's slots", () => {
     assert.deepEqual([committed, skipped], [1, 0]);
   });
 
+  it("are skipped, and counted so, where a later one comes before a run elsewhere has ended", async () => {
+    const { clock, slots, last, timetable, lines } = serve({ overlap: "wait" });
+    await clock.to("2026-03-01T01:00:00Z");
+    await last().end(elsewhere);
+    assert.equal(timetable.status.waiting, "2026-03-01T01:00:00.000Z");
+    for (let quarter = 1; quarter <= 240; quarter += 1) {
+      await clock.to(new Date(Date.parse("2026-03-01T01:00:00Z") + quarter * 15_000).toISOString());
+      if (quarter < 240) await last().end(elsewhere);
+    }
+    assert.equal(slots().at(-1), "02:00");
+    assert.deepEqual(timetable.status.slots, { committed: 0, skipped: 1, stopped: 0, failed: 0 });
+    assert.match(lines.join("\n"), /slot 2026-03-01T01:00:00.000Z is skipped: a later one came/);
+    await clock.to("2026-03-01T03:00:00Z");
+    assert.equal(timetable.status.waiting, "2026-03-01T03:00:00.000Z");
+    await last().end(elsewhere);
+    assert.deepEqual([slots().at(-1), timetable.status.slots.skipped], ["03:00", 2]);
+    assert.equal(timetable.status.waiting, null);
+  });
+
   it("come once on either day that clocks change", async () => {
     const night: Partial<ScheduleConfig> = { cron: "30 2 * * *", timezone: "Europe/Berlin" };
     for (const day of ["2026-03-29", "2026-10-25"]) {
