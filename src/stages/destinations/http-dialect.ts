@@ -50,8 +50,8 @@ export interface Dialect {
   /** An object is missing, and not all that holds it. */
   isMissing(refusal: Refusal): boolean;
   lacksConditions(refusal: Refusal): boolean;
-  /** Makes the folders of a name where the store wants them made; whether that changed anything. */
-  makeFolders?(connection: HttpConnection, name: string, signal: AbortSignal): Promise<boolean>;
+  /** Makes the folders of a name that are not there, where the store wants them made. */
+  makeFolders?(connection: HttpConnection, name: string, signal: AbortSignal): Promise<void>;
 }
 
 /** What requests of one opened destination share. */

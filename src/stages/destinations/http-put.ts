@@ -61,10 +61,10 @@ async function putOnce(
   const answer = await connection.send(request, signal);
   if (isSuccess(answer)) return checkStored(session, parcel, answer, signal);
   const refusal = await refusalOf(dialect, answer);
-  // A folder may be missing: the store says so with a conflict.
-  if (!isRoomMade && (refusal.status === 409 || refusal.status === 404)) {
-    const isMade = await dialect.makeFolders?.(connection, parcel.name, signal);
-    if (isMade) return putOnce(session, parcel, signal, true);
+  // A folder may be missing, and be made by this put or by another beside it.
+  if (!isRoomMade && dialect.makeFolders && (refusal.status === 409 || refusal.status === 404)) {
+    await dialect.makeFolders(connection, parcel.name, signal);
+    return putOnce(session, parcel, signal, true);
   }
   if (dialect.isTaken(refusal)) return settleTaken(session, parcel, refusal, signal);
   // Others may have found out while this one was on its way.

@@ -34,13 +34,10 @@ export const httpsDialect: Dialect = {
   isMissing: ({ status }) => status === 404 || status === 410,
   lacksConditions: ({ status }) => status === 501,
   async makeFolders(connection, name, signal) {
-    let isChanged = false;
     for (const folder of foldersOf(name)) {
       const answer = await connection.send({ method: "MKCOL", name: folder }, signal);
       answer.drop();
-      isChanged ||= answer.status === 201;
     }
-    return isChanged;
   },
 };
 

@@ -11,6 +11,7 @@ import {
   readAll,
 } from "../../contract/destination-contract.ts";
 import { patience } from "../../contract/http-store-faults.ts";
+import type { Call } from "../../servers/scripted-store.ts";
 import { type ScriptedWeb, startScriptedWeb } from "../../servers/scripted-web.ts";
 
 const never = new AbortController().signal;
@@ -82,6 +83,22 @@ describe("destination https", () => {
       made,
       ["", "p/", "p/r/"].map((folder) => `MKCOL some/prefix/${folder}`),
     );
+  });
+
+  it("goes on where a put beside it makes the folders first, whatever a server says to a missing one", async () => {
+    for (const status of [404, 409]) {
+      reset();
+      const play = ({ response }: Call) => {
+        for (const folder of ["some/prefix/", "some/prefix/p/", "some/prefix/p/r/"])
+          web.folders.add(folder);
+        response.writeHead(status).end();
+      };
+      web.faults.push({ on: "PUT", play });
+      const destination = await open();
+      await destination.put(page, never);
+      assert.equal(String(await readAll(destination, page.name)), "the page");
+      await destination.close();
+    }
   });
 
   it("reads back what a server says nothing of", async () => {
