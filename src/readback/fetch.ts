@@ -110,10 +110,11 @@ const ourRunId = /^\d{8}T\d{9}Z-[0-9a-f]{8}$/;
  * by must be those it was signed for.
  */
 function refuseMoved({ destination, folder }: Run, head: { run: string; pipeline: string }): void {
-  const place = `${new URL(destination.url).pathname}/${folder}`.split("/").filter(Boolean);
-  const run = decodeURIComponent(place.at(-1) ?? "");
-  const pipeline = folder.split("/").at(-2);
-  if ((ourRunId.test(run) && run !== head.run) || (pipeline ?? head.pipeline) !== head.pipeline) {
+  const [name = "", pipeline = head.pipeline] = folder.split("/").toReversed();
+  // Of a URL the parts are escaped, of a listing they are not.
+  const [own = ""] = new URL(destination.url).pathname.split("/").filter(Boolean).slice(-1);
+  const run = name || decodeURIComponent(own);
+  if ((ourRunId.test(run) && run !== head.run) || pipeline !== head.pipeline) {
     throw new PipelineError(
       "integrity-failed",
       `the manifest is signed for run ${head.run} of ${head.pipeline}, but lies under another name; it was moved, or put in another export's place`,

@@ -42,6 +42,16 @@ describe("whose export it is", () => {
     await refuses(root);
   });
 
+  it("may lie under any name that is no run's, escaped or not", async () => {
+    for (const name of ["100%", "50%25 of it", "a b", "ü"]) {
+      const { root, folder: from } = await make(older);
+      await rename(from, join(dirname(from), name));
+      const found = await verifyExport(root, { level: "full" });
+      assert.deepEqual([found.ok, found.run], [true, older]);
+      assert.ok((await verifyExport(join(root, "rows", name), { level: "full" })).ok);
+    }
+  });
+
   it("is not given out where a byte of a page that is neither compressed nor encrypted was changed", async () => {
     const pages = ndjsonPages(90, 30);
     const made = await makeExport(folder.next(), pages, { compress: "none" });
