@@ -175,7 +175,7 @@ async function readFirstRows(
 
 function tellWhere({ story, paint }: Stage, folder: string, summary: RunSummary): void {
   const identity = join(folder, "key.txt");
-  const stock = stockCommands(summary.destination, summary.layers, identity);
+  const stock = stockCommands(summary, identity);
   story.section("Yours to look at");
   story.facts([
     ["result", folder],

@@ -13,7 +13,7 @@ export function runReportText(summary: RunSummary, paint: Paint): string {
   const facts = alignColumns(factsOf(summary, paint).map(([name, fact]) => [dim(name), fact]));
   // Rows of a table are read as such.
   if (takesRows(summary.destination)) return [title, "", ...facts].join("\n");
-  const { enter, check, restore } = stockCommands(summary.destination, summary.layers);
+  const { enter, check, restore } = stockCommands(summary);
   const verify = `spillway verify ${shellWord(summary.destination)} --signer ${summary.signer}`;
   const commands = [
     ["verify", verify],

@@ -1,6 +1,7 @@
 /** Shell commands with which a recipient checks and restores an export without spillway. */
 import { fileURLToPath } from "node:url";
 import type { RunSummary } from "../pipeline/summary.ts";
+import { urlOfObject } from "../stages/destinations/object-names.ts";
 
 export interface StockCommands {
   /** Brings the run's folder here and enters it. */
@@ -11,15 +12,11 @@ export interface StockCommands {
   readonly restore: string;
 }
 
-/**
- * @param runUrl the run's folder, as `RunSummary.destination` has it
- * @param layers how its pages are made, as `RunSummary.layers` has it
- */
-export function stockCommands(
-  runUrl: string,
-  { extension, compress, encrypt }: RunSummary["layers"],
-  identityFile = "key.txt",
-): StockCommands {
+/** What of a run's summary says where it lies, and how its pages are made. */
+export type Exported = Pick<RunSummary, "destination" | "pipeline" | "runId" | "layers">;
+
+export function stockCommands(exported: Exported, identityFile = "key.txt"): StockCommands {
+  const { extension, compress, encrypt } = exported.layers;
   const packed = { zstd: ".zst", gzip: ".gz", none: "" }[compress];
   const unpack = { zstd: "zstd -dc", gzip: "gzip -dc", none: "cat" }[compress];
   const pages = `*.${extension}${packed}${encrypt === "age" ? ".age" : ""}`;
@@ -31,30 +28,28 @@ export function stockCommands(
         ? decrypt
         : `${decrypt} | ${unpack}`;
   return {
-    enter: enterCommand(runUrl),
+    enter: enterCommand(exported),
     check: "sha256sum -c --quiet SHA256SUMS",
     restore: `for p in ${pages}; do ${open}; done > rows.${extension}`,
   };
 }
 
-function enterCommand(runUrl: string): string {
-  const folder = runUrl.split("/").slice(-2).join("/");
+function enterCommand({ destination: runUrl, pipeline, runId }: Exported): string {
   if (runUrl.startsWith("file:")) return `cd ${shellWord(fileURLToPath(runUrl))}`;
   if (runUrl.startsWith("tar:")) {
-    const file = fileURLToPath(runUrl.replace(/^tar:/, "file:")).slice(0, -folder.length - 1);
-    return `tar -xf ${shellWord(file)} && cd ${shellWord(folder)}`;
+    const bundle = fileURLToPath(runUrl.replace(/^tar:/, "file:"));
+    return `tar -xf ${shellWord(bundle)} && cd ${shellWord(`${pipeline}/${runId}`)}`;
   }
-  if (runUrl.startsWith("sftp:")) return scpCommand(new URL(runUrl), folder);
+  if (runUrl.startsWith("sftp:")) return scpCommand(new URL(runUrl), runId);
   if (runUrl.startsWith("azblob:")) return azCommand(new URL(runUrl));
   if (/^https?:/.test(runUrl)) return curlCommand(runUrl);
   // No URL to the tool: its keys stand as they are.
   return `aws s3 cp --recursive ${shellWord(decodeURIComponent(runUrl))} .`;
 }
 
-function scpCommand({ username, hostname, port, pathname }: URL, folder: string): string {
+function scpCommand({ username, hostname, port, pathname }: URL, runId: string): string {
   const path = decodeURIComponent(pathname).replace(/^\/~\//, "");
   const from = `${decodeURIComponent(username)}@${hostname}:${path}`;
-  const [, runId = ""] = folder.split("/");
   return `scp -r ${port === "" ? "" : `-P ${port} `}${shellWord(from)} . && cd ${shellWord(runId)}`;
 }
 
@@ -68,8 +63,8 @@ function azCommand({ hostname, pathname }: URL): string {
 
 /** Web servers need not list: the sums name the pages. */
 function curlCommand(runUrl: string): string {
-  const [sums, page] = ["SHA256SUMS", "{}"].map((name) => shellWord(`${runUrl}/${name}`));
-  return `curl -fO ${sums} && cut -c 67- SHA256SUMS | xargs -I{} curl -fO ${page}`;
+  const [sums, page] = ["SHA256SUMS", "{}"].map((name) => shellWord(urlOfObject(runUrl, name)));
+  return `curl -fo SHA256SUMS ${sums} && cut -c 67- SHA256SUMS | xargs -I{} curl -fo {} ${page}`;
 }
 
 /** A word as a POSIX shell reads it. */

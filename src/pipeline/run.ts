@@ -2,6 +2,7 @@
 import { peakRssBytes } from "../telemetry/peak-memory.ts";
 import { openDestination } from "../stages/destinations/schemes.ts";
 import type { Destination } from "../stages/destinations/destination.ts";
+import { urlOfFolder, urlOfObject } from "../stages/destinations/object-names.ts";
 import { createLease } from "../stages/lease.ts";
 import { createPressure } from "../stages/pressure.ts";
 import { sealedMost } from "../stages/pages/chunk.ts";
@@ -16,6 +17,7 @@ import type { Pool } from "../workers/pool.ts";
 import { commitRun } from "./commit.ts";
 import type { Pipeline } from "./define.ts";
 import { flow, toPipelineError } from "./flow.ts";
+import { manifestName } from "./manifest.ts";
 import { planPipeline } from "./plan.ts";
 import type { Plan, PlanReport } from "./plan-types.ts";
 import { bindingOf, hasWatermark, pointsOf } from "./resume.ts";
@@ -193,7 +195,7 @@ function tellQueries(queries: Queries): Pick<RunSummary, "queries"> {
 
 function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined): RunSummary {
   const { plan, folder, destination, started } = opened;
-  const runUrl = `${destination.url.replace(/\/$/, "")}/${folder.record.pipeline}/${last.runId}`;
+  const runFolder = `${folder.record.pipeline}/${last.runId}`;
   return {
     runId: last.runId,
     pipeline: folder.record.pipeline,
@@ -206,8 +208,8 @@ function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined
     seconds: (performance.now() - started) / 1000,
     peakRssBytes: peakRssBytes(),
     memoryBudgetBytes: plan.report.memoryBytes,
-    destination: runUrl,
-    manifest: `${runUrl}/manifest.json`,
+    destination: urlOfFolder(destination.url, runFolder),
+    manifest: urlOfObject(destination.url, `${runFolder}/${manifestName}`),
     signer: last.signer,
     consistency: last.consistency,
     layers: last.layers ?? { extension: last.extension, ...plan.layers },

@@ -22,7 +22,7 @@ export interface RunSummary {
   readonly seconds: number;
   readonly peakRssBytes: number;
   readonly memoryBudgetBytes: number;
-  /** URL of the run's folder. */
+  /** URL by which the run is read back: of its folder, or of the bundle that it lies in. */
   readonly destination: string;
   /** URL of the manifest. */
   readonly manifest: string;

@@ -100,17 +100,16 @@ describe("what the terminal shows", () => {
 
   it("names the stock tools that the layers need", () => {
     const layers = { extension: "csv", compress: "gzip", encrypt: "age" } as const;
-    const { enter, restore } = stockCommands("file:///tmp/it's here/p/r", layers);
+    const run = { pipeline: "p", runId: "r" };
+    const destination = "file:///tmp/it's here/p/r";
+    const { enter, restore } = stockCommands({ ...run, destination, layers });
     assert.equal(enter, "cd '/tmp/it'\\''s here/p/r'");
     assert.equal(
       restore,
       'for p in *.csv.gz.age; do age -d -i key.txt "$p" | gzip -dc; done > rows.csv',
     );
-    const tar = stockCommands("tar:///tmp/x.tar/p/r", {
-      extension: "json",
-      compress: "none",
-      encrypt: "none",
-    });
+    const plain = { extension: "json", compress: "none", encrypt: "none" } as const;
+    const tar = stockCommands({ ...run, destination: "tar:///tmp/x.tar", layers: plain });
     assert.equal(tar.enter, "tar -xf /tmp/x.tar && cd p/r");
     assert.equal(tar.restore, 'for p in *.json; do cat "$p"; done > rows.json');
     assert.equal(shellWord("a b"), "'a b'");

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { urlOfFolder } from "../../src/stages/destinations/object-names.ts";
 import { stockCommands } from "../../src/cli/stock-commands.ts";
 
 describe("the commands for stock tools", () => {
   const layers = { extension: "csv", compress: "gzip", encrypt: "age" } as const;
-  const enter = (url: string) => stockCommands(`${url}/p/r`, layers).enter;
+  const enter = (url: string) => {
+    const destination = urlOfFolder(new URL(url).href, "p/r");
+    return stockCommands({ destination, pipeline: "p", runId: "r", layers }).enter;
+  };
 
   it("fetch an export from where it lies", () => {
     assert.equal(enter("s3://bucket/x"), "aws s3 cp --recursive s3://bucket/x/p/r .");
@@ -19,7 +23,12 @@ describe("the commands for stock tools", () => {
     );
     assert.equal(
       enter("https://host/x"),
-      "curl -fO https://host/x/p/r/SHA256SUMS && cut -c 67- SHA256SUMS | xargs -I{} curl -fO 'https://host/x/p/r/{}'",
+      "curl -fo SHA256SUMS https://host/x/p/r/SHA256SUMS && cut -c 67- SHA256SUMS | xargs -I{} curl -fo {} 'https://host/x/p/r/{}'",
     );
+    assert.equal(
+      enter("https://host/x/{name}/content"),
+      "curl -fo SHA256SUMS https://host/x/p/r/SHA256SUMS/content && cut -c 67- SHA256SUMS | xargs -I{} curl -fo {} 'https://host/x/p/r/{}/content'",
+    );
+    assert.equal(enter("tar:///a%20b/x.tar"), "tar -xf '/a b/x.tar' && cd p/r");
   });
 });

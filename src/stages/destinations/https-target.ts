@@ -2,12 +2,9 @@
 import { PipelineError } from "../../errors.ts";
 import type { HttpsOptions } from "./destination.ts";
 import { type HttpConnection, type HttpRequest, connectTo } from "./http-exchange.ts";
-import { escapePath } from "./object-names.ts";
+import { escapePath, placeholder } from "./object-names.ts";
 
 export const called = "the web server";
-
-/** As a URL escapes it. */
-const placeholder = "%7Bname%7D";
 
 export interface HttpsTarget {
   readonly origin: URL;

@@ -76,3 +76,18 @@ export function escapePath(key: string): string {
     .replaceAll("%2F", "/")
     .replaceAll(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
+
+/** Where in the path of a web server's URL names belong, as the URL escapes it. */
+export const placeholder = "%7Bname%7D";
+
+const hasPlaceholder = (url: string): boolean => /^https?:/.test(url) && url.includes(placeholder);
+
+/** The URL of an object at the destination of a URL. */
+export const urlOfObject = (url: string, name: string): string =>
+  hasPlaceholder(url) ? url.replace(placeholder, name) : `${url.replace(/\/*$/, "")}/${name}`;
+
+/** The URL by which a folder there is read back. A bundle has one, and is read as a whole. */
+export function urlOfFolder(url: string, folder: string): string {
+  if (url.startsWith("tar:")) return url;
+  return urlOfObject(url, hasPlaceholder(url) ? `${folder}/${placeholder}` : folder);
+}

@@ -100,4 +100,17 @@ describe("a whole run", () => {
     const broken = await verifyExport(destination, { level: "quick" });
     assert.match(JSON.stringify(broken.problems), /00000003.*is missing/);
   });
+
+  it("tells the URL by which it is read back, whatever the destination's was, and that of its manifest", async () => {
+    Object.assign(web, { hasFolders: false, tellsDigests: false });
+    const own = `${web.endpoint}/top`;
+    const bundle = `tar:${folder.next()}/a b.tar`;
+    for (const to of [`${own}/files/{name}/content`, `${own}/x//`, folder.next(), bundle]) {
+      const { runId, pages, destination, manifest } = await exportTo(to);
+      const report = await verifyExport(destination, { level: "full" });
+      assert.deepEqual([report.problems, report.run, report.pages], [[], runId, pages]);
+      assert.match(manifest, new RegExp(`/whole/${runId}/manifest\\.json(?:/content)?$`));
+      if (manifest.startsWith("http:")) assert.equal((await fetch(manifest)).status, 200);
+    }
+  });
 });
