@@ -83,7 +83,8 @@ function createFiller(limits: Limits, ctx: StageContext, from?: ResumePoint): Fi
 
   /** A part of a record that is larger than a page: fills one page after another. */
   async function* spread(part: Uint8Array, extension: string, mark?: Mark): AsyncGenerator<Page> {
-    if (fragments === undefined && page.filled > 0) yield page.close(extension, mark);
+    const isBegun = page.filled > 0 || page.records > 0;
+    if (fragments === undefined && isBegun) yield page.close(extension, mark);
     fragments ??= 0;
     for (let at = 0; at < part.length;) {
       if (page.filled === pageBytes) {
@@ -160,6 +161,8 @@ function createOpenPage(pageBytes: number, ctx: StageContext, from?: ResumePoint
     close(extension: string, next?: Mark, facts?: FinalFacts): Page {
       assert(open, "a page is open when it is closed");
       const { filled, records, span } = this;
+      const isCounted = span === "whole" || records <= (span === "last" ? 1 : 0);
+      assert(isCounted, "a page within a record holds nothing else");
       const isBetween = mark !== next && (span === "whole" || span === "last");
       const at = isBetween && mark && { mark };
       const page = identify(open, { filled, records, span, extension, ...at }, facts);

@@ -133,6 +133,22 @@ describe("chunk", () => {
     ]);
   });
 
+  it("closes a page of records without a byte before a record larger than a page", async () => {
+    const pages = await pagesOf(
+      recordBatches(recordsOf([5000, 0, 0, 5000, 0]), 1, "]".repeat(5000)),
+    );
+    assert.deepEqual(pick(pages, "bytes", "records", "span"), [
+      [4096, 0, "first"],
+      [904, 1, "last"],
+      [0, 2, "whole"],
+      [4096, 0, "first"],
+      [904, 1, "last"],
+      [0, 1, "whole"],
+      [4096, 0, "first"],
+      [904, 0, "last"],
+    ]);
+  });
+
   it("spreads a record larger than a page over pages that hold nothing else, and marks them", async () => {
     const pages = await pagesOf(recordBatches(recordsOf([10, 3 * 4096 + 5, 20, 4097])));
     assert.deepEqual(pick(pages, "bytes", "records", "total", "span", "final"), [
@@ -244,6 +260,7 @@ describe("chunk", () => {
       { weight: 8, arbitrary: fc.integer({ min: 1, max: 600 }) },
       { weight: 2, arbitrary: fc.integer({ min: 4000, max: 4200 }) },
       { weight: 1, arbitrary: fc.integer({ min: 4097, max: 20_000 }) },
+      { weight: 1, arbitrary: fc.constant(0) },
     );
     const lengths = fc.array(length, { maxLength: 60 });
     await fc.assert(
