@@ -5,7 +5,7 @@
  * Source: https://www.postgresql.org/docs/current/sql-copy.html (CSV Format).
  */
 import { PipelineError } from "../../errors.ts";
-import type { Column, Row, RowBatch } from "../nouns.ts";
+import type { Column, Row, RowBatch, Tuple } from "../nouns.ts";
 import { valueToJson } from "./json-text.ts";
 import {
   byteOrderMark,
@@ -16,6 +16,7 @@ import {
 } from "./csv-dialect.ts";
 import type { Format } from "./format.ts";
 import { createMarks, type RecordBuffer } from "./record-buffer.ts";
+import { partsOf } from "./text-parts.ts";
 
 /** UTF-8 bytes beyond which a text is quoted without a look at what is in it. */
 export const csvScanBytes = 256 * 1024;
@@ -34,24 +35,20 @@ export const csv = (dialect: CsvDialect = copyDialect): Format => ({
         names = headerNames(batch);
         writeHeader(names, dialect, out);
       },
-      write(batch, out) {
-        if (batch.shape === "tuples") {
-          for (const row of batch.rows) writeRecord(row, out);
-          return;
-        }
+      rows(batch) {
+        if (batch.shape === "tuples") return (row, out) => writeRecord(row as Tuple, out);
         if (batch.columns !== seen) {
           seen = batch.columns;
           const byName = new Map(seen.map((column) => [column.name, column]));
           hints = names.map((name) => byName.get(name));
         }
-        for (const row of batch.rows) {
+        return (document, out) => {
+          const row = document as Row;
           count += 1;
           refuseOtherKeys(row, names, count);
-          writeRecord(
-            names.map((name, index) => member(memberOf(row, name), hints[index])),
-            out,
-          );
-        }
+          const cells = names.map((name, index) => member(memberOf(row, name), hints[index]));
+          writeRecord(cells, out);
+        };
       },
       footer() {},
     };
@@ -137,9 +134,6 @@ const endOfData = "\\.";
 /** Where it is the first of its file or page, a reader would take its first character for no text. */
 const isMarked = (text: string): boolean => text.startsWith(byteOrderMark);
 
-/** UTF-16 units. Quotes of a text are doubled in parts: the place of each is noted meanwhile, in 16 bytes. */
-const partUnits = 4096;
-
 /** Prints a cell as a field, in parts; `alone` when it is its record's only one. */
 export function createFieldPrinter({ delimiter, quote, null: none, quoteAll }: CsvDialect) {
   // A function: in a text that takes the place of another, `$$` is one `$`.
@@ -160,16 +154,10 @@ export function createFieldPrinter({ delimiter, quote, null: none, quoteAll }: C
       return;
     }
     yield quote;
-    for (let start = 0, end = 0; start < text.length; start = end) {
-      end = start + partUnits;
-      if (isHighSurrogate(text.charCodeAt(end - 1))) end -= 1;
-      yield text.slice(start, end).replaceAll(quote, double);
-    }
+    for (const part of partsOf(text)) yield part.replaceAll(quote, double);
     yield quote;
   };
 }
-
-const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff;
 
 /** A cell as its text; null for NULL, as which everything counts that JSON has no other form for. */
 export function textOf(cell: unknown): string | null {

@@ -1,5 +1,5 @@
 /** What a format must be able to do. */
-import type { Column, Row, RowBatch } from "../nouns.ts";
+import type { Column, Row, RowBatch, Tuple } from "../nouns.ts";
 import type { RecordBuffer } from "./record-buffer.ts";
 
 /** Bytes of a Parquet footer at most, which is kept until the end. */
@@ -9,8 +9,8 @@ export const footerMost = 8 * 1024 * 1024;
 export interface RecordWriter {
   /** Framing before the first record (a CSV header), given the first batch and the columns that are written. */
   header(batch: RowBatch, out: RecordBuffer, columns: readonly Column[]): void;
-  /** One record a row. */
-  write(batch: RowBatch, out: RecordBuffer): void;
+  /** What appends one record for each row of a batch that it is given. */
+  rows(batch: RowBatch): (row: Tuple | Row, out: RecordBuffer) => void;
   /** What is still to be written, in pieces: each time some lies in `out`, it says whether that is framing. */
   rest?(out: RecordBuffer): Iterable<boolean>;
   /** Framing after the last record. */

@@ -12,6 +12,7 @@ import {
   valueToJson,
 } from "./json-text.ts";
 import { createMarks, type RecordBuffer } from "./record-buffer.ts";
+import { partsOf } from "./text-parts.ts";
 
 /** Appends a value as JSON. */
 export type JsonWriter = (value: unknown, out: RecordBuffer) => void;
@@ -73,26 +74,34 @@ const usualTexts: Readonly<Record<JsonForm, UsualText>> = {
   jsonValue: (text, out) => (isJson(text) ? usualJson : usualString)(text, out),
 };
 
+function writeString(text: string, out: RecordBuffer): void {
+  out.bytes(quoteByte);
+  for (const part of partsOf(text)) out.text(JSON.stringify(part).slice(1, -1));
+  out.bytes(quoteByte);
+}
+
 /** Writes a cell of a column as `cellToJson` says. */
-export const cellWriter = (column: Column): JsonWriter =>
-  writerOf(usualTexts[column.json], cellToJson(column));
+export const cellWriter = (column: Column): JsonWriter => writerOf(column.json, cellToJson(column));
 
 /** Writes a named value of a document as `memberToJson` says. */
 export const memberWriter = (column: Column | undefined): JsonWriter => {
-  if (column?.json !== "json")
-    return writerOf(usualTexts[column?.json ?? "value"], memberToJson(column));
+  if (column?.json !== "json") return writerOf(column?.json ?? "value", memberToJson(column));
   const [asJson, asText] = [cellWriter(column), memberWriter(undefined)];
   return (value, out) =>
     typeof value === "string" && isJson(value) ? asJson(value, out) : asText(value, out);
 };
 
-const writerOf =
-  (usual: UsualText, toJson: (value: unknown) => string): JsonWriter =>
-  (value, out) => {
+function writerOf(form: JsonForm, toJson: (value: unknown) => string): JsonWriter {
+  const usual = usualTexts[form];
+  const isString = form === "value" || form === "string";
+  return (value, out) => {
     if (typeof value === "string") {
-      if (!usual(value, out)) out.text(toJson(value));
+      if (usual(value, out)) return;
+      if (isString) writeString(value, out);
+      else out.text(toJson(value));
     } else if (value === null || value === undefined) out.bytes(nullBytes);
     else if (typeof value === "boolean") out.bytes(value ? trueBytes : falseBytes);
     else if (typeof value === "number" && Number.isFinite(value)) out.usual(`${value}`, plain);
     else out.text(valueToJson(value));
   };
+}

@@ -15,14 +15,14 @@ export const json: Format = {
         out.text("[\n");
         out.end();
       },
-      write(batch, out) {
+      rows(batch) {
         const write = writerOf(batch);
-        for (const row of batch.rows) {
+        return (row, out) => {
           if (begun) out.bytes(comma);
           begun = true;
           write(row, out);
           out.end();
-        }
+        };
       },
       footer(out) {
         out.text("\n]\n");

@@ -11,13 +11,13 @@ export const ndjson: Format = {
     const writerOf = createObjectWriters();
     return {
       header() {},
-      write(batch, out) {
+      rows(batch) {
         const write = writerOf(batch);
-        for (const row of batch.rows) {
+        return (row, out) => {
           write(row, out);
           out.bytes(lineFeed);
           out.end();
-        }
+        };
       },
       footer() {},
     };

@@ -32,9 +32,7 @@ export const parquet = (rowGroupBytes: number): Format => ({
         file.take(out);
         out.end();
       },
-      write(batch, out) {
-        for (const row of batch.rows) file!.add(row, out);
-      },
+      rows: () => (row, out) => file!.add(row, out),
       *rest(out) {
         file!.endGroup(out);
         yield false;

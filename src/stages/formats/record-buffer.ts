@@ -4,6 +4,7 @@
  * Texts go straight to their bytes: a string made for each cell, and again for each record, would be ten times the
  * garbage, and while a batch is alive every collection copies it (bench/rows).
  */
+import { freeBuffer } from "../free-buffer.ts";
 
 /**
  * What becomes of ASCII characters on the way, at their codes: 0 copies one, `stop` leaves the whole text to another
@@ -36,6 +37,8 @@ export interface RecordBuffer {
   bytes(bytes: Uint8Array): void;
   /** Ends the record here. */
   end(): void;
+  /** Bytes so far. */
+  readonly length: number;
   /** The bytes so far and where records end in them; valid until `reset`. */
   view(): { bytes: Uint8Array; ends: Uint32Array };
   reset(): void;
@@ -59,6 +62,7 @@ export function createRecordBuffer(): RecordBuffer {
     if (length + bytes <= memory.length) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(memory.length * 2, length + bytes));
     memory.copy(larger, 0, 0, length);
+    freeBuffer(memory);
     memory = larger;
   };
 
@@ -99,6 +103,9 @@ export function createRecordBuffer(): RecordBuffer {
       ends[count] = length;
       count += 1;
     },
+    get length() {
+      return length;
+    },
     view: () => ({
       // No Buffer: its `slice` would not copy, and copying is how a batch is kept.
       bytes: new Uint8Array(memory.buffer, memory.byteOffset, length),
@@ -106,6 +113,7 @@ export function createRecordBuffer(): RecordBuffer {
     }),
     reset() {
       if (memory.length > keptBytes && length < keptBytes / 4) {
+        freeBuffer(memory);
         memory = Buffer.allocUnsafeSlow(initialBytes);
       }
       length = 0;

@@ -13,7 +13,7 @@ import type { Column, RecordBatch, RowBatch } from "../nouns.ts";
 import { defineStage } from "../stage.ts";
 import { csv } from "./csv.ts";
 import { csvOptions, dialectOf, issueAt, refuseClashes, refuseUnlessCsv } from "./csv-dialect.ts";
-import { footerMost, type Format } from "./format.ts";
+import { footerMost, type Format, type RecordWriter } from "./format.ts";
 import { json } from "./json.ts";
 import { ndjson } from "./ndjson.ts";
 import { createRecordBuffer, type RecordBuffer } from "./record-buffer.ts";
@@ -99,9 +99,12 @@ export const serialize = defineStage({
         if (goesOn) out.reset();
         yield* take(out, { columns, extension, framing: true });
       }
-      guarded(() => records.write(batch, out));
-      const { marks } = batch;
-      yield* take(out, { columns, extension, framing: false, ...(marks && { marks }) });
+      const write = records.rows(batch);
+      for (let at = 0, next = 0; at < batch.rows.length; at = next) {
+        next = guarded(() => fill(out, batch.rows, at, write));
+        const marks = batch.marks?.slice(at, next);
+        yield* take(out, { columns, extension, framing: false, ...(marks && { marks }) });
+      }
     }
     assert(last?.end, "a source ends with its proof");
     for (const framing of records.rest?.(out) ?? [])
@@ -122,6 +125,18 @@ function writtenColumns(batch: RowBatch, { namesOf }: Format): readonly Column[]
   return names.map((name) => hints.get(name) ?? { name, type: "any", json: "value" });
 }
 
+/** Writes rows from `at` on until they make a usual batch, for escaped they may be several times as large; gives the next. */
+function fill(
+  out: RecordBuffer,
+  rows: RowBatch["rows"],
+  at: number,
+  write: ReturnType<RecordWriter["rows"]>,
+): number {
+  let next = at;
+  for (; next < rows.length && out.length < batchBytes; next += 1) write(rows[next]!, out);
+  return next;
+}
+
 function* take(
   out: RecordBuffer,
   facts: Omit<RecordBatch, "bytes" | "ends">,
@@ -133,9 +148,9 @@ function* take(
 }
 
 /** A row no string can hold is the row's fault, not ours. */
-function guarded(write: () => void): void {
+function guarded<T>(write: () => T): T {
   try {
-    write();
+    return write();
   } catch (error) {
     if (error instanceof RangeError) {
       throw new PipelineError(

@@ -93,6 +93,21 @@ describe("json-bytes", () => {
     );
   });
 
+  it("writes a long text, which it takes in parts, as json-text says", () => {
+    const [write, toJson] = [cellWriter(column("c")), cellToJson(column("c"))];
+    const units = fc.constantFrom("a", "é", "\u0001", '"', "😀", "\ud83d", "\ude00");
+    const texts = fc.string({ unit: units, minLength: 4090, maxLength: 9000, size: "max" });
+    fc.assert(
+      fc.property(texts, (text) => {
+        assert.equal(
+          written((out) => write(text, out)),
+          toJson(text),
+        );
+      }),
+      { numRuns: 50 },
+    );
+  });
+
   it("writes every character of the basic plane as json-text says", () => {
     const [write, toJson] = [cellWriter(column("c")), cellToJson(column("c"))];
     const characters: string[] = [];

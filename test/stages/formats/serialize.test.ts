@@ -2,8 +2,14 @@ import assert from "node:assert/strict";
 import * as v from "valibot";
 import type { PipelineError } from "../../../src/errors.ts";
 import { serialize } from "../../../src/stages/formats/serialize.ts";
-import { checkStageContract } from "../../contract/stage-contract.ts";
-import { column, documentBatches, sourceEnd, tupleBatches } from "../../fixtures/pipelines.ts";
+import { checkStageContract, testContext } from "../../contract/stage-contract.ts";
+import {
+  column,
+  documentBatches,
+  sourceEnd,
+  stream,
+  tupleBatches,
+} from "../../fixtures/pipelines.ts";
 import { recordsOf } from "./written.ts";
 
 const columns = [column("id", "number", "int8"), column("text")];
@@ -75,6 +81,23 @@ describe("serialize", () => {
     }
   });
 
+  it("gives records as soon as they make a usual batch, for escaped a row may be six times as large", async () => {
+    const wide = Array.from({ length: 10 }, () => ["1", "\u0001".repeat(100_000)]);
+    const marks = wide.map((_, row) => ({ row, key: [], reading: { columns: "", epochs: [] } }));
+    const batch = { shape: "tuples" as const, columns, rows: wide, bytes: 1, marks };
+    const config = v.parse(serialize.config, { format: "ndjson" });
+    const input = stream([{ ...batch, end: sourceEnd(10) }]);
+    const given: { rows: number[]; bytes: number }[] = [];
+    for await (const { bytes, marks: own = [] } of serialize.open(config, testContext(), input))
+      given.push({ rows: own.map(({ row }) => row), bytes: bytes.length });
+    assert.deepEqual(
+      given.flatMap((one) => one.rows),
+      marks.map(({ row }) => row),
+    );
+    const largest = Math.max(...given.map(({ bytes }) => bytes));
+    assert.ok(largest < 2 ** 20 + 700_000, `${largest}`);
+  });
+
   it("takes the end together with the last rows", async () => {
     const batch = { shape: "tuples" as const, columns, rows: rows.slice(0, 2), bytes: 1 };
     const { records, last } = await recordsOf("ndjson", [{ ...batch, end: sourceEnd(2) }]);
@@ -118,7 +141,7 @@ describe("serialize", () => {
 
   it("refuses a record that no text can hold, without a stack from inside", async () => {
     const half = "\n".repeat(2 ** 28);
-    const batch = { shape: "tuples" as const, columns, rows: [["1", half]], bytes: 1 };
+    const batch = { shape: "tuples" as const, columns, rows: [["1", [half]]], bytes: 1 };
     await assert.rejects(recordsOf("ndjson", [{ ...batch, end: sourceEnd(1) }]), {
       code: "transform-failed",
       message: /512 MiB/,

@@ -15,7 +15,8 @@ async function writeRows(query: string, params: (string | null)[] = []): Promise
   const out = createRecordBuffer();
   const writer = ndjson.writer();
   for (const batch of await readSource({ url, query, params })) {
-    writer.write(batch, out);
+    const write = writer.rows(batch);
+    for (const row of batch.rows) write(row, out);
   }
   const lines = Buffer.from(out.view().bytes).toString().split("\n");
   assert.equal(lines.pop(), "");
