@@ -15,7 +15,7 @@ const root = join(import.meta.dirname, "..");
 /** Inspecting its own process ends the count of that process, so that this one gets a process of its own. */
 const inspects = "test/cli/live-profile.test.ts";
 /** Counting slows down what is counted. */
-const mocha = "mocha --timeout 120000";
+const mocha = "mocha --no-parallel --timeout 120000";
 const suite = `${mocha} --ignore ${inspects} && ${mocha} --no-config ${inspects}`;
 
 // What was built is not what is counted: where a source is newer, commands run from the sources.

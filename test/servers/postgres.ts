@@ -1,4 +1,4 @@
-/** One real PostgreSQL for all tests of a mocha process: started by the first that asks, stopped at the end. */
+/** One real PostgreSQL for all tests of a mocha process: started by the first that asks, it ends with the process. */
 import {
   type PostgresOptions,
   type RunningPostgres,
@@ -61,7 +61,3 @@ export async function readSource(
   for await (const batch of openSource(config)) batches.push(batch);
   return batches;
 }
-
-after(async () => {
-  await (await server)?.stop();
-});
