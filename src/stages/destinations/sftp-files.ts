@@ -84,10 +84,18 @@ export async function makeFolder(
   try {
     await connection.tell((sftp, done) => sftp.mkdir(path, { mode: 0o700 }, done), signal);
   } catch (error) {
+    if (statusOf(error) === status.noFile) throw homeless();
     if (statusOf(error) === undefined || !(await statOf(connection, path, signal))?.isFolder)
       throw failureOf(error, "making a folder");
   }
 }
+
+const homeless = () =>
+  new PipelineError(
+    "destination-refused",
+    "the SSH server has no folder to make the destination's in; expected the folder above it to be there",
+    { details: { status: status.noFile } },
+  );
 
 /** Writes a new file whole, and has it synced where the server can. @returns whether it could */
 export async function writeFile(

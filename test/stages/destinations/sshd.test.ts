@@ -66,6 +66,14 @@ describe("destination sftp against OpenSSH", () => {
     await destination.close();
   });
 
+  it("says that the folder above its own is missing, which it does not make", async () => {
+    const deep = new URL("a/b/", url());
+    const destination = await openSftp(deep, { timeoutMillis, sftp }, quick);
+    const error = await expectError("destination-refused", destination.put(page, never));
+    assert.match(error.message, /expected the folder above it to be there/);
+    await destination.close();
+  });
+
   it("follows no symbolic link below its folder", async () => {
     await mkdir(path(), { recursive: true });
     await symlink("/tmp", path("p"));
