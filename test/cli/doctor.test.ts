@@ -178,17 +178,26 @@ describe("doctor", () => {
     assert.deepEqual([code, find("signature", "key")?.code], [2, "config-invalid"]);
   });
 
-  it("asks the collector, and only warns", async () => {
+  it("asks the collector, and only warns, with what it got for an answer", async () => {
     await write(`${pipelineText()}telemetry: { otlp: "\${env:COLLECTOR}" }\n`);
-    const collector = createServer((_, response) => response.end("{}")).listen(0, "127.0.0.1");
+    let status = 200;
+    const collector = createServer((_, response) => response.writeHead(status).end("{}"));
+    collector.listen(0, "127.0.0.1");
     await new Promise((resolve) => collector.once("listening", resolve));
     const { port } = collector.address() as AddressInfo;
     const url = `http://127.0.0.1:${port}`;
-    assert.equal((await examine({ COLLECTOR: url })).find("telemetry", "collector")?.level, "ok");
+    const asked = async () => {
+      const { code, find } = await examine({ COLLECTOR: url });
+      const { level, found } = find("telemetry", "collector")!;
+      return [code, level, found];
+    };
+    assert.deepEqual(await asked(), [0, "ok", `${url} takes traces`]);
+    status = 401;
+    const refused = `${url} does not take traces (the collector answered 401; expected 200)`;
+    assert.deepEqual(await asked(), [0, "warn", refused]);
     collector.closeAllConnections();
     await new Promise((resolve) => collector.close(resolve));
-    const { code, find } = await examine({ COLLECTOR: url });
-    assert.deepEqual([code, find("telemetry", "collector")?.level], [0, "warn"]);
+    assert.deepEqual(await asked(), [0, "warn", `${url} does not take traces (ECONNREFUSED)`]);
   });
 
   it("takes back what it stored at Ctrl-C, and ends with 130", async () => {

@@ -1,4 +1,5 @@
 /** Whether the collector answers. An export does not depend on it, so nothing here fails but a wrong setting. */
+import { isAbort, systemCode } from "../../errors.ts";
 import { doubt, good, type Finding } from "../../stages/finding.ts";
 import { exporters, telemetryEnv } from "../../telemetry/otel-env.ts";
 import { endpointOf } from "../../telemetry/otlp-endpoint.ts";
@@ -23,10 +24,10 @@ export async function* examineCollector({ plan, env, signal }: Examined): AsyncG
     client.hurry();
     await client.post(nothing);
     yield good("collector", `${origin} takes traces`);
-  } catch {
+  } catch (error) {
     yield doubt(
       "collector",
-      `${origin} does not take traces`,
+      `${origin} does not take traces (${reasonOf(error)})`,
       "the export runs all the same, unseen; check the endpoint, its headers and that the collector is up",
     );
   } finally {
@@ -34,3 +35,7 @@ export async function* examineCollector({ plan, env, signal }: Examined): AsyncG
     client.close();
   }
 }
+
+/** A code of Node's, or the client's own words for an answer. */
+const reasonOf = (error: unknown): string =>
+  isAbort(error) ? "no answer" : (systemCode(error) ?? (error as Error).message);
