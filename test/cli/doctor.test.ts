@@ -198,6 +198,9 @@ describe("doctor", () => {
     collector.closeAllConnections();
     await new Promise((resolve) => collector.close(resolve));
     assert.deepEqual(await asked(), [0, "warn", `${url} does not take traces (ECONNREFUSED)`]);
+    await write(`${pipelineText()}telemetry: { sdk: node, otlp: "\${env:COLLECTOR}" }\n`);
+    const { find } = await examine({ COLLECTOR: url, OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" });
+    assert.equal(find("telemetry", "collector")?.level, "ok", "what speaks HTTP is no proof");
   });
 
   it("takes back what it stored at Ctrl-C, and ends with 130", async () => {

@@ -1,7 +1,7 @@
 /** Whether the collector answers. An export does not depend on it, so nothing here fails but a wrong setting. */
 import { isAbort, systemCode } from "../../errors.ts";
 import { doubt, good, type Finding } from "../../stages/finding.ts";
-import { exporters, telemetryEnv } from "../../telemetry/otel-env.ts";
+import { exporters, otlpSetting, telemetryEnv } from "../../telemetry/otel-env.ts";
 import { endpointOf } from "../../telemetry/otlp-endpoint.ts";
 import { createOtlpClient } from "../../telemetry/otlp-http.ts";
 import type { Examined } from "./examined.ts";
@@ -13,6 +13,10 @@ export async function* examineCollector({ plan, env, signal }: Examined): AsyncG
   const asked = telemetryEnv(plan.telemetry, env);
   if (!asked || !exporters(asked, "TRACES").includes("otlp")) {
     yield good("collector", asked ? "none is asked for traces" : "telemetry is off");
+    return;
+  }
+  if (plan.telemetry?.sdk === "node" && otlpSetting(asked, "TRACES", "PROTOCOL") === "grpc") {
+    yield good("collector", "is told by gRPC, which is not tried here");
     return;
   }
   const endpoint = endpointOf(asked, "TRACES");
