@@ -111,8 +111,8 @@ export class Server {
     this.#isStopping = true;
     const timetables = [...this.#all.values(), ...this.#retired];
     await Promise.all(timetables.map((timetable) => timetable.stop()));
-    this.#removeGauges();
     await this.#telemetry.shutdown(flushMillis);
+    this.#removeGauges();
   }
 
   async #reload(): Promise<void> {

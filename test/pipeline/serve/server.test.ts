@@ -8,6 +8,7 @@ import { writeJson } from "../../../src/pipeline/run-files.ts";
 import { realDisk } from "../../../src/stages/world.ts";
 import { useFolder } from "../../fixtures/pipelines.ts";
 import { lastCommit } from "../../fixtures/run-folder.ts";
+import { startOtlpReceiver } from "../../servers/otlp-receiver.ts";
 
 const day = 86_400_000;
 
@@ -86,6 +87,22 @@ stages:
     });
     await assert.rejects(startServer(given), taken);
     assert.deepEqual(started, []);
+  });
+
+  it("sends what became of its last runs as it stops", async () => {
+    const receiver = await startOtlpReceiver();
+    try {
+      const env = { OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `${receiver.url}/v1/metrics` };
+      const { given, started } = init(await make(["missed"]), { env });
+      await (await startServer(given)).stop();
+      assert.deepEqual(started, ["missed"]);
+      const { points = [] } = receiver.metric("spillway.serve.slots") ?? {};
+      const counted = points.filter(({ value }) => value > 0).map(({ attributes }) => attributes);
+      const one = { "spillway.pipeline": "missed", "spillway.serve.outcome": "stopped" };
+      assert.deepEqual(counted, [one]);
+    } finally {
+      await receiver.close();
+    }
   });
 
   it("says what of its telemetry cannot be had", async () => {
