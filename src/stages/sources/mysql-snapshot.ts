@@ -78,11 +78,13 @@ const versioned = "'InnoDB', 'ROCKSDB', 'TokuDB'";
  * a name is the same in capitals.
  */
 async function findOutside(session: Session, query: string): Promise<readonly string[]> {
+  // In a quoted name a quote of its own is written twice.
+  const bare = query.toLowerCase().replaceAll(/[`"]/g, "");
   const engines = await tryAskAll(
     session,
     `select table_name, engine from information_schema.tables
       where engine not in (${versioned}) and table_schema not in ('mysql', 'sys', 'information_schema', 'performance_schema')
-      and instr(0x${Buffer.from(query.toLowerCase()).toString("hex")}, lower(table_name)) > 0 limit 100`,
+      and instr(0x${Buffer.from(bare).toString("hex")}, lower(replace(replace(table_name, '\`', ''), '"', ''))) > 0 limit 100`,
   );
   const asked = wordsOf(query);
   const named = (engines ?? []).filter(([table]) => asked.includes(wordsOf(String(table))));

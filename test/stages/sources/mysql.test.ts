@@ -187,6 +187,7 @@ describe("mysql", () => {
       "create table `of 2024-01` (id int) engine=MyISAM",
       "create table versions (id int) engine=MyISAM with system versioning",
       "create table `--` (id int) engine=MyISAM",
+      "create table `a``b` (id int) engine=MyISAM",
     );
     for (const [from, kind] of [
       ["(select 1 as older) as a", "snapshot"],
@@ -194,6 +195,7 @@ describe("mysql", () => {
       ["`of 2024-01`", "stream"],
       ["versions", "stream"],
       ["`--`", "stream"],
+      ["`a``b`", "stream"],
     ] as const) {
       const { consistency } = (await read(`select * from ${from}`)).at(-1)!.end!;
       assert.equal(consistency.class, kind, from);
