@@ -177,17 +177,21 @@ async function trying(work: () => Promise<void>): Promise<boolean> {
 /**
  * Gives a finished file its name, which must be free: by a hard link, which cannot overwrite; else by a rename, which
  * SFTP forbids to overwrite, though not all servers obey.
+ * @param links whether the server makes links; undefined where that is not known yet
  */
 export async function nameOnce(
   connection: SftpConnection,
   [from, to]: readonly [string, string],
+  links: boolean | undefined,
   signal: AbortSignal,
 ): Promise<"linked" | "renamed" | "taken"> {
-  try {
-    const isLinked = await trying(() =>
+  const link = () =>
+    trying(() =>
       connection.tell((sftp, done) => sftp.ext_openssh_hardlink(from, to, done), signal),
     );
-    if (isLinked) return "linked";
+  try {
+    // Servers say yes and make none, as rclone's does. Where one was made, the same again is refused.
+    if (links !== false && (await link()) && (links || (await isRefused(link)))) return "linked";
     if (await statOf(connection, to, signal)) return "taken";
     await connection.tell((sftp, done) => sftp.rename(from, to, done), signal);
     return "renamed";
@@ -195,6 +199,16 @@ export async function nameOnce(
     // Servers have one status for all that can go wrong.
     if (statusOf(error) !== undefined && (await statOf(connection, to, signal))) return "taken";
     throw failureOf(error, "giving a file its name");
+  }
+}
+
+async function isRefused(work: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await work();
+    return false;
+  } catch (error) {
+    if (statusOf(error) === undefined) throw error;
+    return true;
   }
 }
 

@@ -71,7 +71,7 @@ async function putOnce(
   const path = pathOf(root, segments);
   written.add(incoming);
   session.isSynced = await writeFile(connection, incoming, object.bytes, signal);
-  const named = await nameOnce(connection, [incoming, path], signal);
+  const named = await nameOnce(connection, [incoming, path], session.isGuarded, signal);
   if (named !== "taken") session.isGuarded = named === "linked";
   if (named === "renamed") written.delete(incoming);
   for (const unnamed of written) session.left.add(unnamed);

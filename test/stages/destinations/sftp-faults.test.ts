@@ -307,6 +307,21 @@ describe("destination sftp before a server that fails and lies", () => {
     await destination.close();
   });
 
+  it("takes no yes of a server for a link where the name has other bytes, and asks for none again", async () => {
+    const destination = await open();
+    always("link", yes)();
+    server.requests.length = 0;
+    await destination.put(objectOf("p/x", "x"), never);
+    await expectError("foreign-object", destination.put(objectOf("p/x", "y"), never));
+    assert.equal(destination.conditional, false);
+    assert.equal(server.requests.filter((request) => request.startsWith("link ")).length, 2);
+    assert.equal(String(server.files.get(`${root}/p/x`)?.bytes), "x");
+    const later = await open();
+    await expectError("foreign-object", later.put(objectOf("p/x", "y"), never));
+    server.script = undefined;
+    for (const one of [destination, later]) await one.close();
+  });
+
   it("closes what it opened to compare, also where reading fails", async () => {
     const destination = await open();
     const object = objectOf("p/x", "x");
