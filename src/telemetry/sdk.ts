@@ -4,7 +4,8 @@
  * `light` keeps the memory promise, `node` loads all of @opentelemetry/sdk-node, and an application that has registered its
  * own OpenTelemetry SDK keeps it: the run then joins its traces.
  */
-import type { Context, ProxyTracerProvider, Tracer } from "@opentelemetry/api";
+import type { Context, MeterProvider, ProxyTracerProvider, Tracer } from "@opentelemetry/api";
+import { settlesWithin } from "./deadline.ts";
 import { scope } from "./names.ts";
 import { countSetting, telemetryEnv, type Env, type TelemetryConfig } from "./otel-env.ts";
 import { context, createTraceState, metrics, ROOT_CONTEXT, trace } from "./packages.ts";
@@ -80,9 +81,21 @@ function noop(version: string | undefined): Providers {
   };
 }
 
-/** The application flushes its own SDK. */
+/** The application flushes its own spans; the metrics of a run are gone with it, before their next reading perhaps. */
 function joinApplication(tracer: Tracer, version: string | undefined, parent: Context): Telemetry {
-  return { ...noop(version), tracer, enabled: true, sdk: "application", parent };
+  const joined = noop(version);
+  return {
+    ...joined,
+    tracer,
+    enabled: true,
+    sdk: "application",
+    parent,
+    async shutdown(deadlineMillis) {
+      const provider: MeterProvider & { forceFlush?(): Promise<void> } = metrics.getMeterProvider();
+      if (provider.forceFlush) await settlesWithin(deadlineMillis, provider.forceFlush());
+      return joined.shutdown(deadlineMillis);
+    },
+  };
 }
 
 /** The API's proxy knows whether somebody has registered a provider behind it. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import * as otel from "@opentelemetry/api";
 import { registerGauges } from "../../src/telemetry/gauges.ts";
 import { registerServeGauges } from "../../src/telemetry/serve-gauges.ts";
 import { registry } from "../../src/stages/registry.ts";
@@ -217,6 +218,35 @@ describe("a Prometheus port that is taken", () => {
     assert.equal(warnings.length, 1);
     assert.match(warnings[0] ?? "", /cannot listen on port/);
   });
+});
+
+it("an application's own SDK reads a run's metrics once more at its end, however short it was", async () => {
+  const {
+    AggregationTemporality,
+    InMemoryMetricExporter,
+    MeterProvider,
+    PeriodicExportingMetricReader,
+  } = await import("@opentelemetry/sdk-metrics");
+  const { TracerProvider } = await import("@opentelemetry/sdk-trace");
+  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
+  otel.trace.setGlobalTracerProvider(new TracerProvider());
+  otel.metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }));
+  try {
+    await gauged({});
+    const read = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics);
+    const rows = read
+      .flatMap(({ metrics }) => metrics)
+      .find(({ descriptor }) => descriptor.name === "spillway.run.rows");
+    assert.deepEqual(
+      rows?.dataPoints.map(({ value }) => value),
+      [20],
+    );
+  } finally {
+    otel.trace.disable();
+    otel.metrics.disable();
+    await reader.shutdown();
+  }
 });
 
 describe("the names of telemetry", () => {
