@@ -5,6 +5,7 @@ import { framesOf, kindOf, PipelineError } from "../../errors.ts";
 import type { Mark, RowBatch } from "../nouns.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { documentMaker } from "./documents.ts";
+import { createPauses } from "./pauses.ts";
 import { createBatches, type Batches } from "./row-batches.ts";
 import {
   atEnd,
@@ -70,6 +71,7 @@ async function* applyFunctions(
 ): AsyncGenerator<RowBatch> {
   const apply = fuseFunctions(stages);
   const columnsAfter = fuseColumns(stages.flat());
+  const pauses = createPauses(signal);
   let last: Mark | undefined;
   for await (const batch of input) {
     const out = createBatches({ ...batch, columns: columnsAfter(batch.columns) }, stage);
@@ -77,6 +79,7 @@ async function* applyFunctions(
       const toDocument = documentMaker(batch);
       let index = 0;
       for (const row of batch.rows) {
+        if (pauses.isDue(index)) await pauses.take();
         const outputs = apply(toDocument(row));
         const mark = batch.marks?.[index];
         index += 1;
@@ -158,6 +161,7 @@ async function* applyStream(
   input: AsyncIterable<RowBatch>,
   signal: AbortSignal,
 ): AsyncGenerator<RowBatch> {
+  const pauses = createPauses(signal);
   let last: RowBatch | undefined;
   const rows = Readable.from(
     (async function* () {
@@ -165,7 +169,10 @@ async function* applyStream(
         last = batch;
         if (batch.marks) throw cannotMark(stage);
         const toDocument = documentMaker(batch);
-        for (const row of batch.rows) yield toDocument(row);
+        for (const [index, row] of batch.rows.entries()) {
+          if (pauses.isDue(index)) await pauses.take();
+          yield toDocument(row);
+        }
       }
     })(),
   );

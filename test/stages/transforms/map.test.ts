@@ -55,6 +55,31 @@ describe("map", () => {
     });
   });
 
+  it("hears of an abort between rows that take their time", async () => {
+    let worked = 0;
+    const busy = (row: Row) => {
+      const until = performance.now() + 10;
+      while (performance.now() < until);
+      worked += 1;
+      return row;
+    };
+    const transform = new Transform({
+      objectMode: true,
+      transform: (row: Row, _encoding, done) => done(null, busy(row)),
+    });
+    const batch = documentBatches(Array.from({ length: 300 }, (_, id) => ({ id })));
+    for (const module of [busy, transform]) {
+      worked = 0;
+      const stop = new AbortController();
+      const reason = new Error("enough");
+      const context = testContext({ signal: stop.signal });
+      const items = collect(map.open({ module }, context, stream(batch)));
+      setImmediate(() => stop.abort(reason));
+      await assert.rejects(items, reason);
+      assert.ok(worked < 300, `all ${worked} rows were worked on`);
+    }
+  });
+
   describe("with a Transform", () => {
     checkStageContract({
       stage: map,
