@@ -146,15 +146,26 @@ function prepare(parts: ConnectionParts, sql: string): Promise<Statement> {
 }
 
 function listenFor(answerMillis: number, fail: (reason: unknown) => void): Listening {
-  const timer = setTimeout(() => {
+  const silent = () =>
     fail(
       new PipelineError(
         "source-failed",
         `the server said nothing for ${formatDuration(answerMillis)}; expected it to answer, or \`timeout\` to be longer than its longest pause`,
       ),
     );
-  }, answerMillis);
-  return { heard: () => void timer.refresh(), stop: () => clearTimeout(timer) };
+  let last: NodeJS.Immediate | undefined;
+  // What came while this thread was busy, or stopped, is heard of first.
+  const timer = setTimeout(() => (last = setImmediate(silent)), answerMillis);
+  return {
+    heard() {
+      clearImmediate(last);
+      timer.refresh();
+    },
+    stop() {
+      clearImmediate(last);
+      clearTimeout(timer);
+    },
+  };
 }
 
 async function leave(connection: Connection, place: MysqlPlace, isBusy: boolean): Promise<void> {

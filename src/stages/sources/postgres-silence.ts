@@ -54,6 +54,7 @@ export function listen(peer: Peer, rows?: () => number): Listening {
   let silence = 0;
   let before: Verdict = "at work";
   let listening = true;
+  let last: NodeJS.Immediate | undefined;
   const fail = (error: PipelineError) => {
     if (listening) peer.fail(error);
   };
@@ -78,10 +79,13 @@ export function listen(peer: Peer, rows?: () => number): Listening {
     asker?.close();
     asker = undefined;
   };
-  const deadline = setTimeout(() => fail(tooSilent(answerMillis, rows?.())), answerMillis);
+  // What came while this thread was busy, or stopped, is heard of first.
+  const tooLong = () => fail(tooSilent(answerMillis, rows?.()));
+  const deadline = setTimeout(() => (last = setImmediate(tooLong)), answerMillis);
   const quiet = quietMillis < answerMillis ? setTimeout(ask, quietMillis) : undefined;
   return {
     heard() {
+      clearImmediate(last);
       listening = true;
       silence += 1;
       before = "at work";

@@ -86,6 +86,18 @@ describe("a silent PostgreSQL", () => {
   });
 });
 
+describe("a PostgreSQL that answers while this thread is busy", () => {
+  it("is heard before it is given up", async () => {
+    const { url } = await sharedPostgres();
+    const source = openSource({ url, query: manyRows("busy"), timeout: "300ms" });
+    for (let taken = 0; taken < 3; taken += 1) {
+      assert.equal((await source.next()).done, false);
+      for (const until = performance.now() + 500; performance.now() < until;);
+    }
+    await source.return(undefined);
+  });
+});
+
 describe("a PostgreSQL that does not answer a question in time", () => {
   it("is asked again", async () => {
     const { url } = await sharedPostgres();
