@@ -21,7 +21,7 @@ import { refuseLiteralSecrets } from "./literal-secrets.ts";
 import { planLayers } from "./plan-layers.ts";
 import { explainTable, planTable } from "./plan-table.ts";
 import type { ConfiguredStage, LedgerLine, Plan } from "./plan-types.ts";
-import { printPlace, type Locate } from "./problems.ts";
+import { printPlace, type Locate, type Path } from "./problems.ts";
 import { pushDown, type Pushdown } from "./pushdown.ts";
 import { planResume, planWatermark } from "./resume.ts";
 import { refuseWrongRecipients } from "./recipients.ts";
@@ -74,7 +74,9 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
   );
   const { budget: budgetBytes, ...rest } = valid.memory;
   const room = unknown ? Number.MAX_SAFE_INTEGER : budgetBytes;
-  const ledger = drawLedger(room, pageBytes, physical, weighTelemetry(valid, env));
+  const ledger = placed(locate, ["memory"], () =>
+    drawLedger(room, pageBytes, physical, weighTelemetry(valid, env)),
+  );
   return {
     report: {
       name: valid.name,
@@ -168,19 +170,25 @@ function refuseMisfits(
   throw new PipelineError("config-invalid", `${place}stages: ${misfit.problem}`);
 }
 
-/** No schema knows the schemes of destinations, so what is wrong with one gets its place here. */
+/** No schema knows the schemes of destinations. */
 function checkDestination(
   to: string,
   configs: ReadonlyMap<string, unknown>,
   { spec, locate }: Pipeline,
 ): void {
+  const index = spec.stages.findIndex((stage) => "upload" in stage);
+  placed(locate, ["stages", index, "upload", "to"], () =>
+    planTable(checkDestinationUrl(to), configs),
+  );
+}
+
+/** What no schema finds wrong gets its place here. */
+function placed<T>(locate: Locate | undefined, path: Path, check: () => T): T {
   try {
-    planTable(checkDestinationUrl(to), configs);
+    return check();
   } catch (error) {
-    const index = spec.stages.findIndex((stage) => "upload" in stage);
     if (!locate || !(error instanceof PipelineError)) throw error;
-    const place = printPlace(locate(["stages", index, "upload", "to"]));
-    throw new PipelineError(error.code, `${place}: ${error.message}`);
+    throw new PipelineError(error.code, `${printPlace(locate(path))}: ${error.message}`);
   }
 }
 

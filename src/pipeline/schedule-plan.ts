@@ -1,7 +1,7 @@
 /** What the plan says of a schedule: that it can be kept, and what becomes of older exports. */
 import { PipelineError } from "../errors.ts";
 import { checkDestinationUrl } from "../stages/destinations/schemes.ts";
-import type { Locate } from "./problems.ts";
+import { printPlace, type Locate } from "./problems.ts";
 import { measureReference } from "./references.ts";
 import type { KeepConfig, ScheduleConfig } from "./spec.ts";
 
@@ -27,7 +27,7 @@ export async function planSchedule(
   }
   const when = `\`spillway serve\` runs it at \`${cron}\`, ${timezone}; a slot that comes while a run goes on: ${overlap}`;
   if (!keep || (keep.runs === undefined && keep.days === undefined)) return [when];
-  if (measureReference(to) === "none") refuseKeeping(checkDestinationUrl(to));
+  if (measureReference(to) === "none") refuseKeeping(checkDestinationUrl(to), locate);
   return [when, `once an export is committed, others of this pipeline go: ${describeKeep(keep)}`];
 }
 
@@ -39,10 +39,11 @@ function describeKeep({ runs, days }: KeepConfig): string {
   return `${kept.join(" and ")} stay, the newest always, and what is not complete`;
 }
 
-function refuseKeeping({ protocol }: URL): void {
+function refuseKeeping({ protocol }: URL, locate: Locate | undefined): void {
   if (removing.has(protocol)) return;
+  const place = locate ? `${printPlace(locate(["schedule", "keep"]))}: ` : "";
   throw new PipelineError(
     "config-invalid",
-    `schedule.keep: a destination ${protocol}// cannot remove single exports; expected file:// or s3://, or no \`keep\``,
+    `${place}schedule.keep: a destination ${protocol}// cannot remove single exports; expected file:// or s3://, or no \`keep\``,
   );
 }

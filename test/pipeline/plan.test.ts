@@ -98,7 +98,7 @@ describe("plan", () => {
   it("refuses what cannot fit its memory, before anything is opened", async () => {
     await refused(
       stages.with(2, "  - chunk: 200MiB"),
-      /256 MiB is too little.*lower `chunk\.size` \(now 200 MiB\)/,
+      /^export\.yaml:2:9: memory: 256 MiB is too little.*lower `chunk\.size` \(now 200 MiB\)/,
       "budget-too-small",
     );
   });
