@@ -123,7 +123,10 @@ describe("the documentation", () => {
       [above + shown("- watermark:\n    column: a"), /^page\.md:14:3: .*unknown stage "watermark"/],
       [shown("telemetri:\n  otlp: a"), /^page\.md:4:1: .*unknown key "telemetri"/],
       [above + shown("- lookup:\n    maxRows: 5\n- chunk: 9GiB"), /^page\.md:1[45]:/],
-      [shown(["name: x", "memory: 20MiB", "stages:", ...around].join("\n")), /^page\.md:5:9: memory/],
+      [
+        shown(["name: x", "memory: 20MiB", "stages:", ...around].join("\n")),
+        /^page\.md:5:9: memory/,
+      ],
       [shown("a: 1", "\n```text\nexport.yaml:1:1: b\n```\n"), /^page\.md:4: plan and check print/],
     ];
     for (const [page, expected] of wrong) {

@@ -117,7 +117,10 @@ describe("schedule", () => {
 
   it("refuses to keep some exports where single ones cannot be removed", async () => {
     const keeping = planned(`{ cron: "0 0 * * *", keep: { runs: 3 } }`, "tar:./out.tar");
-    await assert.rejects(keeping, { code: "config-invalid", message: /^nightly\.yaml:10:38: schedule\.keep: a destination tar:/ });
+    await assert.rejects(keeping, {
+      code: "config-invalid",
+      message: /^nightly\.yaml:10:38: schedule\.keep: a destination tar:/,
+    });
   });
 
   it("is told by the plan, with what stays", async () => {
