@@ -110,7 +110,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
 const journalOf = (folder: string) => join(folder, "acks.ndjson");
 
-const appending = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND;
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
+const appending = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW;
 
 async function openJournal(folder: string, disk: Disk): Promise<Journal> {
   const file = await disk.open(journalOf(folder), appending, 0o600);

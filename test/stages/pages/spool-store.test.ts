@@ -134,6 +134,15 @@ describe("spool-store", () => {
     await spool.close();
   });
 
+  it("does not follow a symbolic link in the place of the journal", async () => {
+    const path = folder.next();
+    await (await openTestSpool(path)).close();
+    const file = join(path, "acks.ndjson");
+    await rename(file, `${file}.moved`);
+    await symlink(`${file}.moved`, file);
+    await assert.rejects(openTestSpool(path), { code: "spool-failed", message: /ELOOP/ });
+  });
+
   it("waits for room under its cap, and goes on when an acknowledgement makes some", async () => {
     const spool = await openTestSpool(folder.next(), { maxBytes: 4096 });
     const first = await spool.store(pages[0]!, never).durable;
