@@ -108,6 +108,7 @@ export function scenes(slowDisk: string | undefined): readonly Scene[] {
       telemetry: ({ collector }) => ({ otlp: collector }),
     },
     { name: "a function that never resolves", to: "folder", stages: [{ map: "./stuck.mjs" }] },
+    { name: "a function that takes its time", to: "folder", stages: [{ map: "./slow.mjs" }] },
     { name: "a stage that hears nothing", to: "folder", stages: [{ "./deaf.mjs": {} }] },
     {
       name: "a busy worker",
@@ -161,6 +162,10 @@ async function startSilentServer(): Promise<{ url: string; close(): Promise<void
 /** The same rows with and without `STUCK`, which makes the modules of the scenes hang. */
 const modules: Readonly<Record<string, string>> = {
   "stuck.mjs": `export default (row) => (process.env.STUCK && row.id > 5000 ? new Promise(() => {}) : row);\n`,
+  "slow.mjs": `export default (row) => {
+    for (const until = performance.now() + (process.env.STUCK ? 20 : 0); performance.now() < until;);
+    return row;
+  };\n`,
   "deaf.mjs": stageModule(
     "deaf",
     `for await (const batch of input) {
