@@ -38,7 +38,8 @@ export async function startTelemetry(
   options: TelemetryOptions = {},
 ): Promise<Telemetry> {
   const parent = parentOf(env);
-  const named = Boolean(config?.otlp || config?.prometheus);
+  // There is room for one SDK that registers globally, and the application was first.
+  const named = Boolean(config?.otlp || config?.prometheus) && config?.sdk !== "node";
   const version = options.service?.version;
   const applications = applicationTracer(version);
   if (applications && !named) return joinApplication(applications, version, parent);

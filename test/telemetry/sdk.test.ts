@@ -285,6 +285,11 @@ describe("telemetry", () => {
       watch.end();
       assert.deepEqual(await telemetry.shutdown(1000), { droppedSpans: 0, exportErrors: 0 });
       assert.ok(exporter.getFinishedSpans().some(({ name }) => name === "export p"));
+      const other = await startTelemetry({ sdk: "node", otlp: receiver.url }, {});
+      await other.shutdown(1000);
+      trace.getTracer("application").startSpan("later").end();
+      assert.equal(other.sdk, "application", "there is room for one that registers globally");
+      assert.ok(exporter.getFinishedSpans().some(({ name }) => name === "later"));
     } finally {
       trace.disable();
     }
