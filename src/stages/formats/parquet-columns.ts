@@ -202,7 +202,8 @@ function toBytes(cell: unknown): Uint8Array | undefined {
   return isHex ? Uint8Array.from(Buffer.from(cell.slice(2), "hex")) : undefined;
 }
 
-function toText(cell: unknown): string | undefined {
+/** @throws PipelineError `transform-failed` for a text, a column's name too, that has no UTF-8 */
+export function toText(cell: unknown): string | undefined {
   const value = textOf(cell) ?? undefined;
   if (value?.isWellFormed() !== false) return value;
   throw new PipelineError(

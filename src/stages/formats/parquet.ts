@@ -13,7 +13,7 @@ import type { Column, Row, Tuple } from "../nouns.ts";
 import { memberOf, refuseOtherKeys } from "./csv.ts";
 import type { Format } from "./format.ts";
 import { valueToJson } from "./json-text.ts";
-import { describeColumn, type ParquetColumn } from "./parquet-columns.ts";
+import { describeColumn, toText, type ParquetColumn } from "./parquet-columns.ts";
 import { createFooter, type Footer } from "./parquet-footer.ts";
 import type { RecordBuffer } from "./record-buffer.ts";
 
@@ -48,7 +48,7 @@ export const parquet = (rowGroupBytes: number): Format => ({
 });
 
 function requireNames(columns: readonly Column[]): void {
-  const names = new Set(columns.map(({ name }) => name));
+  const names = new Set(columns.map(({ name }) => toText(name)));
   if (names.size === columns.length && columns.length > 0) return;
   throw new PipelineError(
     "transform-failed",

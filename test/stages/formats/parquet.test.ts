@@ -138,6 +138,8 @@ describe("serialize to parquet", () => {
     }
     const twice = tupleBatches([column("a"), column("a")], [["1", "2"]]);
     await assert.rejects(writeParquet(twice), /a name of its own/);
+    const halves = tupleBatches([column("\ud800"), column("\ud801")], [["1", "2"]]);
+    await assert.rejects(writeParquet(halves), /half a surrogate pair/);
     const half = tupleBatches([column("a")], [["\ud800"]]);
     await assert.rejects(writeParquet(half), /surrogate/);
   });
