@@ -16,6 +16,7 @@ import { type ClientParts, createClient } from "./postgres-client.ts";
 const quietMillis = 1000;
 /** Longest wait for the first byte of an answer, or for the rest of it; long enough for one lost packet of a handshake. */
 const askMillis = 1500;
+const tickMillis = 100;
 
 /** What tells a backend from every other one of every server. */
 export interface Backend {
@@ -138,15 +139,20 @@ function createAsker({ options, backend }: Peer) {
   };
 }
 
+/** Time in which this thread was busy, or stopped, is nobody's silence: of it no more than a tick counts. */
 async function within<T>(millis: number, promise: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
+  let left = millis / tickMillis;
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), millis).unref();
+    timer = setInterval(() => {
+      left -= 1;
+      if (left <= 0) resolve(undefined);
+    }, tickMillis).unref();
   });
   try {
     return await Promise.race([promise, late]);
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
   }
 }
 

@@ -87,14 +87,31 @@ describe("a silent PostgreSQL", () => {
 });
 
 describe("a PostgreSQL that answers while this thread is busy", () => {
+  const work = (millis: number) => {
+    for (const until = performance.now() + millis; performance.now() < until;);
+  };
+
   it("is heard before it is given up", async () => {
     const { url } = await sharedPostgres();
     const source = openSource({ url, query: manyRows("busy"), timeout: "300ms" });
     for (let taken = 0; taken < 3; taken += 1) {
       assert.equal((await source.next()).done, false);
-      for (const until = performance.now() + 500; performance.now() < until;);
+      work(500);
     }
     await source.return(undefined);
+  });
+
+  it("is not taken for one that does not answer a question", async () => {
+    const { url } = await sharedPostgres();
+    const rows = rowsOf(openSource({ url, query: "select 'asked meanwhile', pg_sleep(8)" }));
+    rows.catch(() => {});
+    await sleep(500);
+    for (let times = 0; times < 4; times += 1) {
+      // One turn of the loop: a connection takes several.
+      await new Promise(setImmediate);
+      work(1700);
+    }
+    assert.equal(await rows, 1);
   });
 });
 
