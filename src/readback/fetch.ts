@@ -6,7 +6,7 @@ import { whilePlausible } from "../pipeline/manifest-text.ts";
 import { readManifest, type Manifest } from "../pipeline/read-manifest.ts";
 import { gather } from "../stages/durable-file.ts";
 import { maxPageBytes } from "../workers/frame.ts";
-import type { Run } from "./find-run.ts";
+import { isRunId, type Run } from "./find-run.ts";
 import { keepObject } from "./kept-object.ts";
 
 /** What names most pages with the longest names and largest counts. Beyond this it is refused. */
@@ -103,8 +103,6 @@ export async function fetchManifest(
   }
 }
 
-const ourRunId = /^\d{8}T\d{9}Z-[0-9a-f]{8}$/;
-
 /**
  * An export under another run's or pipeline's name is a replay or a mix-up, however whole it is: the folders it is found
  * by must be those it was signed for.
@@ -114,7 +112,7 @@ function refuseMoved({ destination, folder }: Run, head: { run: string; pipeline
   // Of a URL the parts are escaped, of a listing they are not.
   const [own = ""] = new URL(destination.url).pathname.split("/").filter(Boolean).slice(-1);
   const run = name || decodeURIComponent(own);
-  if ((ourRunId.test(run) && run !== head.run) || pipeline !== head.pipeline) {
+  if ((isRunId(run) && run !== head.run) || pipeline !== head.pipeline) {
     throw new PipelineError(
       "integrity-failed",
       `the manifest is signed for run ${head.run} of ${head.pipeline}, but lies under another name; it was moved, or put in another export's place`,

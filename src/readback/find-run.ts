@@ -41,6 +41,10 @@ export interface FoundRun {
 }
 
 const defaultTimeoutMillis = 60_000;
+
+/** Whether a folder is called as the runs that spillway makes. */
+export const isRunId = (name: string): boolean => /^\d{8}T\d{9}Z-[0-9a-f]{8}$/.test(name);
+
 const pageLike = /^\d{8,}(\.[a-z0-9]+)+$/;
 
 /**
@@ -99,7 +103,11 @@ async function locate(destination: Destination, signal: AbortSignal) {
       `the destination holds ${pipelines.length} pipelines (${names}); expected the URL of one of them`,
     );
   }
-  const newest = runs.findLast(isComplete) ?? runs.at(-1);
+  // Run ids sort by time; any other name is the recipient's own, of a copy perhaps.
+  const newest =
+    runs.findLast((run) => isComplete(run) && isRunId(run.folder.split("/").at(-1)!)) ??
+    runs.findLast(isComplete) ??
+    runs.at(-1);
   if (newest) return { folder: newest.folder, complete: isComplete(newest) };
   throw new PipelineError(
     "not-found",
@@ -107,7 +115,7 @@ async function locate(destination: Destination, signal: AbortSignal) {
   );
 }
 
-/** Folders that hold pages or a manifest, at most two levels down, in name order: run ids sort by time. */
+/** Folders that hold pages or a manifest, at most two levels down, in name order. */
 export async function findRuns(destination: Destination, signal: AbortSignal): Promise<FoundRun[]> {
   const found = new Map<string, FoundRun>();
   for await (const { name, bytes } of destination.list("", signal)) {

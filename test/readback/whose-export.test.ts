@@ -52,6 +52,14 @@ describe("whose export it is", () => {
     }
   });
 
+  it("is the newest run's, and no copy's that has a name of its own", async () => {
+    const { root, folder: from } = await make(older);
+    await cp(from, join(dirname(from), "backup"), { recursive: true });
+    await makeExport(root, ndjsonPages(30, 30), { run: newer, pipeline: "rows" });
+    for (const url of [root, join(root, "rows")])
+      assert.equal((await verifyExport(url, { level: "full" })).run, newer);
+  });
+
   it("is not given out where a byte of a page that is neither compressed nor encrypted was changed", async () => {
     const pages = ndjsonPages(90, 30);
     const made = await makeExport(folder.next(), pages, { compress: "none" });
