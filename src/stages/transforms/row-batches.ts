@@ -51,11 +51,8 @@ export function createBatches(
   };
 }
 
-export const isRow = (row: unknown): row is Row =>
-  typeof row === "object" && row !== null && !Array.isArray(row);
-
 function refuseOther(row: unknown, stage: string): asserts row is Row {
-  if (isRow(row)) return;
+  if (typeof row === "object" && row !== null && !Array.isArray(row)) return;
   throw new PipelineError(
     "transform-failed",
     `${stage}: the function gave ${Array.isArray(row) ? "an array" : `a ${typeof row}`}; expected a row (an object), null to drop it, or many([…])`,

@@ -8,7 +8,6 @@ import { clearFunctionList, gen, getFunctionList, isFunctionList, none } from "s
 import { exec, type Push } from "stream-chain/exec.js";
 import type { Column, Row } from "../nouns.ts";
 import { inMemberOrder } from "./documents.ts";
-import { isRow } from "./row-batches.ts";
 
 export interface RowFunction {
   // What stream-chain accepts is wider than a type can say; rows in, rows or markers out.
@@ -95,8 +94,14 @@ export const isDropped = (made: unknown): boolean => (made ?? none) === none;
 
 const dropEmpty: RowFunction = (row) => row ?? none;
 
-/** A generator may go on to change the object that it gave. */
-const takeAsItIs: RowFunction = (row) => (isRow(row) ? { ...row } : dropEmpty(row));
+/** A generator may go on to change the row that it gave. Anything but a plain object would be another as a copy. */
+const takeAsItIs: RowFunction = (row) => (isPlain(row) ? { ...row } : dropEmpty(row));
+
+function isPlain(row: unknown): row is Row {
+  if (typeof row !== "object" || row === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(row);
+  return prototype === Object.prototype || prototype === null;
+}
 
 const isGenerator = (fn: RowFunction) => fn.constructor.name.endsWith("GeneratorFunction");
 

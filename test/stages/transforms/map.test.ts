@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { Transform } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import chain, { flushable, many, none } from "stream-chain";
+import chain, { flushable, gen, many, none } from "stream-chain";
 import type { Row, RowBatch } from "../../../src/stages/nouns.ts";
 import { map } from "../../../src/stages/transforms/map.ts";
 import type { RowWork } from "../../../src/stages/transforms/row-work.ts";
@@ -141,6 +141,21 @@ describe("map", () => {
       const { ids } = await run(work, documentBatches([{ id: 0 }, { id: 1 }]));
       assert.deepEqual(ids, ["a", "b", "a", "b"]);
     }
+  });
+
+  it("hands what a generator gives to the next function as it is where a copy would be another thing", async () => {
+    const work = gen(
+      async function* (row: Row) {
+        yield Buffer.from(row["id"] as string);
+        yield new Date(0);
+        yield new Map([["id", "of a map"]]);
+      },
+      (part: Buffer | Date | Map<string, string>) => ({
+        id: part instanceof Map ? part.get("id") : part.valueOf().toString(),
+      }),
+    ) as unknown as RowWork;
+    const { ids } = await run(work, documentBatches([{ id: "a text" }]));
+    assert.deepEqual(ids, ["a text", "0", "of a map"]);
   });
 
   it("lets a flushable function gather rows over batches and give the last ones at the end", async () => {
