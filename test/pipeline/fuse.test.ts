@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { final, gen, many } from "stream-chain";
+import { final, flushable, gen, many, none } from "stream-chain";
 import { fun } from "stream-chain/fun.js";
 import type { Placed } from "../../src/pipeline/define.ts";
 import type { Row } from "../../src/stages/nouns.ts";
@@ -34,6 +34,14 @@ const works: Readonly<Record<string, () => Placed>> = {
     function* (row: Row) {
       yield final({ ...row, text: "final" });
     },
+  "hold one back": () => {
+    let held: Row | typeof none = none;
+    return flushable((row: Row | typeof none) => {
+      const given = held;
+      held = row;
+      return given;
+    }) as Placed;
+  },
   "map a module": () => map({ module: (row: Row) => ({ ...row, id: id(row) + 1 }) }),
 };
 

@@ -4,7 +4,15 @@
  * A row function gives a row, `null` or `undefined` to drop it, `many([...])` or a generator for several; it may be
  * async. Several fused cost one crossing, not one each (stream-chain, bench/pipeline-vs-chain).
  */
-import { clearFunctionList, gen, getFunctionList, isFunctionList, none } from "stream-chain";
+import {
+  clearFunctionList,
+  flushable,
+  gen,
+  getFunctionList,
+  isFunctionList,
+  many,
+  none,
+} from "stream-chain";
 import { exec, type Push } from "stream-chain/exec.js";
 import type { Column, Row } from "../nouns.ts";
 import { inMemberOrder } from "./documents.ts";
@@ -47,10 +55,23 @@ export function fuseFunctions(stages: readonly StageFunctions[]): Fused<Outputs>
   return stages.flat().some(isGenerator) ? passOn(links) : gather(links);
 }
 
+/** A `gen` hands each row over by promises, which takes longer than most functions: stages without generators need none. */
 function passOn(links: readonly StageFunctions[]): Fused<AsyncIterable<unknown>> {
-  const stages = links.map((functions) => clearFunctionList(gen(...functions) as never));
-  return gen(...(stages as RowFunction[])) as Fused<AsyncIterable<unknown>>;
+  const apart = links
+    .slice(0, -1)
+    .map((functions) =>
+      functions.some(isGenerator)
+        ? clearFunctionList(gen(...functions) as never)
+        : asMany(gather([functions])),
+    );
+  return gen(...(apart as RowFunction[]), ...links.at(-1)!) as Fused<AsyncIterable<unknown>>;
 }
+
+const asMany = (apply: ReturnType<typeof gather>): RowFunction =>
+  flushable((row) => {
+    const rows = apply(row);
+    return isThenable(rows) ? rows.then((all) => many([...all])) : many([...rows]);
+  });
 
 function gather(
   links: readonly StageFunctions[],
