@@ -6,6 +6,7 @@ import type { TableOptions } from "./destination.ts";
 import { openNotes } from "./postgres-notes.ts";
 import { describeTable, type Table } from "./postgres-table.ts";
 import { patience, persist, TryAgain } from "./retry.ts";
+import { notesName } from "./table-notes.ts";
 
 export interface Target {
   readonly session: Session;
@@ -120,7 +121,7 @@ export function asDestination(error: unknown): unknown {
   const expected =
     sqlstate === readOnly
       ? "a server and a user that may write; a standby only reads"
-      : "records that fit the table, and rights to write it";
+      : `records that fit the table, and rights to write it and ${notesName} beside it`;
   const message = isOfRows
     ? `the server refused the rows of a page (SQLSTATE ${sqlstate}); expected ${expected}`
     : error.message.replaceAll("`url`", "`to`");

@@ -85,10 +85,14 @@ describe("records in a table of PostgreSQL", () => {
       "create role rows_narrow login",
       "grant usage on schema rows_test to rows_narrow",
       `grant insert ${columns}, select ${columns} on rows_test.wide to rows_narrow`,
-      "grant insert, select on rows_test.spillway_objects to rows_narrow",
     );
     const narrow = new URL(url);
     narrow.username = "rows_narrow";
+    const unnoted = await open("rows_test.wide", [], narrow.href);
+    const refused = expectError("destination-refused", put(unnoted, 1, '{"id":2,"value":"y"}'));
+    assert.match((await refused).message, /42501.*spillway_objects beside it/);
+    await unnoted.close();
+    await runSql(url, "grant insert, select on rows_test.spillway_objects to rows_narrow");
     const rows = { table: "rows_test.wide", key: [] };
     const asked = { timeoutMillis: 5000, rows, folder: "p", signal: never };
     const found = await Array.fromAsync(probeDestination(narrow.href, asked));
