@@ -52,10 +52,12 @@ export function createBatches(
 }
 
 function refuseOther(row: unknown, stage: string): asserts row is Row {
-  if (typeof row === "object" && row !== null && !Array.isArray(row)) return;
+  // A stream that is not in object mode gives bytes.
+  const list = Array.isArray(row) ? "an array" : ArrayBuffer.isView(row) && "bytes";
+  if (typeof row === "object" && row !== null && !list) return;
   throw new PipelineError(
     "transform-failed",
-    `${stage}: the function gave ${Array.isArray(row) ? "an array" : `a ${typeof row}`}; expected a row (an object), null to drop it, or many([…])`,
+    `${stage}: the function gave ${list || `a ${typeof row}`}; expected a row (an object), null to drop it, or many([…])`,
   );
 }
 

@@ -201,7 +201,11 @@ describe("map", () => {
       objectMode: true,
       transform: (_row, _encoding, done) => done(null, "text"),
     });
-    for (const work of [() => "text", () => [1], wrong] satisfies RowWork[])
+    const bytes = new Transform({
+      writableObjectMode: true,
+      transform: (row, _encoding, done) => done(null, JSON.stringify(row)),
+    });
+    for (const work of [() => "text", () => [1], wrong, bytes] satisfies RowWork[])
       await assert.rejects(run(work), { code: "transform-failed", message: /expected a row/ });
   });
 
