@@ -8,12 +8,14 @@ import { resolve } from "node:path";
 import { PipelineError, systemCode } from "../errors.ts";
 import { spellDestination } from "../stages/destinations/schemes.ts";
 import { upload, type UploadConfig } from "../stages/pages/upload.ts";
+import { registry } from "../stages/registry.ts";
 import { isRowWork } from "../stages/transforms/row-work.ts";
 import type { ConfiguredStage, Meaning } from "./plan-types.ts";
+import { isMapping } from "./references.ts";
 import type { PipelineSpec } from "./spec.ts";
 import { isModulePath } from "./validate.ts";
 
-/** Settings that may change between two attempts: how fast, how patient, by which login. */
+/** Settings of our stages that may change between two attempts: how fast, how patient, by which login. */
 const tunable = new Set([
   "sealedBy",
   "batch",
@@ -77,14 +79,16 @@ export async function describeMeaning(
   baseDir: string,
 ): Promise<Meaning> {
   const parts: [name: string, config: unknown, digests: readonly string[]][] = [];
-  for (const { name, config } of stages) {
+  for (const stage of stages) {
+    const { name, config } = stage;
     if (name === "spool") continue;
     const modules = [
       isModulePath(name) ? resolve(baseDir, name) : undefined,
       (config as { module?: unknown } | null)?.module,
     ].filter((module) => typeof module === "string");
     const digests = await Promise.all(modules.map((module) => digestFile(module, name)));
-    parts.push([name, config, digests]);
+    const isOurs = registry.get(name) === stage.definition;
+    parts.push([name, isOurs ? withoutTunable(config) : config, digests]);
   }
   const spelled = parts.map(([name, config, digests]) => [name, spellPlace(name, config), digests]);
   return { meaning: textOf(spelled), formerMeaning: textOf(parts) };
@@ -92,9 +96,17 @@ export async function describeMeaning(
 
 const textOf = (parts: readonly unknown[]): string =>
   JSON.stringify(parts, (key, value: unknown) => {
-    if (tunable.has(key)) return undefined;
     return key === "url" && typeof value === "string" ? withoutPassword(value) : spell(value);
   });
+
+/** What lies deeper, such as the names of a lookup's columns, is nobody's setting. */
+function withoutTunable(config: unknown): unknown {
+  if (!isMapping(config)) return config;
+  const members = Object.entries(config).filter(([key]) => !tunable.has(key));
+  return Object.fromEntries(
+    members.map(([key, value]) => [key, key === "watermark" ? withoutTunable(value) : value]),
+  );
+}
 
 function spellPlace(name: string, config: unknown): unknown {
   if (name !== upload.name) return config;

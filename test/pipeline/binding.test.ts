@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
+import * as v from "valibot";
 import { loadPipeline } from "../../src/pipeline/load.ts";
 import { planPipeline } from "../../src/pipeline/plan.ts";
 import { serialize } from "../../src/stages/formats/serialize.ts";
@@ -9,6 +10,7 @@ import { compress } from "../../src/stages/pages/compress.ts";
 import { encrypt } from "../../src/stages/pages/encrypt.ts";
 import { spool } from "../../src/stages/pages/spool.ts";
 import { upload } from "../../src/stages/pages/upload.ts";
+import { defineStage } from "../../src/stages/stage.ts";
 import { countedRows, defineUnchecked, useFolder } from "../fixtures/pipelines.ts";
 
 const someone = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
@@ -101,6 +103,34 @@ stages:
     assert.equal((await plan({ timeout: "5s" })).meaning, meaning);
     assert.equal((await plan({}, { URL: "postgres://me:new-secret@db/x" })).meaning, meaning);
     assert.doesNotMatch(meaning, /secret/);
+  });
+
+  it("is what columns are called, be that as a setting is", async () => {
+    const lookup = (column: string) =>
+      plan({
+        module: `./map.mjs\n  - lookup: { url: "\${env:URL}", query: select 1, on: { level: ${column} } }`,
+      });
+    assert.notEqual((await lookup("a")).meaning, (await lookup("b")).meaning);
+  });
+
+  it("is all that a stage of one's own is configured with", async () => {
+    const own = async (level: number) => {
+      const raised = defineStage({
+        name: "raised",
+        summary: "Gives nothing.",
+        config: v.strictObject({ level: v.number() }),
+        takes: "nothing",
+        gives: "rows",
+        holds: () => 0,
+        async *open() {},
+      });
+      const stages = [raised({ level }), serialize("ndjson"), chunk("1MiB"), compress("none")];
+      const rest = [encrypt({ mode: "none" }), spool("./spool"), upload("./out")];
+      const all = [...stages, ...rest];
+      const pipeline = defineUnchecked({ name: "bound", memory: "1GiB", stages: all });
+      return (await planPipeline(pipeline, { resolve: "full", env: {} })).meaning;
+    };
+    assert.notEqual(await own(1), await own(2));
   });
 
   it("is not by which login it gets in where it goes, but where that is", async () => {
