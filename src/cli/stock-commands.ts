@@ -13,14 +13,19 @@ export interface StockCommands {
 }
 
 /** What of a run's summary says where it lies, and how its pages are made. */
-export type Exported = Pick<RunSummary, "destination" | "pipeline" | "runId" | "layers">;
+export type Exported = Pick<
+  RunSummary,
+  "destination" | "pipeline" | "runId" | "layers" | "opensWith"
+>;
 
 export function stockCommands(exported: Exported, identityFile = "key.txt"): StockCommands {
   const { extension, compress, encrypt } = exported.layers;
   const packed = { zstd: ".zst", gzip: ".gz", none: "" }[compress];
   const unpack = { zstd: "zstd -dc", gzip: "gzip -dc", none: "cat" }[compress];
   const pages = `*.${extension}${packed}${encrypt === "age" ? ".age" : ""}`;
-  const decrypt = `age -d -i ${shellWord(identityFile)} "$p"`;
+  // A passphrase is asked for at each page.
+  const key = exported.opensWith === "key" ? ` -i ${shellWord(identityFile)}` : "";
+  const decrypt = `age -d${key} "$p"`;
   const open =
     encrypt === "none"
       ? `${unpack} "$p"`

@@ -16,6 +16,15 @@ export function planLayers(configs: ReadonlyMap<string, unknown>): PlannedLayers
   };
 }
 
+/** What whoever reads the pages needs for them; null where they are not encrypted. */
+export type Opener = "key" | "passphrase" | null;
+
+export function openerOf(configs: ReadonlyMap<string, unknown>): Opener {
+  const encrypted = configs.get("encrypt") as object;
+  if ("mode" in encrypted) return null;
+  return "passphrase" in encrypted ? "passphrase" : "key";
+}
+
 interface RecordsConfig extends CsvOptions {
   readonly format: string;
 }

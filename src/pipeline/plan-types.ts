@@ -3,7 +3,7 @@ import type { Kind } from "../stages/nouns.ts";
 import type { UploadConfig } from "../stages/pages/upload.ts";
 import type { PressureSettings } from "../stages/pressure.ts";
 import type { AnyStage, StageContext } from "../stages/stage.ts";
-import type { PlannedLayers } from "./plan-layers.ts";
+import type { Opener, PlannedLayers } from "./plan-layers.ts";
 import type { ScheduleConfig, TelemetryConfig } from "./spec.ts";
 
 /** A stage with its complete config, as validation gives it. */
@@ -45,6 +45,7 @@ export interface Plan extends Meaning {
   readonly spool: SpoolConfig;
   readonly upload: UploadConfig;
   readonly layers: PlannedLayers;
+  readonly opensWith: Opener;
   readonly sign: string | undefined;
   readonly telemetry: TelemetryConfig | undefined;
   readonly schedule: ScheduleConfig | undefined;

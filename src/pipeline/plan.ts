@@ -18,7 +18,7 @@ import { explainLookups, explainPath } from "./explain-rows.ts";
 import { fuseStages } from "./fuse.ts";
 import { drawLedger, type TelemetryWeight } from "./ledger.ts";
 import { refuseLiteralSecrets } from "./literal-secrets.ts";
-import { planLayers } from "./plan-layers.ts";
+import { openerOf, planLayers } from "./plan-layers.ts";
 import { explainTable, planTable } from "./plan-table.ts";
 import type { ConfiguredStage, LedgerLine, Plan } from "./plan-types.ts";
 import { printPlace, type Locate, type Path } from "./problems.ts";
@@ -99,6 +99,7 @@ export async function planPipeline(pipeline: Pipeline, options: PlanOptions): Pr
     spool: configs.get("spool") as Plan["spool"],
     upload,
     layers: planLayers(configs),
+    opensWith: openerOf(configs),
     sign: valid.sign,
     telemetry: valid.telemetry,
     schedule: valid.schedule,

@@ -213,6 +213,7 @@ function summarize(opened: Opened, last: LastCommit, watch: RunWatch | undefined
     signer: last.signer,
     consistency: last.consistency,
     layers: last.layers ?? { extension: last.extension, ...plan.layers },
+    opensWith: plan.opensWith,
     rejected: {},
     resumedFrom: folder.resumed ? folder.record.runId : null,
     stages: watch?.stats() ?? [],

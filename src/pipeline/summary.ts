@@ -2,6 +2,7 @@
 import type { QueryStats } from "../stages/queries/query-watch.ts";
 import type { StageSummary } from "../telemetry/stage-watch.ts";
 import type { Layers } from "./manifest.ts";
+import type { Opener } from "./plan-layers.ts";
 
 export type { StageSummary };
 
@@ -31,6 +32,7 @@ export interface RunSummary {
   readonly consistency: string;
   /** How every page is made; `extension` is the file name extension of the records. */
   readonly layers: Layers;
+  readonly opensWith: Opener;
   /** Rows a policy turned away, by reason. */
   readonly rejected: Readonly<Record<string, number>>;
   /** The run's own id when it was taken up after a stop, else null. */

@@ -100,13 +100,18 @@ describe("what the terminal shows", () => {
 
   it("names the stock tools that the layers need", () => {
     const layers = { extension: "csv", compress: "gzip", encrypt: "age" } as const;
-    const run = { pipeline: "p", runId: "r" };
+    const run = { pipeline: "p", runId: "r", opensWith: "key" } as const;
     const destination = "file:///tmp/it's here/p/r";
     const { enter, restore } = stockCommands({ ...run, destination, layers });
     assert.equal(enter, "cd '/tmp/it'\\''s here/p/r'");
     assert.equal(
       restore,
       'for p in *.csv.gz.age; do age -d -i key.txt "$p" | gzip -dc; done > rows.csv',
+    );
+    const asked = stockCommands({ ...run, opensWith: "passphrase", destination, layers });
+    assert.equal(
+      asked.restore,
+      'for p in *.csv.gz.age; do age -d "$p" | gzip -dc; done > rows.csv',
     );
     const plain = { extension: "json", compress: "none", encrypt: "none" } as const;
     const tar = stockCommands({ ...run, destination: "tar:///tmp/x.tar", layers: plain });

@@ -6,7 +6,8 @@ describe("the commands for stock tools", () => {
   const layers = { extension: "csv", compress: "gzip", encrypt: "age" } as const;
   const enter = (url: string) => {
     const destination = urlOfFolder(new URL(url).href, "p/r");
-    return stockCommands({ destination, pipeline: "p", runId: "r", layers }).enter;
+    const run = { destination, pipeline: "p", runId: "r", layers, opensWith: "key" } as const;
+    return stockCommands(run).enter;
   };
 
   it("fetch an export from where it lies", () => {

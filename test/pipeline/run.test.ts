@@ -119,6 +119,7 @@ describe("run", () => {
       manifest: `${url}/manifest.json`,
       consistency: "stream",
       layers: { extension: "ndjson", compress: "zstd", encrypt: "none" },
+      opensWith: null,
       rejected: {},
       resumedFrom: null,
       traceId: null,
