@@ -8,7 +8,7 @@ import { openDesk, pipelineText, rowsText, type Desk } from "./spawn-cli.ts";
 
 const summaryKeys = (
   "runId pipeline slot state rows pages bytesIn bytesOut seconds peakRssBytes memoryBudgetBytes destination manifest " +
-  "signer consistency layers rejected resumedFrom stages bottleneck traceId"
+  "signer consistency layers opensWith rejected resumedFrom stages bottleneck traceId"
 ).split(" ");
 
 const escape = "\u001b";
